@@ -1,0 +1,113 @@
+"""Where the code runs: seeds, device, precision, folders, quick mode, files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used: one line that names the file, line or id and says what to do."""
+
+
+def quick() -> bool:
+    """True when `LANDMARK_QUICK` asks for the smallest world and the fewest steps that still run every cell."""
+    return os.environ.get("LANDMARK_QUICK", "").lower() in {"1", "true", "yes"}
+
+
+def _folder(variable: str, default: str) -> Path:
+    """The folder named by an environment variable, else `default` below the checkout (or the current folder)."""
+    checkout = Path(__file__).resolve().parents[1]
+    base = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
+    return Path(os.environ.get(variable) or base / default)
+
+
+def data_root() -> Path:
+    """Folder of data sets and cached weights: `LANDMARK_DATA`, else `data/`."""
+    return _folder("LANDMARK_DATA", "data")
+
+
+def runs_root() -> Path:
+    """Folder of training runs: `LANDMARK_RUNS`, else `runs/`."""
+    return _folder("LANDMARK_RUNS", "runs")
+
+
+def figures_root() -> Path:
+    """Folder the notebooks draw into: `LANDMARK_FIGURES`, else `runs/report/figures/`."""
+    return _folder("LANDMARK_FIGURES", "runs/report/figures")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch (every device) with one number."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def device() -> torch.device:
+    """The best device at hand: CUDA, then Apple's MPS, then the CPU.
+
+    >>> device().type in {"cuda", "mps", "cpu"}
+    True
+    """
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def fast_dtype(where: torch.device) -> torch.dtype:
+    """The dtype that pays on this chip: bfloat16 where it runs in hardware, else float32.
+
+    On a CPU that means AVX512-BF16 or AMX: emulated bfloat16 is slower than float32.
+    """
+    if where.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if where.type == "cpu":
+        capability = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some runtimes
+        fast = any(capability.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        return torch.bfloat16 if fast else torch.float32
+    return torch.float32
+
+
+def autocast(where: torch.device) -> contextlib.AbstractContextManager:
+    """Mixed precision on `where` where it pays, else a context that does nothing."""
+    dtype = fast_dtype(where)
+    return contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(where.type, dtype)
+
+
+def describe() -> str:
+    """One line for the top of a notebook: versions, device, precision, mode."""
+    where = device()
+    name = torch.cuda.get_device_name() if where.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    dtype = str(fast_dtype(where)).removeprefix("torch.")
+    mode = "quick mode" if quick() else "full mode"
+    return f"Python {platform.python_version()}, torch {torch.__version__}, {where.type} ({name}), {dtype}, {mode}"
+
+
+@contextlib.contextmanager
+def atomic_path(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target` that replaces it on success and disappears on failure.
+
+    Beside, because a rename is atomic only within one file system. An interrupted write leaves the old file whole.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp made it private; a shared run folder must stay readable
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
