@@ -1,0 +1,212 @@
+"""Feature extractors from timm, where their weights come from, and how much of them is frozen."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from landmark.runtime import InputError, atomic_path, data_root, quick
+
+WEIGHTS = {
+    "resnet50": {
+        "timm": "resnet50",
+        "url": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        "sha256": "0676ba61",
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+    },
+    "xception": {
+        "timm": "legacy_xception",
+        "url": "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
+        "sha256": "43020ad28",
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    },
+}
+
+
+class CheckpointError(InputError):
+    """A file of weights that is damaged, is not what its name says, or does not fit the network."""
+
+
+def create_backbone(name: str) -> nn.Module:
+    """A network without its classifier: its `forward_features` gives (B, 2048, H / 32, W / 32).
+
+    Args:
+        name: "resnet50" or "xception" (timm's `legacy_xception`).
+
+    Raises:
+        InputError: an unknown name.
+
+    >>> create_backbone("resnet50").num_features
+    2048
+    """
+    if name not in WEIGHTS:
+        raise InputError(f"no backbone {name!r}: choose one of {', '.join(WEIGHTS)}")
+    return timm.create_model(WEIGHTS[name]["timm"], pretrained=False, num_classes=0)
+
+
+def miniature_path(name: str) -> Path:
+    """File of the weights trained on the miniature pretraining world (quick mode keeps its own)."""
+    return data_root() / "weights" / f"miniature{'-quick' if quick() else ''}-{name}.safetensors"
+
+
+def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> None:
+    """Fill a backbone with the public ImageNet weights, the miniature world's, those of a file, or none.
+
+    Args:
+        backbone: from `create_backbone(name)`.
+        name: of the backbone.
+        weights: "imagenet" (downloaded once, its sha256 checked before each load), "miniature", "none" or None,
+            or a `.safetensors` or `.pth` file: a backbone's own tensors or a run's checkpoint.
+
+    Raises:
+        CheckpointError: the file is damaged or does not fit.
+        InputError: it is missing and cannot be fetched.
+    """
+    if weights is None or weights == "none":
+        return
+    expected = ""
+    if weights == "imagenet":
+        facts = WEIGHTS[name]
+        path, expected = data_root() / "weights" / facts["url"].rsplit("/", 1)[1], facts["sha256"]
+        if not path.exists():
+            _download(facts["url"], path, expected)
+    elif weights == "miniature":
+        path = miniature_path(name)
+        if not path.exists():
+            raise InputError(f"{path}: no such file: the miniature weights are made by landmark.miniature_weights")
+    else:
+        path = Path(weights)
+    tensors = read_tensors(path, expected)
+    prefix = "backbone."
+    if any(key.startswith(prefix) for key in tensors):
+        tensors = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    tensors = {key: value for key, value in tensors.items() if not key.startswith(("fc.", "last_linear."))}
+    load_tensors(backbone, tensors, path)
+
+
+def read_tensors(path: str | Path, sha256: str = "") -> dict[str, Tensor]:
+    """Tensors of a `.safetensors` or `.pth` file, on the CPU; no code in the file is ever run.
+
+    Args:
+        path: the file.
+        sha256: how its SHA-256 must begin, in hexadecimal; hashed anew before every load.
+
+    Raises:
+        CheckpointError: missing, damaged, or with another hash.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file of weights")
+    damaged = f"damaged checkpoint {path} ({path.stat().st_size} bytes)"
+    if sha256:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not found.startswith(sha256):
+            raise CheckpointError(f"{damaged}: sha256 {found}, expected {sha256}…: delete it and fetch it again")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path, device="cpu")
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise CheckpointError(f"{damaged}: {error}: delete it and make or fetch it again") from None
+    except Exception as error:  # torch.load raises a dozen types on bad bytes; each means the same to the user
+        reason = str(error).split("\n")[0][:120]
+        raise CheckpointError(f"{damaged}: not a file of plain tensors ({type(error).__name__}: {reason})") from None
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise CheckpointError(f"{damaged}: holds {type(tensors).__name__}, expected named tensors only")
+    return dict(tensors)
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Copy tensors into a module, or say which do not fit; then nothing is copied.
+
+    Raises:
+        CheckpointError: names the first tensors that are missing, unexpected or of another shape.
+    """
+    own = module.state_dict()
+    counters = {key for key in own if key.endswith("num_batches_tracked")}  # older files lack them
+    wrong = {
+        "missing": [key for key in own if key not in tensors and key not in counters],
+        "unexpected": [key for key in tensors if key not in own],
+        "of another shape": [
+            f"{key} {tuple(tensors[key].shape)} for {tuple(own[key].shape)}"
+            for key in own
+            if key in tensors and tensors[key].shape != own[key].shape
+        ],
+    }
+    told = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in wrong.items() if keys]
+    if told:
+        raise CheckpointError(f"{path}: weights of another network: {'; '.join(told)}")
+    module.load_state_dict(tensors, strict=False)
+
+
+def freeze_prefix(module: nn.Module, tensors: int = 85) -> int:
+    """Freeze the first `tensors` parameter tensors (BatchNorm statistics still move): the 2019 code's "85 layers".
+
+    Returns:
+        How many parameters no longer learn.
+
+    >>> freeze_prefix(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), 2)
+    9
+    """
+    frozen = list(module.parameters())[:tensors]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return sum(parameter.numel() for parameter in frozen)
+
+
+def freeze_stage(module: nn.Module, stage: str) -> int:
+    """Freeze all children up to and including `stage`, BatchNorm statistics too, also after `.train()`.
+
+    Returns:
+        How many parameters no longer learn.
+
+    Raises:
+        InputError: no child of that name.
+
+    >>> freeze_stage(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), "0")
+    9
+    """
+    names = [name for name, _ in module.named_children()]
+    if stage not in names:
+        raise InputError(f"no stage {stage!r} to freeze: choose one of {', '.join(names)}")
+    total = 0
+    for name in names[: names.index(stage) + 1]:
+        child = module.get_submodule(name)
+        total += freeze_prefix(child, len(list(child.parameters())))
+        child.eval()
+        child.train = lambda mode=True, child=child: child  # .train() on the whole must not wake the statistics
+    return total
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request, file, code, message, headers, url):
+        if not url.startswith("https://"):
+            raise InputError(f"{request.full_url} redirects to {url}, which is not https: refused")
+        return super().redirect_request(request, file, code, message, headers, url)
+
+
+def _download(url: str, path: Path, sha256: str) -> None:
+    """Fetch a file of weights over https; it appears under its name only when whole and right."""
+    advice = f'use weights="miniature" or "none", or place the file at {path}'
+    try:
+        with atomic_path(path) as part, part.open("wb") as file:
+            digest = hashlib.sha256()
+            with urllib.request.build_opener(_HttpsOnly).open(url, timeout=30) as answer:
+                while block := answer.read(1 << 20):
+                    digest.update(block)
+                    file.write(block)
+            if not digest.hexdigest().startswith(sha256):
+                raise CheckpointError(f"{url}: sha256 {digest.hexdigest()}, expected {sha256}…: not kept; {advice}")
+    except OSError as error:
+        raise InputError(f"cannot fetch {url} ({error}): {advice}") from None

@@ -1,0 +1,107 @@
+"""Layers: a parameter or a buffer, and a call into `functional`."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from landmark import functional
+
+
+class GeM(nn.Module):
+    """Generalised-mean pooling with a learned exponent: (B, C, H, W) → (B, C).
+
+    >>> GeM()(torch.ones(2, 5, 3, 3)).shape
+    torch.Size([2, 5])
+    """
+
+    def __init__(self, p: float = 3.0):
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor([p]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool a map (B, C, H, W) into (B, C)."""
+        return functional.gem(x.float(), self.p)  # cubes of half-precision activations overflow
+
+
+class SpatialAttention(nn.Module):
+    """Parameter-free spatial attention: `x · spatial_softmax(x)`, same shape. Source: the paper, section 3.
+
+    >>> SpatialAttention()(torch.ones(1, 4, 2, 2)).sum().item()
+    4.0
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weight every place of a map (B, C, H, W) by its share of the attention."""
+        x = x.float()  # the softmax of a sum of many channels is nearly one-hot: keep its small weights
+        return x * functional.spatial_softmax(x)
+
+
+class SelfAttention2d(nn.Module):
+    """Self-attention over places: `y = γ · v(x) softmax(f(x)ᵀ g(x)) + x`, spectrally normalised, γ from 0.
+
+    Args:
+        channels: C of the input.
+        reduction: f and g have C / reduction channels, at least one.
+
+    >>> layer = SelfAttention2d(8)
+    >>> x = torch.randn(2, 8, 4, 4)
+    >>> bool((layer(x) == x).all()), layer.attention(x).shape
+    (True, torch.Size([2, 16, 16]))
+
+    Source: Zhang et al., "Self-Attention Generative Adversarial Networks", equations 1-3.
+    """
+
+    def __init__(self, channels: int, reduction: int = 8):
+        super().__init__()
+        inner = max(1, channels // reduction)
+        self.query = spectral_norm(nn.Conv2d(channels, inner, 1, bias=False))
+        self.key = spectral_norm(nn.Conv2d(channels, inner, 1, bias=False))
+        self.value = spectral_norm(nn.Conv2d(channels, channels, 1, bias=False))
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Weights (B, N, N) with N = H W: row i is where place i looks, and sums to one."""
+        query, key = self.query(x).flatten(2), self.key(x).flatten(2)  # (B, C', N)
+        return F.softmax(query.transpose(1, 2) @ key, dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix in what every place of a map (B, C, H, W) sees elsewhere."""
+        value = self.value(x).flatten(2)  # (B, C, N)
+        seen = value @ self.attention(x).transpose(1, 2)  # (B, C, N)
+        return self.gamma * seen.view_as(x) + x
+
+
+class CompactBilinearPooling(nn.Module):
+    """Tensor Sketch of x xᵀ: (B, C) → (B, D), or (B, C, H, W) → (B, D) summed over places.
+
+    Args:
+        in_channels: C of the input.
+        dim: sketch dimension D.
+        seed: of the hashes and signs, which are buffers and are saved with the weights.
+
+    >>> CompactBilinearPooling(16, dim=64)(torch.randn(2, 16, 3, 3)).shape
+    torch.Size([2, 64])
+
+    Source: Gao et al., "Compact Bilinear Pooling", algorithm 2; the paper, section 3.
+    """
+
+    def __init__(self, in_channels: int, dim: int = 8192, seed: int = 0):
+        super().__init__()
+        random = torch.Generator().manual_seed(seed)
+        self.dim = dim
+        for n in "12":
+            self.register_buffer(f"h{n}", torch.randint(dim, (in_channels,), generator=random))
+            self.register_buffer(f"s{n}", torch.randint(2, (in_channels,), generator=random) * 2.0 - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sketch vectors (B, C) or the sum over the places of a map (B, C, H, W)."""
+        if x.dim() == 2:
+            x = x[..., None, None]
+        with torch.autocast(x.device.type, enabled=False):  # there is no FFT of half precision on a CPU
+            places = x.flatten(2).transpose(1, 2)  # (B, H W, C)
+            places = places if x.dtype == torch.float64 else places.float()
+            spectrum = functional.sketch_spectrum(places, self.h1, self.s1, self.h2, self.s2, self.dim)
+            return torch.fft.irfft(spectrum.sum(dim=1), n=self.dim)  # (B, D)

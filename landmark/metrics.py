@@ -1,0 +1,372 @@
+"""Scores of landmark recognition and retrieval, with their uncertainty. NumPy only.
+
+Two words are used throughout. `predictions` maps an image id to `(landmark_id, score)`, or to None for no prediction;
+an iterable of `(id, landmark_id, score)` with None, NaN or pandas.NA as landmark id for no prediction will do as well.
+`solution` maps every image id of the split that is scored to a collection of landmark ids: empty for a distractor,
+several when several answers are right. Whatever cannot be scored raises a ValueError that names up to five ids.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Prediction = tuple[int, float] | None
+Predictions = Mapping[str, Prediction] | Iterable[tuple[str, int | None, float]]
+Solution = Mapping[str, Collection[int]]
+
+
+def _refuse(ids: Collection[Hashable], problem: str) -> None:
+    """Raise a ValueError that names at most five of `ids`, if there are any."""
+    if ids:
+        more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
+        raise ValueError(f"{problem}: {', '.join(repr(i) for i in sorted(ids, key=str)[:5])}{more}")
+
+
+def _missing(value: Any) -> bool:
+    """None, NaN and pandas.NA all say "no prediction"."""
+    return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value)
+
+
+def _truth(solution: Solution) -> dict[str, frozenset[int]]:
+    """The solution as sets of integers; without a single landmark no score is defined."""
+    truth, malformed = {}, []
+    for image_id, landmarks in solution.items():
+        try:
+            truth[image_id] = frozenset(operator.index(landmark) for landmark in landmarks)
+        except TypeError:
+            malformed.append(image_id)
+    _refuse(malformed, "the solution must list integer landmark ids for each image; it does not for")
+    if not any(truth.values()):
+        raise ValueError("no image of the solution shows a landmark, so no score is defined: check the split")
+    return truth
+
+
+def _found(predictions: Predictions, truth: Mapping[str, frozenset[int]]) -> dict[str, tuple[int, float]]:
+    """The predictions that were made, each checked: known id, only once, an integer label, a score with an order."""
+    mapping = isinstance(predictions, Mapping)
+    found, seen, duplicate, unknown, malformed, nan = {}, set(), set(), set(), set(), set()
+    for entry in predictions.items() if mapping else predictions:
+        try:
+            image_id, answer = entry if mapping else (entry[0], (entry[1], entry[2]))
+            (duplicate if image_id in seen else seen).add(image_id)
+            if image_id not in truth:
+                unknown.add(image_id)
+            if answer is None or _missing(answer[0]):
+                continue
+            landmark_id, score = answer
+            found[image_id] = int(np.int64(operator.index(landmark_id))), float(score)
+            if found[image_id][1] != found[image_id][1]:
+                nan.add(image_id)
+        except (TypeError, ValueError, IndexError, OverflowError):
+            malformed.add(entry[0] if isinstance(entry, tuple) and entry else entry)
+    _refuse(malformed, "a prediction is an id with an integer landmark id and a score, or with None; it is not for")
+    _refuse(duplicate, "more than one prediction for")
+    _refuse(unknown, "predictions for images that are not in the solution (restrict() drops them)")
+    _refuse(nan, "the score is NaN, which has no place in a ranking, for")
+    return found
+
+
+class _Ranking(NamedTuple):
+    """Predictions in scoring order, and M, the number of images that show a landmark."""
+
+    rows: list[tuple[str, int, float]]
+    correct: np.ndarray  # (N,) bool
+    positives: int
+
+    def gap(self) -> float:
+        hits, ranks = np.cumsum(self.correct), np.arange(1, len(self.rows) + 1)
+        return float(np.sum(self.correct * hits / ranks) / self.positives)
+
+
+def _rank(found: Mapping[str, tuple[int, float]], truth: Mapping[str, frozenset[int]], ignore: bool) -> _Ranking:
+    rows = [(i, *found[i]) for i in found if truth[i] or not ignore]
+    rows.sort(key=lambda row: (-row[2], str(row[0]), row[1]))
+    correct = np.array([landmark_id in truth[i] for i, landmark_id, _ in rows], dtype=bool)
+    return _Ranking(rows, correct, sum(map(bool, truth.values())))
+
+
+def _checked_rank(predictions: Predictions, solution: Solution, ignore: bool) -> _Ranking:
+    truth = _truth(solution)
+    return _rank(_found(predictions, truth), truth, ignore)
+
+
+def global_average_precision(
+    predictions: Predictions, solution: Solution, *, ignore_distractors: bool = False
+) -> float:
+    """Global Average Precision (micro-AP), as the organisers of Google Landmarks compute it.
+
+    GAP = 1/M Σ_r P(r) · rel(r), where r runs over all predictions by score ↓, image id ↑ (as a string), landmark id ↑;
+    rel(r) is 1 if the r-th is right and P(r) is the share of right ones among the first r; M counts the images with a
+    landmark, predicted or not. An image without a prediction takes no rank, so abstaining on a distractor is free.
+
+    Args:
+        predictions: one `(landmark_id, score)` or None per image; only the order of the scores matters, ±inf included.
+        solution: landmark ids of every image of the split (and of no other split: M, ranks and ties are its own).
+        ignore_distractors: skip predictions on images without a landmark.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: no image with a landmark, an unknown id, an id twice, a NaN score, or a label that is no integer.
+
+    >>> solution = {"01": [0, 12], "02": [100, 200, 300], "03": [1], "04": [], "05": []}
+    >>> predictions = {"02": (0, 0.01), "03": (1, 10.0), "04": (150, 15.0)}
+    >>> round(global_average_precision(predictions, solution), 4)
+    0.1667
+    >>> round(global_average_precision(predictions, solution, ignore_distractors=True), 4)
+    0.3333
+
+    Source: Perronnin et al., CVPR 2009; Weyand et al., Google Landmarks Dataset v2, CVPR 2020, section 4.2.
+    """
+    return _checked_rank(predictions, solution, ignore_distractors).gap()
+
+
+def top1_accuracy(predictions: Predictions, solution: Solution) -> float:
+    """Share of the images with a landmark whose prediction is one of their landmarks; distractors do not count.
+
+    >>> top1_accuracy({"a": (1, 0.5), "c": (9, 0.9)}, {"a": [1, 2], "b": [3], "c": []})
+    0.5
+    """
+    ranking = _checked_rank(predictions, solution, True)
+    return float(ranking.correct.sum() / ranking.positives)
+
+
+def score_summary(predictions: Predictions, solution: Solution) -> dict[str, float | int]:
+    """All recognition scores of one submission at once, with the counts they rest on.
+
+    >>> score_summary({"a": (1, 0.5), "c": (9, 0.9)}, {"a": [1], "b": [3], "c": []})["gap_ignoring_distractors"]
+    0.5
+    """
+    truth = _truth(solution)
+    found = _found(predictions, truth)
+    ranking, closed = _rank(found, truth, False), _rank(found, truth, True)
+    return {
+        "gap": ranking.gap(),
+        "gap_ignoring_distractors": closed.gap(),
+        "top1": float(closed.correct.sum() / closed.positives),
+        "queries": len(truth),
+        "landmark_queries": ranking.positives,
+        "predictions": len(found),
+    }
+
+
+def gap_steps(predictions: Predictions, solution: Solution, *, ignore_distractors: bool = False) -> np.ndarray:
+    """GAP by hand: a structured array with a row per ranked prediction, for tables and precision-recall curves.
+
+    Fields: rank (from 1), id, landmark_id, score, correct, precision = hits / rank, recall = hits / M,
+    contribution = correct · precision / M, and gap, the running sum of the contributions (its last value is GAP).
+
+    >>> steps = gap_steps({"a": (1, 0.5), "c": (9, 0.9)}, {"a": [1], "b": [3], "c": []})
+    >>> steps[["id", "precision", "gap"]].tolist()
+    [('c', 0.0, 0.0), ('a', 0.5, 0.25)]
+    """
+    rows, correct, positives = _checked_rank(predictions, solution, ignore_distractors)
+    rank, hits = np.arange(1, len(rows) + 1), np.cumsum(correct)
+    width = max((len(str(row[0])) for row in rows), default=1)
+    kinds = {"rank": "i8", "id": f"U{width}", "landmark_id": "i8", "score": "f8", "correct": "?"}
+    kinds |= dict.fromkeys(("precision", "recall", "contribution", "gap"), "f8")
+    steps = np.empty(len(rows), dtype=list(kinds.items()))
+    for column, name in enumerate(("id", "landmark_id", "score")):
+        steps[name] = [row[column] for row in rows]
+    steps["rank"], steps["correct"] = rank, correct
+    steps["precision"], steps["recall"] = hits / rank, hits / positives
+    steps["contribution"] = correct * steps["precision"] / positives
+    steps["gap"] = np.cumsum(steps["contribution"])
+    return steps
+
+
+def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, seed: int, ignore: bool) -> np.ndarray:
+    """GAP of each system on the same n resamples of the images with replacement, (resamples, systems).
+
+    The w copies of an image share score and id, so they stand side by side in the ranking. A right one after R ranks
+    and H hits adds Σ_{j=1..w} (H + j) / (R + j) = w - (R - H) (h(R + w) - h(R)), with h the harmonic numbers.
+    A resample in which no image shows a landmark has no GAP and is left out.
+    """
+    if n < 1:
+        raise ValueError(f"a bootstrap needs at least one resample, not n={n}")
+    truth = _truth(solution)
+    place = {image_id: k for k, image_id in enumerate(sorted(truth, key=str))}
+    positive = np.array([bool(truth[image_id]) for image_id in place])
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, len(truth) + 1))])
+    rankings = [_rank(_found(system, truth), truth, ignore) for system in systems]
+    orders = [np.array([place[row[0]] for row in ranking.rows], dtype=int) for ranking in rankings]
+    generator, gaps = np.random.default_rng(seed), []
+    for _ in range(n):
+        copies = np.bincount(generator.integers(len(truth), size=len(truth)), minlength=len(truth))
+        positives = copies[positive].sum()
+        if positives == 0:
+            continue
+        gaps.append([])
+        for ranking, order in zip(rankings, orders, strict=True):
+            w = copies[order]
+            after, misses = np.cumsum(w), np.cumsum(w * ~ranking.correct)
+            terms = w - misses * (harmonic[after] - harmonic[after - w])  # where right, misses = R - H
+            gaps[-1].append(terms[ranking.correct].sum() / positives)
+    if not gaps:
+        raise ValueError(f"none of n={n} resamples holds an image with a landmark: draw more")
+    return np.array(gaps)
+
+
+def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    if not 0 < level < 1:
+        raise ValueError(f"the level of an interval lies between 0 and 1, not at {level}")
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def gap_bootstrap(
+    predictions: Predictions,
+    solution: Solution,
+    n: int = 1000,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    ignore_distractors: bool = False,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of GAP over resampled test images: how far another such test set could fall.
+
+    Args:
+        predictions, solution, ignore_distractors: as for `global_average_precision`.
+        n: resamples, each of as many images as the solution has, drawn with replacement (one without any landmark
+            has no GAP and is left out).
+        level: the share of the resamples inside the interval.
+        seed: same seed, same interval, in whatever order the images come.
+
+    Returns:
+        (low, high).
+
+    >>> solution = {str(i): [1] for i in range(100)}
+    >>> predictions = {str(i): (1 + (i % 4 == 0), float(i)) for i in range(100)}
+    >>> low, high = gap_bootstrap(predictions, solution, n=200)
+    >>> low < global_average_precision(predictions, solution) < high
+    True
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    return _interval(_resampled_gaps([predictions], solution, n, seed, ignore_distractors)[:, 0], level)
+
+
+def paired_gap_bootstrap(
+    a: Predictions,
+    b: Predictions,
+    solution: Solution,
+    n: int = 1000,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    ignore_distractors: bool = False,
+) -> tuple[float, float, float]:
+    """GAP(a) - GAP(b) with its bootstrap interval, both systems on the same resamples: (difference, low, high).
+
+    Two systems share the luck of the draw, so this interval is narrower than two separate ones suggest.
+
+    >>> solution = {"x": [1], "y": [2], "z": []}
+    >>> paired_gap_bootstrap({"x": (1, 0.9)}, {"x": (1, 0.2)}, solution, n=50)
+    (0.0, 0.0, 0.0)
+    """
+    a, b = (p if isinstance(p, Mapping) else list(p) for p in (a, b))
+    difference = np.subtract(
+        *(global_average_precision(p, solution, ignore_distractors=ignore_distractors) for p in (a, b))
+    )
+    gaps = _resampled_gaps([a, b], solution, n, seed, ignore_distractors)
+    return float(difference), *_interval(gaps[:, 0] - gaps[:, 1], level)
+
+
+def batched_gap(
+    predictions: Predictions, solution: Solution, batch: int, seed: int = 0, *, per_rows: bool = True
+) -> np.ndarray:
+    """WRONG, for teaching only: one GAP for each shuffled batch. Their mean is no GAP; their spread is its noise.
+
+    A rank inside a batch says nothing about the rank among all images, so a wrong answer that outranks everything
+    harms one batch only. `per_rows=True` also divides by the rows of the batch instead of its images with a landmark,
+    wrong again as soon as there are distractors; with False a batch without a landmark is left out.
+
+    >>> solution = {str(i): [i] for i in range(4)}
+    >>> predictions = {"0": (0, 0.1), "1": (9, 0.9), "2": (9, 0.8), "3": (9, 0.7)}
+    >>> global_average_precision(predictions, solution), float(batched_gap(predictions, solution, batch=1).mean())
+    (0.0625, 0.25)
+    """
+    if batch < 1:
+        raise ValueError(f"a batch holds at least one image, not {batch}")
+    truth = _truth(solution)
+    found = _found(predictions, truth)
+    ids = np.random.default_rng(seed).permutation(sorted(truth, key=str)).tolist()
+    gaps = []
+    for start in range(0, len(ids), batch):
+        rows = {i: truth[i] for i in ids[start : start + batch]}
+        ranking = _rank({i: found[i] for i in rows if i in found}, rows, False)
+        if per_rows or ranking.positives:
+            gaps.append(ranking._replace(positives=len(rows) if per_rows else ranking.positives).gap())
+    return np.array(gaps)
+
+
+def closed_set(solution: Solution, labels: Collection[int]) -> dict[str, Collection[int]]:
+    """The closed world: only the images of a solution that show a landmark of the label set.
+
+    >>> closed_set({"a": [1, 7], "b": [8], "c": []}, labels=[1, 2])
+    {'a': [1, 7]}
+    """
+    known = set(labels)
+    return {image_id: landmarks for image_id, landmarks in solution.items() if not known.isdisjoint(landmarks)}
+
+
+def restrict(predictions: Predictions, solution: Solution) -> list[tuple[str, int | None, float]]:
+    """The predictions, as triples, on the images of a solution: for scoring one split or the closed set.
+
+    >>> restrict({"a": (1, 0.5), "b": None, "c": (2, 0.1)}, {"a": [1], "b": [2]})
+    [('a', 1, 0.5), ('b', None, nan)]
+    """
+    if isinstance(predictions, Mapping):
+        predictions = ((i, *(answer or (None, float("nan")))) for i, answer in predictions.items())
+    return [triple for triple in predictions if triple[0] in solution]
+
+
+def mean_average_precision(
+    predictions: Mapping[str, Sequence[str]], relevant: Mapping[str, Collection[str]], k: int = 100
+) -> float:
+    """Mean Average Precision at k of the retrieval track: rankings of index images, one for each query.
+
+    mAP@k = mean over queries q of 1 / min(m_q, k) Σ_{r=1..min(n_q, k)} P_q(r) · rel_q(r), where m_q index images show
+    the landmark of q, n_q were returned, rel_q(r) says whether the r-th does, and P_q(r) = right ones so far / r.
+    A query without any relevant index image stays out of the mean; one without a ranking counts 0.
+
+    Raises:
+        ValueError: no query with a relevant image, an unknown query, an index image twice in a ranking, or k < 1.
+
+    >>> round(mean_average_precision({"q": ["a", "x", "b"]}, {"q": {"a", "b"}, "r": {"c"}, "s": set()}), 4)
+    0.4167
+
+    Source: Weyand et al., Google Landmarks Dataset v2, CVPR 2020, section 4.2.
+    """
+    if k < 1:
+        raise ValueError(f"mean average precision needs k of at least 1, not {k}")
+    _refuse(predictions.keys() - relevant.keys(), "rankings for unknown queries")
+    _refuse([q for q, r in predictions.items() if len(set(r)) < len(r)], "an index image twice in the ranking of")
+    wanted = {query: set(images) for query, images in relevant.items() if len(images)}
+    if not wanted:
+        raise ValueError("no query has a relevant index image, so mean average precision is not defined")
+    total = 0.0
+    for query, images in wanted.items():
+        hits = np.array([image in images for image in predictions.get(query, ())[:k]], dtype=bool)
+        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        total += precision[hits].sum() / min(len(images), k)
+    return float(total / len(wanted))
+
+
+def auroc(scores_positive: Sequence[float], scores_negative: Sequence[float]) -> float:
+    """Chance that a positive outscores a negative, ties half: P(s⁺ > s⁻) + P(s⁺ = s⁻) / 2.
+
+    >>> auroc([0.9, 0.5], [0.5, 0.1])
+    0.875
+    """
+    positive, negative = (np.asarray(scores, dtype=float).ravel() for scores in (scores_positive, scores_negative))
+    if not positive.size or not negative.size or np.isnan(positive).any() or np.isnan(negative).any():
+        raise ValueError("AUROC needs at least one score on either side, and none of them NaN")
+    negative.sort()
+    below, upto = (np.searchsorted(negative, positive, side=side) for side in ("left", "right"))
+    return float((below + upto).mean() / (2 * negative.size))
