@@ -1,0 +1,1 @@
+"""Landmark recognition: models, honest scores and a miniature world to learn them on."""

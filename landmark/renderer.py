@@ -46,7 +46,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """The hour and the weather: what colours a face, how far one sees, whether lamps are lit. Colours are RGB in 0..1."""
+    """The hour and the weather: what colours a face, how far one sees, whether lamps are lit; colours in 0..1."""
 
     sun: np.ndarray  # (3,) unit vector towards the sun (or the moon)
     sun_colour: np.ndarray  # (3,)

@@ -1,0 +1,105 @@
+"""Drawings of diagrams and mechanisms: everything inside the canvas, no text over another, the numbers right."""
+
+import io
+from itertools import combinations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from landmark import diagrams, mechanisms
+
+LONG = [
+    ("image", (3, 299, 299), 0), ("xception", (2048, 10, 10), 20806952), ("AveragePool", (2048,), 0),
+    ("CompactBilinearPooling", (8192,), 0), ("Reshape", (8, 32, 32), 0), ("SelfAttention2d", (8, 32, 32), 81),
+    ("Flatten", (8192,), 0), ("fully connected", (6512,), 53354816),
+]  # fmt: skip
+NOTES = {"xception": "blocks 1 to 7 do not train and keep their statistics", "Reshape": "a place here is $no place"}
+WEIGHTS = np.full((4, 4), 1 / 16)
+DRAWINGS = {
+    "architecture": lambda: diagrams.architecture(LONG[:4], "Xception"),
+    "architecture, two rows": lambda: diagrams.architecture(LONG, "All of it", {"xception"}, NOTES),
+    "architecture, three rows": lambda: diagrams.architecture(LONG + LONG[4:], "More than all", {"Reshape"}),
+    "architecture, five": lambda: diagrams.architecture(LONG[:5], "Five in a row"),
+    "architecture, two": lambda: diagrams.architecture(LONG[:2], "The least"),
+    "evaluation_flow": diagrams.evaluation_flow,
+    "depthwise_separable": mechanisms.depthwise_separable,
+    "depthwise_separable, small": lambda: mechanisms.depthwise_separable(3, 32, 149, 5),
+    "count_sketch_steps": lambda: mechanisms.count_sketch_steps([3, -1, 2], [2, 0, 2], [1, -1, -1], [1, 0, 1, 0]),
+    "count_sketch_steps, one": lambda: mechanisms.count_sketch_steps([3], [0], [-1], [-3]),
+    "self_attention_flow": mechanisms.self_attention_flow,
+    "self_attention_flow, wide": lambda: mechanisms.self_attention_flow(2048, 10),
+    "spatial_attention_flow": lambda: mechanisms.spatial_attention_flow(np.zeros((4, 4)), WEIGHTS),
+}
+
+
+def texts(fig):
+    return [text for text in fig.axes[0].texts if text.get_text()]
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_text_stays_on_the_canvas_and_apart(name):
+    """Fails when a label is cut off at the edge or two labels overlap, which no one sees before the notebook runs."""
+    fig = DRAWINGS[name]()
+    assert isinstance(fig, Figure) and not plt.get_fignums()
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+    boxes = {text.get_text(): text.get_window_extent(canvas.get_renderer()) for text in texts(fig)}
+    for words, box in boxes.items():
+        assert fig.bbox.x0 <= box.x0 and box.x1 <= fig.bbox.x1, f"{words!r} leaves the canvas sideways"
+        assert fig.bbox.y0 <= box.y0 and box.y1 <= fig.bbox.y1, f"{words!r} leaves the canvas"
+    for (one, a), (two, b) in combinations([(t.get_text(), t.get_window_extent()) for t in texts(fig)], 2):
+        apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 + 2 or b.y1 <= a.y0 + 2  # line boxes hold some air
+        assert apart, f"{one!r} overlaps {two!r}"
+
+
+def test_architecture_writes_every_shape_once_and_the_counts():
+    """Fails when a stage's shape is dropped at the turn of a row, or a frozen stage is not said to be frozen."""
+    words = [text.get_text() for text in texts(DRAWINGS["architecture, two rows"]())]
+    shapes = [w for w in words if w.replace(" × ", "").isdigit()]
+    assert sorted(shapes) == sorted(diagrams.times(shape) for _, shape, _ in LONG)
+    assert any(w.startswith("20.8 M parameters\nfrozen") for w in words)
+
+
+def test_evaluation_flow_numbers_follow_from_its_squares():
+    """Fails when the drawn ranking and the GAP written below it disagree: (1 + 2/3 + 3/7) / 4."""
+    words = " ".join(text.get_text() for text in texts(diagrams.evaluation_flow()))
+    assert f"(1/1 + 2/3 + 3/7) / 4 = {(1 + 2 / 3 + 3 / 7) / 4:.2f}" in words
+    assert f"(1/1 + 2/2 + 3/4) / 4 = {(1 + 1 + 3 / 4) / 4:.2f}" in words
+
+
+def test_depthwise_separable_counts_like_a_loop():
+    """Fails when a factor is missing from the multiplication counts."""
+    channels, filters, places, kernel = 2, 3, 4, 3
+    full = sum(1 for _ in range(filters * places * places) for _ in range(channels * kernel * kernel))
+    slim = sum(kernel * kernel for _ in range(channels * places**2)) + sum(channels for _ in range(filters * places**2))
+    words = " ".join(t.get_text() for t in texts(mechanisms.depthwise_separable(channels, filters, places, kernel)))
+    assert f"= {diagrams.count(full)} multiplications" in words
+    assert f"= {diagrams.count(slim)} multiplications" in words
+
+
+def test_dollar_signs_are_drawn_as_they_are():
+    """Fails when a name with "$" goes through mathtext."""
+    fig = diagrams.architecture([("a$x^{", (3, 4, 4), 0), ("$b$", (2,), 5)], "$ title $", notes={"$b$": "$\\frac{"})
+    fig.savefig(io.BytesIO(), dpi=40)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: diagrams.architecture([], "nothing"),
+        lambda: diagrams.architecture(LONG[:1], "an input alone"),
+        lambda: diagrams.architecture([("a", (3,), 0), ("b", (), 0)], "a stage without shape"),
+        lambda: mechanisms.count_sketch_steps([], [], [], [0]),
+        lambda: mechanisms.count_sketch_steps([1], [2], [1], [0, 1]),
+        lambda: mechanisms.count_sketch_steps([1, 2], [0, 1], [1, 1], [1, -2]),
+        lambda: mechanisms.spatial_attention_flow([[1.0]], [[0.5, 0.5]]),
+        lambda: mechanisms.spatial_attention_flow([], []),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(draw):
+    """Fails when empty input or a wrong sketch is drawn as if it were right."""
+    with pytest.raises(ValueError, match=r"^[^\n]+: [^\n]+$"):
+        draw()
