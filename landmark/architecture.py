@@ -10,7 +10,19 @@ import numpy as np
 
 from landmark import solids
 from landmark.materials import (
-    ARCADE, COLUMN, DARK, DOME, FACADE, FLOOR, GLASS, PORTAL, ROOF, ROSE, TRIM, WALL, Material,
+    ARCADE,
+    COLUMN,
+    DARK,
+    DOME,
+    FACADE,
+    FLOOR,
+    GLASS,
+    PORTAL,
+    ROOF,
+    ROSE,
+    TRIM,
+    WALL,
+    Material,
 )  # fmt: skip
 from landmark.renderer import Mesh, Textures
 

@@ -8,7 +8,18 @@ import numpy as np
 
 from landmark import architecture, solids
 from landmark.materials import (
-    CLOTH, DARK, DOME, FACADE, FLOOR, PAINT, PAPER, PLANKS, ROCK, ROOF, TRIM, Material,
+    CLOTH,
+    DARK,
+    DOME,
+    FACADE,
+    FLOOR,
+    PAINT,
+    PAPER,
+    PLANKS,
+    ROCK,
+    ROOF,
+    TRIM,
+    Material,
 )  # fmt: skip
 from landmark.renderer import Frame, Light, Mesh
 from landmark.scenery import camera_at, draw_backdrop, draw_ground, draw_sky, indoor_light, sample_light, scatter

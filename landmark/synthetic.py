@@ -255,6 +255,7 @@ def plan(config: WorldConfig) -> tuple[list[_Shot], pd.DataFrame]:
             fault = ("rotated", "grey", "cmyk", "exif", "")[int(np.searchsorted(edges, chance, side="right"))]
             turn = int(rng.choice([90, 180, 270])) if fault == "rotated" else 0
             add("train", landmark_id, landmark_id, fault=fault, rotation=turn)
+    sound = [shot for shot in shots if not shot.fault]
     for landmark_id in ids[role == "tail"].tolist():
         for _ in range(int(rng.integers(1, config.min_images))):
             add("train", landmark_id, landmark_id)
@@ -263,10 +264,8 @@ def plan(config: WorldConfig) -> tuple[list[_Shot], pd.DataFrame]:
         label = int(rng.choice(known))
         other = int(rng.choice(known[known != label])) if rng.random() < 0.5 else any_distractor()
         add("train", label, other, fault="wrong_label")
-    for i in rng.choice(regular, round(0.02 * regular), replace=False).tolist():
-        first = shots[i]
-        if not first.fault:
-            add("train", first.label, first.truth, fault="duplicate", source=first.image_id, seed=first.seed)
+    for i in rng.choice(len(sound), round(0.02 * regular), replace=False).tolist():
+        add("train", sound[i].label, sound[i].truth, fault="duplicate", source=sound[i].image_id, seed=sound[i].seed)
     for i in range(max(3, round(0.003 * regular))):
         label = int(rng.choice(known))
         add("train", label, label, fault="unreadable", rotation=i % 3)
@@ -362,7 +361,8 @@ def make_world(
     if len(shots) < 300:  # starting processes would take longer
         done = (_shoot(chunk, root) for chunk in chunks)
     else:
-        done = joblib.Parallel(workers, return_as="generator")(joblib.delayed(_shoot)(chunk, root) for chunk in chunks)
+        pool = joblib.Parallel(workers, return_as="generator", pre_dispatch="4 * n_jobs")
+        done = pool(joblib.delayed(_shoot)(chunk, root) for chunk in chunks)
     with tqdm(total=len(shots), unit="image", desc=f"world {root.name}", disable=not progress) as bar:
         for count in done:
             bar.update(count)

@@ -1,0 +1,7 @@
+"""`python -m landmark`."""
+
+import sys
+
+from landmark.cli import main
+
+sys.exit(main())

@@ -1,0 +1,251 @@
+"""The course: its data, its runs and its tables, in three sizes (quick, miniature, the real data set).
+
+Notebooks ask for a run by name. It is trained the first time and loaded ever after.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from safetensors.torch import save_file
+
+from landmark import metrics, tables
+from landmark.backbones import miniature_path
+from landmark.data import GoogleLandmarks, LabelMap, split_dev
+from landmark.images import ImageError, image_path, read_image
+from landmark.models import RECIPES
+from landmark.prediction import Predictions, predict
+from landmark.runs import Run, TrainConfig
+from landmark.runtime import InputError, atomic_path, data_root, quick, runs_root, seed_everything
+from landmark.synthetic import WorldConfig, make_world
+from landmark.training import fit
+
+PAPER = pd.DataFrame(
+    {"paper": [0.241, 0.674, 0.119, 0.812, 0.841], "paper_loss": [3.183, 1.301, 3.079, 0.908, 0.932]},
+    index=["resnet50", "xception", "xception_spatial", "xception_cbp", "xception_cbp_attention"],
+)
+"""GAP and loss on the 2019 paper's own dev set, from its Figure 5."""
+
+QUICK_WORLD = WorldConfig(landmarks=4, images=8, test=24, size=64)
+FULL_WORLD = WorldConfig()
+
+
+def mode() -> str:
+    """What the course runs on: "gldv2" when `LANDMARK_GLDV2` names a folder, else "quick" or "miniature".
+
+    >>> mode() in {"gldv2", "quick", "miniature"}
+    True
+    """
+    return "gldv2" if os.environ.get("LANDMARK_GLDV2") else "quick" if quick() else "miniature"
+
+
+def course_data() -> GoogleLandmarks:
+    """The data set of the course, made on the spot when it is the miniature world; prints which one it is."""
+    if mode() == "gldv2":
+        root = Path(os.environ["LANDMARK_GLDV2"])
+        print(f"data: Google Landmarks v2 in {root.name}")
+    else:
+        config = QUICK_WORLD if quick() else FULL_WORLD
+        root = make_world(data_root() / mode(), config)
+        print(f"data: the {mode()} world, {config.landmarks} invented landmarks at {config.size} px, seed {config.seed}")
+    return GoogleLandmarks(root)
+
+
+def min_images() -> int:
+    """The filter of the course: the paper's 100 on the real data, the world's own on a miniature."""
+    return 100 if mode() == "gldv2" else (QUICK_WORLD if quick() else FULL_WORLD).min_images
+
+
+def course_config(model: str, **changes) -> TrainConfig:
+    """Settings of the course's run of a model: one budget for all of them.
+
+    >>> course_config("xception").model
+    'xception'
+    """
+    settings = {
+        "gldv2": {"size": 299, "batch_size": 64, "epochs": 6, "weights": "imagenet"},
+        "miniature": {"size": 96, "batch_size": 32, "epochs": 8, "weights": "miniature"},
+        "quick": {"size": 64, "batch_size": 8, "steps": 2, "weights": "miniature"},
+    }[mode()]
+    return replace(TrainConfig(model=model, min_images=min_images(), **settings), **changes)
+
+
+def course_run(model: str, *, name: str | None = None, **changes) -> Run:
+    """The course's run of a model: loaded when it is finished, continued when it was stopped, else trained now.
+
+    Args:
+        model: one of `list_models()`.
+        name: of the run's folder; the model's when left out.
+        changes: settings that differ from `course_config`.
+    """
+    config = course_config(model, **changes)
+    if config.weights == "miniature":
+        miniature_weights(RECIPES[model][0])
+    root = course_data().root
+    return fit(config, root, runs_root() / f"{mode()}-{name or model}")
+
+
+def miniature_weights(backbone: str) -> Path:
+    """Weights that stand in for ImageNet's without a network: a backbone trained on a disjoint miniature world.
+
+    Args:
+        backbone: "xception" or "resnet50".
+
+    Returns:
+        The file that `weights="miniature"` loads; trained the first time, some minutes on two cores.
+    """
+    path = miniature_path(backbone)
+    if path.exists():
+        return path
+    world = replace(QUICK_WORLD, pretraining=True, test=0) if quick() else PRETRAINING
+    root = make_world(data_root() / f"{'quick' if quick() else 'miniature'}-pretraining", world)
+    budget = {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 96, "batch_size": 32, "epochs": 10}
+    config = TrainConfig(model=backbone, weights="none", freeze=0, lr=1e-3, min_images=world.min_images, **budget)
+    run = fit(config, root, runs_root() / f"{'quick' if quick() else 'miniature'}-pretraining-{backbone}")
+    state = run.model("last").cpu().backbone.state_dict()
+    with atomic_path(path) as part:
+        save_file({key: value.contiguous() for key, value in state.items()}, part)
+    return path
+
+
+PRETRAINING = WorldConfig(landmarks=60, images=24, test=0, size=128, pretraining=True)
+
+
+def truth_of(data: GoogleLandmarks, split: str = "all") -> dict[str, tuple[int, ...]]:
+    """image_id → landmark ids of the test set, of one split ("public", "private") or of both ("all")."""
+    solution = data.solution
+    if split not in ("public", "private", "all"):
+        raise InputError(f"split {split!r}: choose public, private or all")
+    if split != "all":
+        solution = solution[solution["Usage"].str.lower() == split]
+    if solution.empty:
+        raise InputError(f"the solution has no {split} rows: choose another --split")
+    return dict(zip(solution["id"], solution["landmarks"], strict=True))
+
+
+def test_predictions(run: Run, data: GoogleLandmarks) -> Predictions:
+    """Predictions of a run on the whole test set, kept beside the run once made."""
+    path = run.path / "test-predictions.csv"
+    if path.exists() and path.stat().st_mtime >= (run.path / "result.json").stat().st_mtime:
+        table = pd.read_csv(path, dtype={"id": str})
+        columns = (table[name].to_numpy() for name in ("class_index", "score", "loss"))
+        return Predictions(table["id"].tolist(), *columns, bad=[])
+    truth = truth_of(data)
+    known = [next((x for x in truth.get(i, ()) if x in run.labels), -1) for i in data.test["id"]]
+    table = data.test.assign(landmark_id=known)
+    found = predict(run.model(), run.loader(table, data.root))
+    with atomic_path(path) as part:
+        columns = {"id": found.ids, "class_index": found.class_index, "score": found.score, "loss": found.loss}
+        pd.DataFrame(columns).to_csv(part, index=False)
+    return found
+
+
+def test_scores(run: Run, data: GoogleLandmarks, n: int = 1000) -> dict[str, float]:
+    """Closed and open GAP with 95 % bootstrap intervals, top-1 accuracy and loss of one run.
+
+    Closed: the landmark queries of the label set alone. Open: the whole test set, distractors and unknown landmarks too.
+    """
+    predictions = test_predictions(run, data)
+    found, everything = predictions.mapping(run.labels), truth_of(data)
+    closed = metrics.closed_set(everything, run.labels.landmark_ids)
+    inside = metrics.restrict(found, closed)
+    low, high = metrics.gap_bootstrap(inside, closed, n)
+    open_low, open_high = metrics.gap_bootstrap(found, everything, n)
+    return {
+        "closed": metrics.global_average_precision(inside, closed), "closed_low": low, "closed_high": high,
+        "open": metrics.global_average_precision(found, everything), "open_low": open_low, "open_high": open_high,
+        "top1": metrics.top1_accuracy(inside, closed), "loss": float(np.nanmean(predictions.loss)),
+    }  # fmt: skip
+
+
+def score_table(models: Iterable[str], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
+    """The paper's Figure 5, measured: a row of `test_scores` for each model, the paper's figures beside them."""
+    rows = {}
+    for model in models:
+        run = course_run(model)
+        rows[model] = {"dev": run.result["dev_gap"], **test_scores(run, data, n), "minutes": run.result["seconds"] / 60}
+    return pd.DataFrame.from_dict(rows, orient="index").join(PAPER)
+
+
+def pictures(table: pd.DataFrame, root: str | Path, split: str = "train", size: int = 160) -> list[np.ndarray]:
+    """Images of a table's rows as arrays, the longer side at most `size` pixels; grey where one cannot be read."""
+    out = []
+    for image_id in table["id"]:
+        try:
+            image = read_image(image_path(root, split, image_id))
+        except ImageError:
+            image = Image.new("RGB", (size, size * 3 // 4), (150, 150, 150))
+        image.thumbnail((size, size))
+        out.append(np.asarray(image))
+    return out
+
+
+def sample_rows(table: pd.DataFrame, landmarks: Sequence[int], per_landmark: int, seed: int = 0) -> pd.DataFrame:
+    """Rows of some landmarks, `per_landmark` of each in their order, drawn at random."""
+    chosen = [
+        table[table["landmark_id"] == landmark_id].sample(per_landmark, random_state=seed, replace=True)
+        for landmark_id in landmarks
+    ]
+    return pd.concat(chosen, ignore_index=True)
+
+
+def names_of(data: GoogleLandmarks) -> dict[int, str]:
+    """landmark_id → readable name, from the categories."""
+    categories = data.categories
+    names = categories["category"].str.rsplit(":", n=1).str[-1].str.replace("_", " ")
+    return dict(zip(categories["landmark_id"], names, strict=True))
+
+
+def course_split(data: GoogleLandmarks, seed: int = 0):
+    """The split that the course's runs use."""
+    return split_dev(tables.filter_min_images(data.train, min_images()), data.root, seed=seed)
+
+
+def batch_of(run: Run, table: pd.DataFrame, root: str | Path, split: str = "test"):
+    """The rows of a table as one batch for a run's network."""
+    seed_everything(0)
+    return next(iter(run.loader(table, root, split, workers=0, batch_size=max(len(table), 2))))
+
+
+def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) -> np.ndarray:
+    """Suspicion that a label is wrong: share of an image's k nearest neighbours that carry another label, (N,).
+
+    >>> neighbours_far_off(np.array([[0.0], [0.1], [0.2], [5.0]]), [1, 1, 2, 2], k=2).tolist()
+    [0.5, 0.5, 1.0, 0.5]
+    """
+    x = np.asarray(embedding, float)
+    distance = (x**2).sum(1)[:, None] + (x**2).sum(1)[None] - 2 * x @ x.T
+    np.fill_diagonal(distance, np.inf)
+    nearest = np.argsort(distance, 1, kind="stable")[:, :k]
+    label = np.asarray(label)
+    return (label[nearest] != label[:, None]).mean(1)
+
+
+def gap_against_distractors(
+    predictions: Mapping, truth: Mapping, shares: Sequence[float], seed: int = 0
+) -> list[float]:
+    """GAP as distractors join: all landmark queries, with so many distractors that they make up each of `shares`."""
+    queries = [i for i, landmarks in truth.items() if landmarks]
+    rest = np.random.default_rng(seed).permutation(sorted(i for i, landmarks in truth.items() if not landmarks)).tolist()
+    gaps = []
+    for share in shares:
+        count = min(len(rest), round(share / (1 - share) * len(queries)))
+        part = {i: truth[i] for i in [*queries, *rest[:count]]}
+        gaps.append(metrics.global_average_precision(metrics.restrict(predictions, part), part))
+    return gaps
+
+
+def answers_by_kind(predictions: Mapping, truth: Mapping, labels: LabelMap) -> dict[str, list[float]]:
+    """Scores of the right and wrong answers on the label set's queries, of those on unknown landmarks and distractors."""
+    scores: dict[str, list[float]] = {"right": [], "wrong": [], "unknown": [], "distractor": []}
+    for image_id, (landmark_id, score) in predictions.items():
+        shown = truth[image_id]
+        kind = "distractor" if not shown else "unknown" if not any(x in labels for x in shown) else None
+        scores[kind or ("right" if landmark_id in shown else "wrong")].append(score)
+    return {kind: values for kind, values in scores.items() if values}

@@ -1,0 +1,91 @@
+"""From a model and images to one scored prediction for each image, and to a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from landmark.data import Bad, LabelMap, Quarantine
+from landmark.runtime import InputError, autocast
+from landmark.tables import write_submission
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row for every image that could be read. The score is the largest softmax probability."""
+
+    ids: list[str]
+    class_index: np.ndarray  # (N,) int
+    score: np.ndarray  # (N,) float in (0, 1]
+    loss: np.ndarray  # (N,) cross-entropy in nats, NaN where the label is unknown
+    bad: list[Bad]
+
+    def mapping(self, labels: LabelMap) -> dict[str, tuple[int, float]]:
+        """image_id → (landmark_id, score), as `metrics` wants it."""
+        return {
+            image_id: (labels.to_landmark(int(k)), float(s))
+            for image_id, k, s in zip(self.ids, self.class_index, self.score, strict=True)
+        }
+
+    def write(self, path: str | Path, labels: LabelMap, ids: Sequence[str]) -> None:
+        """Write a submission with a row for every id of `ids`; one without a prediction has an empty cell."""
+        found = self.mapping(labels)
+        answers = [found.get(image_id, (None, None)) for image_id in ids]
+        write_submission(path, list(ids), [a[0] for a in answers], [a[1] for a in answers])
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, loader: DataLoader, *, quarantine: Quarantine | None = None, progress: bool = False
+) -> Predictions:
+    """Predict every image of a loader, in evaluation mode; the model's own mode is restored afterwards.
+
+    Args:
+        model: images (B, 3, S, S) → logits (B, K).
+        loader: batches of `data.make_loader`, not shuffled.
+        quarantine: collects bad images and refuses too many.
+        progress: show a bar.
+
+    Raises:
+        InputError: logits that are not finite, or more bad images than `quarantine` allows.
+
+    Source: section 5.1 of the paper scores the same way.
+    """
+    was_training, where = model.training, next(model.parameters()).device
+    ids: list[str] = []
+    bad: list[Bad] = []
+    columns: list[tuple[np.ndarray, ...]] = []
+    model.eval()
+    try:
+        for batch in tqdm(loader, desc="predict", unit="batch", disable=not progress, leave=False):
+            bad.extend(batch.bad)
+            if quarantine is not None:
+                quarantine.add(batch.bad)
+            if not batch.ids:
+                continue
+            images = batch.images.to(where, memory_format=torch.channels_last, non_blocking=True)
+            with autocast(where):
+                logits = model(images)
+            logits = logits.float().cpu()  # softmax and loss in float32
+            wrong = ~torch.isfinite(logits).all(1)
+            if wrong.any():
+                raise InputError(f"the logits of image {batch.ids[int(wrong.nonzero()[0])]} are not finite")
+            score, index = logits.softmax(1).max(1)
+            known = batch.labels >= 0
+            loss = torch.full((len(logits),), float("nan"))
+            loss[known] = F.cross_entropy(logits[known], batch.labels[known], reduction="none")
+            ids.extend(batch.ids)
+            columns.append((index.numpy(), score.double().numpy(), loss.double().numpy()))
+    finally:
+        model.train(was_training)
+    empty = (np.zeros(0, int), np.zeros(0), np.zeros(0))
+    index, score, loss = (np.concatenate(parts) for parts in zip(empty, *columns, strict=True))
+    return Predictions(ids, index.astype(int), score, loss, bad)

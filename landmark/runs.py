@@ -1,0 +1,189 @@
+"""A training run as a folder: its settings, labels, log, checkpoints and result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from landmark.backbones import load_tensors, read_tensors
+from landmark.data import LabelMap, LandmarkDataset, eval_transform, make_loader
+from landmark.models import RECIPES, LandmarkNet, create_model
+from landmark.runtime import InputError, atomic_path, device
+
+LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a run learns; the defaults are the paper's.
+
+    Args:
+        model: one of `list_models()`.
+        size: side of the square input, pixels.
+        batch_size: images in a step.
+        epochs: passes over the train images; or
+        steps: optimizer steps. Exactly one of the two; 6 epochs when both are left out.
+        lr: of Adam, constant.
+        freeze: the first N parameter tensors of the backbone do not train.
+        weights: of the backbone: "imagenet", "miniature", "none" or a file.
+        min_images: landmarks with fewer train images are dropped.
+        dev_fraction: share of each landmark's images held out.
+        seed: of weights, order, augmentation and dropout.
+        bad_limit: bad images that fail the run; None for 10 or one in a hundred, whichever is more.
+
+    Raises:
+        InputError: a value that cannot be meant.
+
+    >>> TrainConfig(model="resnet50", steps=20).steps
+    20
+    """
+
+    model: str = "xception"
+    size: int = 299
+    batch_size: int = 64
+    epochs: int | None = None
+    steps: int | None = None
+    lr: float = 3e-4
+    freeze: int = 85
+    weights: str = "imagenet"
+    min_images: int = 100
+    dev_fraction: float = 0.1
+    seed: int = 0
+    bad_limit: int | None = None
+
+    def __post_init__(self):
+        if self.model not in RECIPES:
+            raise InputError(f"no model {self.model!r}: choose one of {', '.join(RECIPES)}")
+        least = {"size": 32, "batch_size": 2, "epochs": 1, "steps": 1, "freeze": 0, "min_images": 1, "seed": 0, "bad_limit": 0}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is None and name in ("epochs", "steps", "bad_limit"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise InputError(f"{name}={value!r}: give a whole number of at least {low}")
+        if not (isinstance(self.lr, (int, float)) and math.isfinite(self.lr) and self.lr > 0):
+            raise InputError(f"lr={self.lr!r}: give a finite number above 0")
+        if not (isinstance(self.dev_fraction, (int, float)) and 0 < self.dev_fraction < 1):
+            raise InputError(f"dev_fraction={self.dev_fraction!r}: give a share between 0 and 1")
+        if self.epochs is not None and self.steps is not None:
+            raise InputError("epochs and steps are both given: choose one")
+        if self.epochs is None and self.steps is None:
+            object.__setattr__(self, "epochs", 6)
+        object.__setattr__(self, "weights", str(self.weights or "none"))
+
+    @classmethod
+    def of(cls, settings: dict) -> TrainConfig:
+        """From a mapping; InputError names a key that is no setting."""
+        unknown = settings.keys() - {f.name for f in fields(cls)}
+        if unknown:
+            raise InputError(f"no such training setting: {', '.join(sorted(map(str, unknown)))}")
+        return cls(**settings)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a file of a run, whole or not at all."""
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict:
+    """Read a file of a run; InputError when it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: {path.parent} is not a training run") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}): delete the run's folder and train again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: damaged (not a JSON object): delete the run's folder and train again")
+    return content
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. `result` holds the best dev scores, the counts, the time and the checkpoint's hash."""
+
+    path: Path
+    config: TrainConfig
+    labels: LabelMap
+    result: dict
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """The log: one row for each evaluation of the whole dev set, see `LOG`."""
+        return pd.read_csv(self.path / "metrics.csv")
+
+    def model(self, which: str = "best") -> LandmarkNet:
+        """The network of a checkpoint ("best" or "last"), in evaluation mode on the best device.
+
+        Raises:
+            InputError: no such checkpoint, or one that is damaged.
+        """
+        path = self.path / f"{which}.safetensors"
+        tensors = read_tensors(path, self.result["sha256"] if which == "best" else "")
+        model = create_model(self.config.model, len(self.labels))
+        load_tensors(model, tensors, path)
+        return model.to(device()).eval()
+
+    def loader(self, table: pd.DataFrame, root: str | Path, split: str = "test", *, workers: int = 2,
+               batch_size: int | None = None):  # fmt: skip
+        """Batches of a table's images, prepared as this run's network wants them, in the table's order."""
+        facts = LandmarkNet(self.config.model, 0).data_config
+        transform = eval_transform(self.config.size, **facts)
+        labels = self.labels if "landmark_id" in table else None
+        dataset = LandmarkDataset(table, root, split, labels, transform)
+        return make_loader(dataset, batch_size or self.config.batch_size, workers=workers)
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a finished run.
+
+    Raises:
+        InputError: not a run, not finished, or damaged.
+    """
+    path = Path(path)
+    settings = read_json(path / "config.json")
+    if not (path / "result.json").exists():
+        raise InputError(f"{path}: this run is not finished: train with the same settings again to go on with it")
+    result = read_json(path / "result.json")
+    if "settings" not in settings or "sha256" not in result:
+        raise InputError(f"{path}: config.json or result.json is damaged: delete the folder and train again")
+    return Run(path, TrainConfig.of(settings["settings"]), LabelMap.load(path / "labels.json"), result)
+
+
+def claim(path: Path, config: TrainConfig, data: dict) -> None:
+    """Make a folder this run's own, or refuse it.
+
+    Args:
+        path: new, empty, or the folder of a run with the same settings and data.
+        config: settings.
+        data: what tells this data set from another: row counts and a hash of ids and labels.
+
+    Raises:
+        InputError: another run's folder (lists what differs), or one with other things in it.
+    """
+    wanted = {"settings": asdict(config), "data": data}
+    if (path / "config.json").exists():
+        found = read_json(path / "config.json")
+        changed = [
+            f"{name}: {found.get(part, {}).get(name)} → {value}"
+            for part in wanted for name, value in wanted[part].items() if found.get(part, {}).get(name) != value
+        ]  # fmt: skip
+        if changed:
+            raise InputError(f"{path}: holds a run of other settings ({'; '.join(changed)}): choose another folder or delete it")
+    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: exists and is not a training run: choose a new folder")
+    else:
+        write_json(path / "config.json", wanted)

@@ -1,0 +1,204 @@
+"""Which pixels speak for a class: gradients, Grad-CAM, and a score that checks the maps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from landmark.runtime import InputError
+
+
+@contextlib.contextmanager
+def _explained(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients of the weights; everything as before afterwards."""
+    was_training = {module: module.training for module in model.modules()}
+    wanted = {p: p.requires_grad for p in model.parameters()}
+    model.eval()
+    for p in wanted:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p, value in wanted.items():
+            p.requires_grad_(value)
+        for module, value in was_training.items():
+            module.training = value
+
+
+def _target(logits: Tensor, target: Tensor | int | None) -> Tensor:
+    """Class indices (B,): those asked for, else the predicted ones."""
+    if not torch.isfinite(logits).all():
+        raise InputError("the network's logits are not finite: check the images and the weights")
+    if target is None:
+        return logits.argmax(1)
+    chosen = torch.as_tensor(target, device=logits.device).expand(len(logits))
+    if chosen.min() < 0 or chosen.max() >= logits.shape[1]:
+        raise InputError(f"target {chosen.tolist()}: the network has the classes 0 to {logits.shape[1] - 1}")
+    return chosen
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Each map (B, H, W) from its smallest value to its largest as 0 to 1; a constant one is 0 everywhere."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return torch.where(high > low, (maps - low) / (high - low).clamp_min(1e-30), 0.0)
+
+
+def _gradient(model: nn.Module, x: Tensor, target: Tensor | int | None) -> tuple[Tensor, Tensor]:
+    x = x.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        logits = model(x)
+        chosen = _target(logits.detach(), target)
+        score = logits.gather(1, chosen[:, None]).sum()
+        return torch.autograd.grad(score, x)[0], chosen
+
+
+def vanilla_gradient(model: nn.Module, x: Tensor, target: Tensor | int | None = None) -> Tensor:
+    """Largest absolute gradient of the class's logit over the colours of each pixel: max_c |∂ logit / ∂ x_c|.
+
+    Args:
+        model: images (B, 3, H, W) → logits (B, K).
+        x: images, normalised as the model wants them.
+        target: class of all images or of each (B,); the predicted one when left out.
+
+    Returns:
+        Saliency (B, H, W) in [0, 1].
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    >>> vanilla_gradient(net, torch.rand(1, 3, 2, 2)).shape
+    torch.Size([1, 2, 2])
+
+    Source: Simonyan et al., "Deep inside convolutional networks", 2014; Figure 6 of the paper.
+    """
+    with _explained(model):
+        return _unit(_gradient(model, x, target)[0].abs().amax(1))
+
+
+def smooth_grad(
+    model: nn.Module, x: Tensor, target: Tensor | int | None = None, samples: int = 16, noise: float = 0.1, seed: int = 0
+) -> Tensor:
+    """Mean of the absolute gradients of noisy copies, which cancels their speckle.
+
+    Args:
+        model, x, target: as in `vanilla_gradient`.
+        samples: noisy copies.
+        noise: standard deviation as a share of each image's range.
+        seed: of the noise.
+
+    Returns:
+        Saliency (B, H, W) in [0, 1].
+
+    Source: Smilkov et al., "SmoothGrad", 2017.
+    """
+    if samples < 1:
+        raise InputError(f"samples={samples}: give 1 or more")
+    generator = torch.Generator().manual_seed(seed)
+    sigma = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+    total = torch.zeros_like(x[:, 0])
+    with _explained(model):
+        with torch.no_grad():
+            chosen = _target(model(x), target)
+        for _ in range(samples):
+            copy = x + sigma * torch.randn(x.shape, generator=generator).to(x)
+            total += _gradient(model, copy, chosen)[0].abs().amax(1)
+    return _unit(total)
+
+
+def grad_cam(
+    model: nn.Module, x: Tensor, target: Tensor | int | None = None, layer: nn.Module | None = None
+) -> Tensor:
+    """Channels of a feature map weighted by their mean gradient: ReLU(Σ_c mean(∂ logit / ∂ A_c) · A_c).
+
+    Args:
+        model, x, target: as in `vanilla_gradient`.
+        layer: the module whose map A (B, C, h, w) is explained; the last map (`forward_features`) when left out.
+
+    Returns:
+        Saliency (B, H, W) in [0, 1], enlarged to the size of the images.
+
+    Source: Selvaraju et al., "Grad-CAM", 2017, section 3.
+    """
+    kept: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        kept.append(output if output.requires_grad else output.detach().requires_grad_())
+        return kept[-1].clone()  # a copy, so that an in-place ReLU further on leaves the map alone
+
+    with _explained(model), torch.enable_grad():
+        if layer is None:
+            kept.append(model.forward_features(x).detach().requires_grad_())
+            logits = model.forward_head(kept[0].clone())
+        else:
+            handle = layer.register_forward_hook(keep)
+            try:
+                logits = model(x)
+            finally:
+                handle.remove()
+        if not kept or kept[-1].ndim != 4:
+            raise InputError("grad_cam needs a layer that is used and gives a feature map (B, C, h, w)")
+        score = logits.gather(1, _target(logits.detach(), target)[:, None]).sum()
+        features = kept[-1]
+        gradient = torch.autograd.grad(score, features)[0]
+    weights = gradient.mean((2, 3), keepdim=True)
+    cam = F.relu((weights * features.detach()).sum(1, keepdim=True))  # (B, 1, h, w)
+    return _unit(F.interpolate(cam, x.shape[-2:], mode="bilinear", align_corners=False)[:, 0])
+
+
+def random_saliency(x: Tensor, seed: int = 0) -> Tensor:
+    """Maps (B, H, W) that know nothing: what every explanation must beat."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(len(x), *x.shape[-2:], generator=generator).to(x.device)
+
+
+def blurred(x: Tensor) -> Tensor:
+    """Images without detail, to put in the place of deleted pixels: a box blur, three times, a quarter of the side wide."""
+    reach = max(x.shape[-1] // 8, 1)
+    for _ in range(3):
+        x = F.avg_pool2d(F.pad(x, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
+    return x
+
+
+@torch.no_grad()
+def deletion_curve(
+    model: nn.Module, x: Tensor, saliency: Tensor, target: Tensor | int | None = None, steps: int = 16
+) -> Tensor:
+    """Probability of the class as the most salient pixels are blurred away, first none of them, at last all.
+
+    Args:
+        model, x, target: as in `vanilla_gradient`.
+        saliency: (B, H, W); only the order of the pixels matters.
+        steps: equal shares of the pixels.
+
+    Returns:
+        Probabilities (B, steps + 1).
+
+    Raises:
+        InputError: saliency of another size, or not finite.
+
+    Source: Petsiuk, Das & Saenko, "RISE", 2018 (deletion metric).
+    """
+    if saliency.shape != (len(x), *x.shape[-2:]) or not torch.isfinite(saliency).all():
+        raise InputError(f"saliency must be finite and of shape {(len(x), *x.shape[-2:])}, got {tuple(saliency.shape)}")
+    if steps < 1:
+        raise InputError(f"steps={steps}: give 1 or more")
+    order = saliency.flatten(1).argsort(1, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=x.device).expand_as(order))
+    rank = rank.view_as(saliency)[:, None]  # (B, 1, H, W)
+    soft, pixels, curve = blurred(x), order.shape[1], []
+    with _explained(model):
+        chosen = None
+        for step in range(steps + 1):
+            logits = model(torch.where(rank < pixels * step // steps, soft, x)).float()
+            chosen = _target(logits, target) if chosen is None else chosen
+            curve.append(logits.softmax(1).gather(1, chosen[:, None])[:, 0])
+    return torch.stack(curve, 1)
+
+
+def deletion_score(
+    model: nn.Module, x: Tensor, saliency: Tensor, target: Tensor | int | None = None, steps: int = 16
+) -> Tensor:
+    """Area under `deletion_curve` (B,): the lower, the sooner the map's first pixels took the class away."""
+    return torch.trapezoid(deletion_curve(model, x, saliency, target, steps), dx=1 / steps)
