@@ -27,7 +27,26 @@ from landmark.materials import (
 from landmark.renderer import Mesh, Textures
 
 Rng = np.random.Generator
-WORDS = ("or", "val", "ka", "run", "is", "tel", "mar", "ço", "né", "thal", "bri", "øs", "ul", "dan", "ves", "iri", "pol", "ša")
+WORDS = (
+    "or",
+    "val",
+    "ka",
+    "run",
+    "is",
+    "tel",
+    "mar",
+    "ço",
+    "né",
+    "thal",
+    "bri",
+    "øs",
+    "ul",
+    "dan",
+    "ves",
+    "iri",
+    "pol",
+    "ša",
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +82,7 @@ class Landmark:
         return hall(np.random.default_rng((self.seed, 1)), width, depth, height)
 
 
-@functools.lru_cache(256)
+@functools.lru_cache(64)
 def surfaces(material: Material) -> Textures:
     """The textures of a material, made once."""
     return Textures.of(material.textures())
@@ -84,10 +103,14 @@ def _tower(rng: Rng, radius: float, height: float, sides: int, top: str, wall: i
             parts += [block.moved(0, -radius, z).moved(turn=angle) for angle in ring]
     elif top in ("round", "pointed", "onion", "bell"):
         parts.append(solids.lid(radius * 1.12, sides, z))
-        parts.append(solids.dome(radius * 1.0, radius * float(rng.uniform(0.9, 1.7)), max(sides, 10), DOME, top).moved(z=z))
+        parts.append(
+            solids.dome(radius * 1.0, radius * float(rng.uniform(0.9, 1.7)), max(sides, 10), DOME, top).moved(z=z)
+        )
     elif top == "lantern":
         parts.append(solids.lid(radius * 1.12, sides, z))
-        parts.append(solids.turned([(radius * drum * 0.7, z), (radius * drum * 0.7, z + radius * 1.2)], sides, ARCADE, radius))
+        parts.append(
+            solids.turned([(radius * drum * 0.7, z), (radius * drum * 0.7, z + radius * 1.2)], sides, ARCADE, radius)
+        )
         parts.append(solids.turned([(radius * 0.75, z + radius * 1.2), (0, z + radius * 2.2)], sides, ROOF))
     else:
         rise = radius * {"spire": 4.5, "cone": 2.0}[top] * float(rng.uniform(0.8, 1.2))
@@ -107,12 +130,20 @@ def _cathedral(rng: Rng) -> tuple[Mesh, tuple]:
         parts.append(_tower(np.random.default_rng(int(radius * 1e6)), radius, rise, sides, top).moved(x, y))
     if rng.random() < 0.6:
         tall = h * rng.uniform(1.3, 1.8)
-        parts.append(_tower(rng, w * 0.3, tall, 8, str(rng.choice(["round", "spire", "lantern"]))).moved(0, d * rng.uniform(0.05, 0.3)))
+        parts.append(
+            _tower(rng, w * 0.3, tall, 8, str(rng.choice(["round", "spire", "lantern"]))).moved(
+                0, d * rng.uniform(0.05, 0.3)
+            )
+        )
     if rng.random() < 0.6:  # transept
         wide = w * rng.uniform(2.1, 3.0)
         cross = Mesh.join([solids.box(w, wide, h, FACADE, bay=(5, h)), solids.gable(w, wide, h * 0.5).moved(z=h)])
         parts.append(cross.moved(0, 0, 0, np.pi / 2).moved(0, d * 0.12))
-    parts.append(solids.turned([(w * 0.45, 0), (w * 0.45, h * 0.8), (0, h * 1.2)], 10, [FACADE, ROOF], bay=h * 0.4).moved(0, d / 2))
+    parts.append(
+        solids.turned([(w * 0.45, 0), (w * 0.45, h * 0.8), (0, h * 1.2)], 10, [FACADE, ROOF], bay=h * 0.4).moved(
+            0, d / 2
+        )
+    )
     depth = -d / 2 - 0.35
     parts.append(solids.box(w * 0.4, 0.6, h * 0.5, PORTAL, bay=(w * 0.4, h * 0.5)).moved(0, depth))
     parts.append(solids.box(w * 0.4, 0.5, w * 0.4, ROSE, bay=(w * 0.4, w * 0.4)).moved(0, depth, h * 0.55))
@@ -157,8 +188,12 @@ def _rotunda(rng: Rng) -> tuple[Mesh, tuple]:
     parts, z, radius = [], 0.0, r
     for _ in range(levels):
         high = h / levels * rng.uniform(0.8, 1.2)
-        parts.append(solids.turned([(radius, z), (radius, z + high)], sides, str_pick(rng, (FACADE, ARCADE, WALL)), bay=high))
-        parts.append(solids.turned([(radius, z + high), (radius * 1.05, z + high + 0.6), (0, z + high + 0.61)], sides, TRIM))
+        parts.append(
+            solids.turned([(radius, z), (radius, z + high)], sides, str_pick(rng, (FACADE, ARCADE, WALL)), bay=high)
+        )
+        parts.append(
+            solids.turned([(radius, z + high), (radius * 1.05, z + high + 0.6), (0, z + high + 0.61)], sides, TRIM)
+        )
         z, radius = z + high + 0.6, radius * rng.uniform(0.72, 0.92)
     kind = str(rng.choice(["round", "pointed", "onion", "bell"]))
     rise = radius * rng.uniform(0.6, 1.3)
@@ -191,7 +226,9 @@ def _castle(rng: Rng) -> tuple[Mesh, tuple]:
     keep[1] = keep[1].moved(z=kh)
     parts.append(Mesh.join(keep).moved(rng.uniform(-0.2, 0.2) * w, rng.uniform(-0.1, 0.2) * d))
     gate = rng.uniform(4, 7)
-    parts.append(solids.box(gate, 2.5, h * 1.25, PORTAL, bay=(gate, h * 1.25)).moved(rng.uniform(-0.25, 0.25) * w, -d / 2 - 1))
+    parts.append(
+        solids.box(gate, 2.5, h * 1.25, PORTAL, bay=(gate, h * 1.25)).moved(rng.uniform(-0.25, 0.25) * w, -d / 2 - 1)
+    )
     return Mesh.join(parts), (w * 0.8, d * 0.8, h)
 
 
@@ -201,7 +238,12 @@ def _pagoda(rng: Rng) -> tuple[Mesh, tuple]:
     parts, z = [solids.steps(r * 2.4, r * 2.4, 1.5, 3)], 1.5
     for _ in range(levels):
         parts.append(solids.turned([(r, z), (r, z + high)], sides, FACADE, bay=high))
-        eave = [(r * flare * 0.98, z + high * 1.06), (r * flare, z + high), (r * 0.95, z + high * 1.35), (r * 0.7, z + high * 1.7)]
+        eave = [
+            (r * flare * 0.98, z + high * 1.06),
+            (r * flare, z + high),
+            (r * 0.95, z + high * 1.35),
+            (r * 0.7, z + high * 1.7),
+        ]
         parts.append(solids.turned(eave, sides, [TRIM, ROOF, ROOF]))
         z, r, high = z + high * 1.45, r * shrink, high * rng.uniform(0.86, 1.0)
     parts.append(solids.turned([(r * 1.1, z), (r * 0.3, z + high), (0, z + high * rng.uniform(1.8, 3.2))], sides, ROOF))
@@ -227,7 +269,13 @@ def _mosque(rng: Rng) -> tuple[Mesh, tuple]:
     cap = str(rng.choice(["cone", "onion"]))
     for x, y in spots:
         parts.append(_tower(np.random.default_rng(3), slim, tall, 8, cap, TRIM).moved(x, y))
-        parts.append(solids.turned([(slim, tall * 0.62), (slim * 1.8, tall * 0.66), (slim * 1.8, tall * 0.69), (slim, tall * 0.69)], 8, TRIM).moved(x, y))
+        parts.append(
+            solids.turned(
+                [(slim, tall * 0.62), (slim * 1.8, tall * 0.66), (slim * 1.8, tall * 0.69), (slim, tall * 0.69)],
+                8,
+                TRIM,
+            ).moved(x, y)
+        )
     return Mesh.join(parts), (w * 0.9, w * 0.9, h)
 
 
@@ -261,7 +309,12 @@ def _pyramid(rng: Rng) -> tuple[Mesh, None]:
         block = solids.turned([(w * s * 0.7, 0), (w * t * 0.7, h / levels), (0, h / levels + 0.01)], 4, [WALL, TRIM])
         parts.append(block.moved(z=i * h / levels))
     stair = rng.uniform(0.14, 0.26) * w
-    ramp = [(-stair / 2, -w / 2 - 2, 0), (stair / 2, -w / 2 - 2, 0), (stair / 2, -w * head / 2, h), (-stair / 2, -w * head / 2, h)]
+    ramp = [
+        (-stair / 2, -w / 2 - 2, 0),
+        (stair / 2, -w / 2 - 2, 0),
+        (stair / 2, -w * head / 2, h),
+        (-stair / 2, -w * head / 2, h),
+    ]
     one = solids.quads([ramp], (1, levels * 2), TRIM)
     parts += [one.moved(turn=k * np.pi / 2) for k in range(int(rng.choice([1, 4])))]
     parts.append(solids.box(w * head * 0.7, w * head * 0.6, h * rng.uniform(0.15, 0.35), ARCADE, bay=(4, 5)).moved(z=h))
@@ -270,9 +323,13 @@ def _pyramid(rng: Rng) -> tuple[Mesh, None]:
 
 def _gate(rng: Rng) -> tuple[Mesh, None]:
     n, w, h, d = int(rng.choice([1, 3, 3, 5])), rng.uniform(14, 26), rng.uniform(12, 20), rng.uniform(5, 9)
-    parts = [solids.arches(w, h, d, n, rng.uniform(0.3, 0.5), WALL, 8, bool(rng.random() < 0.25), rng.uniform(0.65, 0.85))]
+    parts = [
+        solids.arches(w, h, d, n, rng.uniform(0.3, 0.5), WALL, 8, bool(rng.random() < 0.25), rng.uniform(0.65, 0.85))
+    ]
     parts.append(solids.box(w + 1.5, d + 1.5, h * 0.08, TRIM).moved(z=h))
-    parts.append(solids.box(w, d, h * rng.uniform(0.12, 0.3), str_pick(rng, (WALL, ARCADE)), bay=(4, 3)).moved(z=h * 1.08))
+    parts.append(
+        solids.box(w, d, h * rng.uniform(0.12, 0.3), str_pick(rng, (WALL, ARCADE)), bay=(4, 3)).moved(z=h * 1.08)
+    )
     top, z = str(rng.choice(["statue", "pediment", "towers", "hip", "none"])), h * 1.25
     if top == "statue":
         parts.append(solids.statue(h * 0.45, rng.random(), mounted=bool(rng.random() < 0.6)).moved(z=z))
@@ -291,19 +348,30 @@ def _gate(rng: Rng) -> tuple[Mesh, None]:
 def _palace(rng: Rng) -> tuple[Mesh, tuple]:
     w, d, h = rng.uniform(30, 48), rng.uniform(10, 15), rng.uniform(8, 15)
     storey = h / int(rng.integers(2, 4))
-    parts = [solids.box(w, d, h, FACADE, bay=(storey * 0.9, storey)), solids.hip(w, d, h * rng.uniform(0.15, 0.5), 0.9).moved(z=h)]
+    parts = [
+        solids.box(w, d, h, FACADE, bay=(storey * 0.9, storey)),
+        solids.hip(w, d, h * rng.uniform(0.15, 0.5), 0.9).moved(z=h),
+    ]
     cw, ch = w * rng.uniform(0.16, 0.34), h * rng.uniform(1.05, 1.5)
     parts.append(solids.box(cw, d * 1.35, ch, FACADE, bay=(storey, storey)))
     crown = str(rng.choice(["dome", "gable", "tower", "hip"]))
     if crown == "dome":
         parts.append(solids.turned([(cw * 0.4, ch), (cw * 0.4, ch + 3)], 12, ARCADE, 3))
-        parts.append(solids.dome(cw * 0.42, cw * rng.uniform(0.35, 0.6), 12, DOME, str(rng.choice(["round", "bell"]))).moved(z=ch + 3))
+        parts.append(
+            solids.dome(cw * 0.42, cw * rng.uniform(0.35, 0.6), 12, DOME, str(rng.choice(["round", "bell"]))).moved(
+                z=ch + 3
+            )
+        )
     elif crown == "gable":
         parts.append(solids.gable(cw, d * 1.35, cw * 0.3, TRIM).moved(z=ch))
     elif crown == "hip":
         parts.append(solids.hip(cw, d * 1.35, cw * 0.6, 0.4).moved(z=ch))
     else:
-        parts.append(_tower(rng, cw * 0.3, ch * rng.uniform(0.5, 1.2), 4, str(rng.choice(["spire", "lantern", "bell"]))).moved(z=ch))
+        parts.append(
+            _tower(rng, cw * 0.3, ch * rng.uniform(0.5, 1.2), 4, str(rng.choice(["spire", "lantern", "bell"]))).moved(
+                z=ch
+            )
+        )
     if rng.random() < 0.7:
         pw, ph = d * rng.uniform(0.8, 1.3), h * rng.uniform(0.9, 1.35)
         wing = [solids.box(pw, d * rng.uniform(1.3, 2.6), ph, FACADE, bay=(storey, storey))]
@@ -328,13 +396,20 @@ def _column(rng: Rng) -> tuple[Mesh, None]:
         parts.append(solids.column(shaft, h, 10).moved(z=z))
         parts.append(solids.statue(h * rng.uniform(0.2, 0.35), rng.random()).moved(z=z + h))
     else:
-        parts.append(solids.statue(h * rng.uniform(0.5, 0.9), rng.random(), str_pick(rng, (DARK, TRIM, DOME)), kind == "rider").moved(z=z))
+        parts.append(
+            solids.statue(
+                h * rng.uniform(0.5, 0.9), rng.random(), str_pick(rng, (DARK, TRIM, DOME)), kind == "rider"
+            ).moved(z=z)
+        )
     if rng.random() < 0.5:
         small = solids.statue(base * 0.6, rng.random(), TRIM)
         block = Mesh.join([solids.box(1.6, 1.6, 2), small.moved(z=2)])
         parts += [block.moved(x * base * 1.4, y * base * 1.4) for x in (-1, 1) for y in (-1, 1)]
     if rng.random() < 0.35:
-        ring = [solids.column(0.5, 6, 6).moved(base * 2.6 * np.cos(a), base * 2.6 * np.sin(a)) for a in np.arange(10) * np.pi / 5]
+        ring = [
+            solids.column(0.5, 6, 6).moved(base * 2.6 * np.cos(a), base * 2.6 * np.sin(a))
+            for a in np.arange(10) * np.pi / 5
+        ]
         parts += ring
     return Mesh.join(parts), None
 
@@ -347,10 +422,16 @@ def _arena(rng: Rng) -> tuple[Mesh, None]:
     parts = [Mesh(ring.points * (1, squash, 1), ring.repeats, ring.texture)]
     if rng.random() < 0.5:
         spots = np.arange(4) * np.pi / 2 + np.pi / 4
-        one = _tower(rng, r * 0.12, high * levels * rng.uniform(1.1, 1.6), 4, str(rng.choice(["cone", "crown", "flat"])))
+        one = _tower(
+            rng, r * 0.12, high * levels * rng.uniform(1.1, 1.6), 4, str(rng.choice(["cone", "crown", "flat"]))
+        )
         parts += [one.moved(r * np.cos(a), r * squash * np.sin(a)) for a in spots]
     if rng.random() < 0.5:
-        parts.append(solids.box(r * 0.4, 3, high * levels * 1.2, PORTAL, bay=(r * 0.4, high * levels * 1.2)).moved(0, -r * squash - 0.5))
+        parts.append(
+            solids.box(r * 0.4, 3, high * levels * 1.2, PORTAL, bay=(r * 0.4, high * levels * 1.2)).moved(
+                0, -r * squash - 0.5
+            )
+        )
     return Mesh.join(parts), None
 
 
@@ -360,7 +441,9 @@ def _clock_tower(rng: Rng) -> tuple[Mesh, tuple]:
     for level in range(levels):
         high = h / levels
         parts.append(solids.turned([(r, z), (r, z + high)], sides, str_pick(rng, (WALL, FACADE, ARCADE)), bay=r))
-        parts.append(solids.turned([(r * 1.08, z + high), (r * 1.08, z + high + 0.5), (0, z + high + 0.51)], sides, TRIM))
+        parts.append(
+            solids.turned([(r * 1.08, z + high), (r * 1.08, z + high + 0.5), (0, z + high + 0.51)], sides, TRIM)
+        )
         z, r = z + high + 0.5, r * (rng.uniform(0.75, 1.0) if level else 0.92)
     parts.append(solids.turned([(r * 1.02, z), (r * 1.02, z + 2 * r)], sides, ROSE, bay=2 * r))
     top = str(rng.choice(["spire", "cone", "onion", "round", "lantern", "crown"]))
@@ -378,7 +461,9 @@ def _high_rise(rng: Rng) -> tuple[Mesh, tuple]:
     twist = rng.choice([0.0, 0.0, 0.25])
     for step in range(steps):
         high = h / steps
-        block = solids.turned([(r, 0), (r, high), (0, high + 0.01)], sides, [str_pick(rng, (GLASS, FACADE)), TRIM], bay=4)
+        block = solids.turned(
+            [(r, 0), (r, high), (0, high + 0.01)], sides, [str_pick(rng, (GLASS, FACADE)), TRIM], bay=4
+        )
         parts.append(block.moved(z=z, turn=twist * step))
         z, r = z + high, r * rng.uniform(0.6, 0.95)
     top = str(rng.choice(["spire", "none", "pyramid", "dome", "twin"]))
@@ -444,10 +529,16 @@ def hall(rng: Rng, width: float, depth: float, height: float) -> Mesh:
     rise = {"barrel": 0.45, "pointed": 0.75, "flat": 0.02, "timber": 0.4}[str(kind)] * width / 2
     shape = 1 - np.abs(np.cos(t)) ** (1.0 if kind == "timber" else 1.6) if kind in ("pointed", "timber") else np.sin(t)
     arc = np.stack([x * np.cos(t), height + rise * shape], 1)
-    cover = [[(b[0], -y, b[1]), (a[0], -y, a[1]), (a[0], y, a[1]), (b[0], y, b[1])] for a, b in zip(arc, arc[1:], strict=False)]
+    cover = [
+        [(b[0], -y, b[1]), (a[0], -y, a[1]), (a[0], y, a[1]), (b[0], y, b[1])]
+        for a, b in zip(arc, arc[1:], strict=False)
+    ]
     parts.append(solids.quads(cover, (0.5, depth / 4), ROOF if kind == "timber" else TRIM))
     for end in (-1, 1):
-        fan = [[(a[0], end * y, height), (b[0], end * y, height), (b[0], end * y, b[1]), (a[0], end * y, a[1])] for a, b in zip(arc, arc[1:], strict=False)]
+        fan = [
+            [(a[0], end * y, height), (b[0], end * y, height), (b[0], end * y, b[1]), (a[0], end * y, a[1])]
+            for a, b in zip(arc, arc[1:], strict=False)
+        ]
         parts.append(solids.quads(fan if end > 0 else [[p[1], p[0], p[3], p[2]] for p in fan], (0.5, 0.5), TRIM))
     aisle = float(rng.choice([0.0, 0.55, 0.65])) * x
     if aisle:
@@ -456,11 +547,20 @@ def hall(rng: Rng, width: float, depth: float, height: float) -> Mesh:
         parts += [one.moved(side * aisle, at) for side in (-1, 1) for at in np.linspace(-y * 0.85, y * 0.85, count)]
     altar = str(rng.choice(["rose", "statue", "throne", "none"]))
     if altar == "rose":
-        parts.append(solids.box(width * 0.36, 0.4, width * 0.36, ROSE, bay=(width * 0.36,) * 2).moved(0, y - 0.3, height * 0.45))
+        parts.append(
+            solids.box(width * 0.36, 0.4, width * 0.36, ROSE, bay=(width * 0.36,) * 2).moved(0, y - 0.3, height * 0.45)
+        )
     elif altar == "statue":
-        parts.append(Mesh.join([solids.box(2.4, 2.4, 1.5), solids.statue(height * 0.5, rng.random(), DOME).moved(z=1.5)]).moved(0, y * 0.8))
+        parts.append(
+            Mesh.join([solids.box(2.4, 2.4, 1.5), solids.statue(height * 0.5, rng.random(), DOME).moved(z=1.5)]).moved(
+                0, y * 0.8
+            )
+        )
     elif altar == "throne":
         parts.append(solids.steps(width * 0.3, 4, 1.2, 3).moved(0, y * 0.75))
     bench = int(rng.integers(0, 6))
-    parts += [solids.box(aisle or x * 0.6, 0.5, 0.9, COLUMN, ROOF).moved(0, at) for at in np.linspace(-y * 0.3, y * 0.5, bench)]
+    parts += [
+        solids.box(aisle or x * 0.6, 0.5, 0.9, COLUMN, ROOF).moved(0, at)
+        for at in np.linspace(-y * 0.3, y * 0.5, bench)
+    ]
     return Mesh.join(parts)

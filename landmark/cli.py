@@ -92,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(name: str, function, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
         sub.set_defaults(function=function)
         return sub
 
@@ -104,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--test", type=int, default=world.test, help="test images in all")
     synth.add_argument("--size", type=int, default=world.size, help="longer side in pixels")
     synth.add_argument("--seed", type=int, default=world.seed, help="same seed, same pixels")
-    synth.add_argument("--known", type=float, default=world.known, help="share of the test set: landmarks of the label set")
+    synth.add_argument(
+        "--known", type=float, default=world.known, help="share of the test set: landmarks of the label set"
+    )
     synth.add_argument("--unknown", type=float, default=world.unknown, help="share of the test set: other landmarks")
     synth.add_argument("--siblings", type=int, default=world.siblings, help="landmarks in a family, on average")
     synth.add_argument("--pretraining", action="store_true", help="a disjoint world to train backbones on")
@@ -120,7 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("data", type=Path, help="folder in the GLDv2 layout")
     train.add_argument("--model", required=True, help="see `landmark models`")
     train.add_argument("--out", type=Path, required=True, help="folder of the run")
-    train.add_argument("--min-images", type=int, default=config.min_images, help="drop landmarks with fewer train images")
+    train.add_argument(
+        "--min-images", type=int, default=config.min_images, help="drop landmarks with fewer train images"
+    )
     train.add_argument("--size", type=int, default=config.size, help="pixels")
     train.add_argument("--batch-size", type=int, default=config.batch_size, help="images in a step")
     budget = train.add_mutually_exclusive_group()

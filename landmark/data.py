@@ -283,17 +283,21 @@ def train_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> v
 
 
 class EpochSampler:
-    """Batches of (epoch, index), their order a pure function of (seed, epoch); `skip` leaves out the first ones.
+    """Batches of (epoch, index) of some epochs, each epoch's order a pure function of (seed, epoch).
 
-    A last batch of one image joins the one before when shuffling: BatchNorm cannot learn from a single image.
+    `skip` leaves out the first batches. A last batch of one image joins the one before when shuffling: BatchNorm
+    cannot learn from a single image.
     """
 
-    def __init__(self, count: int, batch_size: int, shuffle: bool, seed: int, epoch: int, skip: int = 0):
-        order = np.random.default_rng((seed, epoch)).permutation(count) if shuffle else np.arange(count)
-        batches = [order[i : i + batch_size].tolist() for i in range(0, count, batch_size)]
-        if shuffle and len(batches) > 1 and len(batches[-1]) == 1:
-            batches[-2] += batches.pop()
-        self.batches = [[(epoch, index) for index in batch] for batch in batches[skip:]]
+    def __init__(self, count: int, batch_size: int, shuffle: bool, seed: int, epochs: range, skip: int = 0):
+        self.batches: list[list[tuple[int, int]]] = []
+        for epoch in epochs:
+            order = np.random.default_rng((seed, epoch)).permutation(count) if shuffle else np.arange(count)
+            batches = [order[i : i + batch_size].tolist() for i in range(0, count, batch_size)]
+            if shuffle and len(batches) > 1 and len(batches[-1]) == 1:
+                batches[-2] += batches.pop()
+            self.batches += [[(epoch, index) for index in batch] for batch in batches]
+        self.batches = self.batches[skip:]
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         return iter(self.batches)
@@ -309,23 +313,23 @@ def make_loader(
     shuffle: bool = False,
     workers: int = 0,
     seed: int = 0,
-    epoch: int = 0,
+    epochs: range = range(1),
     skip: int = 0,
 ) -> DataLoader:
-    """Batches of one pass over a dataset, the same for any number of workers.
+    """Batches of some passes over a dataset, the same for any number of workers.
 
     Args:
         dataset: a `LandmarkDataset`.
         batch_size: images in a batch.
         shuffle: in an order that depends on (seed, epoch) only.
-        workers: processes that decode.
+        workers: processes that decode; they start once for all epochs.
         seed: of the order.
-        epoch: of the order and the augmentation.
+        epochs: passes, which decide order and augmentation.
         skip: batches already seen (resuming).
     """
     if not len(dataset):
         raise InputError(f"0 images to load from {dataset.root}/{dataset.split}")
-    sampler = EpochSampler(len(dataset), batch_size, shuffle, seed, epoch, skip)
+    sampler = EpochSampler(len(dataset), batch_size, shuffle, seed, epochs, skip)
     timeout = 300 if workers else 0
     return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers, timeout=timeout)
 

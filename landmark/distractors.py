@@ -30,12 +30,14 @@ Rng = np.random.Generator
 
 def _nature(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
     light = sample_light(rng)
-    frame = Frame(camera_at((0, 0, rng.uniform(1.2, 12)), (0, 60, rng.uniform(0, 9)), rng.uniform(35, 65), width, height))
+    frame = Frame(
+        camera_at((0, 0, rng.uniform(1.2, 12)), (0, 60, rng.uniform(0, 9)), rng.uniform(35, 65), width, height)
+    )
     draw_sky(frame, light, rng)
     ground = draw_ground(frame, light, rng, ("grass", "meadow", "sand", "snow", "water", "gravel"))
     draw_backdrop(frame, light, rng)
     if rng.random() < 0.45:  # rocks, a mountain
-        material = Material.draw(rng)
+        material = Material.common(rng)
         rocks = []
         for _ in range(int(rng.integers(1, 7))):
             size, far = rng.uniform(1, 9), rng.uniform(15, 80)
@@ -52,10 +54,18 @@ def _nature(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
 
 def _street(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
     light = sample_light(rng)
-    frame = Frame(camera_at((rng.uniform(-2, 2), 0, rng.uniform(1.5, 4)), (rng.uniform(-12, 12), 40, 4), rng.uniform(45, 65), width, height))
+    frame = Frame(
+        camera_at(
+            (rng.uniform(-2, 2), 0, rng.uniform(1.5, 4)),
+            (rng.uniform(-12, 12), 40, 4),
+            rng.uniform(45, 65),
+            width,
+            height,
+        )
+    )
     draw_sky(frame, light, rng)
     houses: list[tuple[Mesh, Material]] = []
-    palette = [Material.draw(rng) for _ in range(4)]
+    palette = [Material.common(rng) for _ in range(4)]
     for side in (-1, 1):
         y = rng.uniform(4, 12)
         while y < 90:
@@ -77,11 +87,15 @@ def _street(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
 
 
 def _interior(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
-    light, material = indoor_light(rng), Material.draw(rng)
+    light, material = indoor_light(rng), Material.common(rng)
     w, d, h = rng.uniform(4, 9), rng.uniform(5, 11), rng.uniform(2.5, 4)
     room = solids.box(w, d, h, int(rng.choice([PAINT, PAINT, PAPER, TRIM, FACADE])), PAINT, (h, h))
     inside = Mesh(room.points[:, ::-1], room.repeats, room.texture)  # seen from within
-    floor = solids.quads([[(-w / 2, -d / 2, 0), (w / 2, -d / 2, 0), (w / 2, d / 2, 0), (-w / 2, d / 2, 0)]], (w, d), int(rng.choice([FLOOR, PLANKS, PAPER])))
+    floor = solids.quads(
+        [[(-w / 2, -d / 2, 0), (w / 2, -d / 2, 0), (w / 2, d / 2, 0), (-w / 2, d / 2, 0)]],
+        (w, d),
+        int(rng.choice([FLOOR, PLANKS, PAPER])),
+    )
     parts = [inside, floor]
     for _ in range(int(rng.integers(2, 8))):  # tables, cupboards, sofas, vases
         x, y, turn = rng.uniform(-0.42, 0.42) * w, rng.uniform(-0.15, 0.46) * d, rng.choice([0, 0.3, np.pi / 2])
@@ -89,32 +103,48 @@ def _interior(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
         surface = int(rng.choice([PLANKS, PLANKS, DARK, CLOTH, PAPER, PAINT]))
         piece = str(rng.choice(["table", "cupboard", "sofa", "vase"]))
         if piece == "table":
-            legs = [solids.box(0.08, 0.08, 0.72, surface).moved(a * size / 2, b * 0.35) for a in (-1, 1) for b in (-1, 1)]
+            legs = [
+                solids.box(0.08, 0.08, 0.72, surface).moved(a * size / 2, b * 0.35) for a in (-1, 1) for b in (-1, 1)
+            ]
             mesh = Mesh.join([*legs, solids.box(size * 1.2, 0.9, 0.06, surface, surface).moved(z=0.72)])
         elif piece == "cupboard":
             mesh = solids.box(size, 0.5, rng.uniform(0.8, 2.2), surface, surface, (0.6, 0.8))
         elif piece == "sofa":
-            seat = [solids.box(size * 1.4, 0.9, 0.42, surface, surface), solids.box(size * 1.4, 0.25, 0.9, surface, surface).moved(0, 0.4)]
+            seat = [
+                solids.box(size * 1.4, 0.9, 0.42, surface, surface),
+                solids.box(size * 1.4, 0.25, 0.9, surface, surface).moved(0, 0.4),
+            ]
             mesh = Mesh.join(seat)
         else:
             mesh = solids.turned([(0.1, 0), (0.22, 0.3), (0.08, 0.6), (0.14, 0.7)], 10, surface, 0.4)
         parts.append(mesh.moved(x, y, turn=0).moved(turn=0) if turn == 0 else mesh.moved(turn=turn).moved(x, y))
     eye = (rng.uniform(-0.3, 0.3) * w, -d * 0.44, rng.uniform(1.2, 1.8))
-    frame = Frame(camera_at(eye, (rng.uniform(-1, 1), d / 2, rng.uniform(0.7, 1.5)), rng.uniform(50, 72), width, height))
+    frame = Frame(
+        camera_at(eye, (rng.uniform(-1, 1), d / 2, rng.uniform(0.7, 1.5)), rng.uniform(50, 72), width, height)
+    )
     frame.draw(Mesh.join(parts), architecture.surfaces(material), light)
     return frame, light
 
 
 def _object(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
-    light, material = indoor_light(rng), Material.draw(rng)
-    table = solids.quads([[(-9, -5, 0), (9, -5, 0), (9, 9, 0), (-9, 9, 0)]], (rng.uniform(2, 9),) * 2, int(rng.choice([PLANKS, CLOTH, PAINT, FLOOR])))
-    wall = solids.quads([[(-9, 7, 0), (9, 7, 0), (9, 7, 9), (-9, 7, 9)]], (3, 2), int(rng.choice([PAINT, PAPER, PLANKS, CLOTH])))
+    light, material = indoor_light(rng), Material.common(rng)
+    table = solids.quads(
+        [[(-9, -5, 0), (9, -5, 0), (9, 9, 0), (-9, 9, 0)]],
+        (rng.uniform(2, 9),) * 2,
+        int(rng.choice([PLANKS, CLOTH, PAINT, FLOOR])),
+    )
+    wall = solids.quads(
+        [[(-9, 7, 0), (9, 7, 0), (9, 7, 9), (-9, 7, 9)]], (3, 2), int(rng.choice([PAINT, PAPER, PLANKS, CLOTH]))
+    )
     textures = architecture.surfaces(material)
     frame = Frame(camera_at((0, -4.2, rng.uniform(1.2, 3.2)), (0, 0, 0.7), rng.uniform(30, 48), width, height))
     frame.colour[:] = 0.4
     things = []
     for _ in range(int(rng.integers(1, 5))):
-        shape, surface = str(rng.choice(["bottle", "bowl", "book", "ball", "mug", "figure", "block"])), int(rng.choice([PAINT, CLOTH, DARK, PLANKS, PAPER, DOME]))
+        shape, surface = (
+            str(rng.choice(["bottle", "bowl", "book", "ball", "mug", "figure", "block"])),
+            int(rng.choice([PAINT, CLOTH, DARK, PLANKS, PAPER, DOME])),
+        )
         r, h = rng.uniform(0.2, 0.5), rng.uniform(0.5, 1.5)
         profiles = {
             "bottle": [(r * 0.6, 0), (r * 0.6, h * 0.6), (r * 0.2, h * 0.78), (r * 0.2, h), (0, h)],
@@ -135,7 +165,7 @@ def _object(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
     frame.cast_shadows(subject, light)
     for mesh in (table, wall):
         frame.draw(mesh, textures, light)
-    other = Material.draw(rng)
+    other = Material.common(rng)
     frame.draw(subject, architecture.surfaces(other), light)
     return frame, light
 

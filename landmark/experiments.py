@@ -53,7 +53,9 @@ def course_data() -> GoogleLandmarks:
     else:
         config = QUICK_WORLD if quick() else FULL_WORLD
         root = make_world(data_root() / mode(), config)
-        print(f"data: the {mode()} world, {config.landmarks} invented landmarks at {config.size} px, seed {config.seed}")
+        print(
+            f"data: the {mode()} world, {config.landmarks} invented landmarks at {config.size} px, seed {config.seed}"
+        )
     return GoogleLandmarks(root)
 
 
@@ -149,7 +151,7 @@ def test_predictions(run: Run, data: GoogleLandmarks) -> Predictions:
 def test_scores(run: Run, data: GoogleLandmarks, n: int = 1000) -> dict[str, float]:
     """Closed and open GAP with 95 % bootstrap intervals, top-1 accuracy and loss of one run.
 
-    Closed: the landmark queries of the label set alone. Open: the whole test set, distractors and unknown landmarks too.
+    Closed: the landmark queries of the label set alone. Open: the whole test set, distractors and all.
     """
     predictions = test_predictions(run, data)
     found, everything = predictions.mapping(run.labels), truth_of(data)
@@ -232,7 +234,9 @@ def gap_against_distractors(
 ) -> list[float]:
     """GAP as distractors join: all landmark queries, with so many distractors that they make up each of `shares`."""
     queries = [i for i, landmarks in truth.items() if landmarks]
-    rest = np.random.default_rng(seed).permutation(sorted(i for i, landmarks in truth.items() if not landmarks)).tolist()
+    rest = (
+        np.random.default_rng(seed).permutation(sorted(i for i, landmarks in truth.items() if not landmarks)).tolist()
+    )
     gaps = []
     for share in shares:
         count = min(len(rest), round(share / (1 - share) * len(queries)))

@@ -1,6 +1,6 @@
 """Procedural surfaces: periodic noise and the textures of walls, windows, roofs, columns and floors.
 
-A texture is (SIZE, SIZE, 4) uint8 that repeats without a seam: RGB, and in the fourth channel how much it glows at night.
+A texture is (SIZE, SIZE, 4) uint8 that repeats without a seam: RGB, and how much it glows at night.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ SIZE = 64
 # The surfaces of one building, in the order of the array that `Material.textures` returns.
 SURFACES = ("wall", "facade", "arcade", "column", "roof", "trim", "dome", "portal", "floor", "rose", "dark", "glass",
             "paint", "paper", "planks", "cloth", "rock")  # fmt: skip
-WALL, FACADE, ARCADE, COLUMN, ROOF, TRIM, DOME, PORTAL, FLOOR, ROSE, DARK, GLASS, PAINT, PAPER, PLANKS, CLOTH, ROCK = range(len(SURFACES))
+WALL, FACADE, ARCADE, COLUMN, ROOF, TRIM, DOME, PORTAL, FLOOR, ROSE, DARK, GLASS, PAINT, PAPER, PLANKS, CLOTH, ROCK = (
+    range(len(SURFACES))
+)
 
-# Muted building materials, sRGB: limestone, sandstone, brick, granite, plaster, ochre, terracotta, basalt, rose, marble
+# Muted building materials, sRGB: limestone, sandstone, brick, granite, plaster, ochre, terracotta, basalt, rose, marble,
+# mossy tuff, blue plaster
 STONES = np.array([
-    (203, 193, 170), (190, 160, 118), (150, 92, 72), (140, 140, 142), (214, 207, 196), (196, 160, 98),
-    (172, 112, 84), (104, 102, 104), (186, 150, 138), (222, 218, 212),
+    (205, 192, 164), (194, 158, 108), (156, 84, 62), (134, 138, 146), (216, 208, 194), (204, 160, 82),
+    (180, 108, 74), (96, 94, 98), (196, 146, 134), (226, 222, 216), (122, 128, 96), (150, 170, 186),
 ])  # fmt: skip
-ROOFS = np.array([(146, 82, 60), (84, 88, 96), (104, 132, 116), (120, 96, 74), (168, 138, 72), (92, 70, 62)])
+ROOFS = np.array(
+    [(158, 78, 54), (78, 84, 96), (92, 140, 116), (120, 92, 68), (184, 146, 64), (88, 62, 54), (70, 96, 136)]
+)
 
 
 def noise(size: int, beta: float, rng: np.random.Generator) -> np.ndarray:
@@ -71,6 +76,11 @@ class Material:
             tiles=str(rng.choice(["scales", "seams", "slate"])),
             seed=int(rng.integers(2**31)),
         )
+
+    @classmethod
+    def common(cls, rng: np.random.Generator) -> Material:
+        """One of 48 materials for houses, rooms and things that nobody would know again."""
+        return cls.draw(np.random.default_rng((14, rng.integers(48))))
 
     def textures(self) -> np.ndarray:
         """All surfaces, (len(SURFACES), SIZE, SIZE, 4) uint8."""
@@ -124,7 +134,6 @@ def _cut(surface: np.ndarray, mask: np.ndarray, trim: object, glass: object, glo
     return out
 
 
-@functools.lru_cache(512)
 def _textures(material: Material) -> np.ndarray:
     rng = np.random.default_rng(material.seed)
     grain, stain = 1 + 0.04 * noise(SIZE, 0.4, rng), 1 + 0.06 * noise(SIZE, 1.4, rng)
@@ -135,7 +144,11 @@ def _textures(material: Material) -> np.ndarray:
         "bands": lambda: courses(8, 1, rng, 0.85, 0.02) * np.repeat([1.0, 0.78] * 4, SIZE // 8)[:, None],
         "rubble": lambda: courses(8, 4, rng, 0.7, 0.2) * (1 + 0.08 * noise(SIZE, 0.8, rng)),
     }[material.bond]()
-    stone, trim, glass = _tint(base * grain * stain, material.stone), material.trim, rng.integers(30, 90) + np.array([0, 6, 14])
+    stone, trim, glass = (
+        _tint(base * grain * stain, material.stone),
+        material.trim,
+        rng.integers(30, 90) + np.array([0, 6, 14]),
+    )
     wide = {"slit": 10, "lattice": 38}.get(material.window, int(rng.integers(20, 30)))
     window = _cut(stone, _opening(material.window, wide, int(rng.integers(34, 46))), trim, glass, 200)
     across, down = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
@@ -143,10 +156,14 @@ def _textures(material: Material) -> np.ndarray:
         window[(window[..., 3] > 0) & ((across % 8 == 0) | (down % 9 == 0))] = (*trim, 0)
     window[-5:, :, :3] = window[-5:, :, :3] * 0.4 + 0.6 * np.array(trim)  # a string course at every storey
     window[-1, :, :3] = window[-1, :, :3] * 0.7
-    arcade = _cut(stone, _opening("pointed" if material.window == "pointed" else "round", 44, 56), trim, (38, 34, 32), 70)
+    arcade = _cut(
+        stone, _opening("pointed" if material.window == "pointed" else "round", 44, 56), trim, (38, 34, 32), 70
+    )
     flutes = 0.86 + 0.16 * np.cos(2 * np.pi * across / 16)
     tiles = {
-        "scales": lambda: 0.82 + 0.2 * np.abs(np.sin(np.pi * (across / 8 + (down // 8 % 2) / 2))) - 0.2 * (down % 8 == 0),
+        "scales": lambda: (
+            0.82 + 0.2 * np.abs(np.sin(np.pi * (across / 8 + (down // 8 % 2) / 2))) - 0.2 * (down % 8 == 0)
+        ),
         "seams": lambda: np.where(across % 16 < 2, 0.72, 1.0 + 0.04 * (across // 16 % 2)),
         "slate": lambda: courses(16, 8, rng, 0.82, 0.1),
     }[material.tiles]()
@@ -154,7 +171,9 @@ def _textures(material: Material) -> np.ndarray:
     moulding = np.where(down % 16 < 3, 0.76, np.where(down % 16 < 6, 1.08, 1.0))
     gilded = rng.random() < 0.2
     dome = _tint((np.where(across % 16 < 2, 0.75, 1.0)) * grain * stain, (196, 158, 74) if gilded else material.roof)
-    portal = _cut(stone, _opening("pointed" if material.window == "pointed" else "round", 30, 52), trim, (62, 44, 32), 90)
+    portal = _cut(
+        stone, _opening("pointed" if material.window == "pointed" else "round", 30, 52), trim, (62, 44, 32), 90
+    )
     checker = np.where((across // 16 + down // 16) % 2, 0.72, 1.05)
     radius, angle = np.hypot(across - SIZE / 2, down - SIZE / 2), np.arctan2(down - SIZE / 2, across - SIZE / 2)
     petals = (radius < 24) & ~((np.abs(radius - 12) < 1.5) | (np.abs(np.sin(6 * angle)) < 0.18))
@@ -164,7 +183,11 @@ def _textures(material: Material) -> np.ndarray:
     blue = _tint(np.where((across % 16 < 1) | (down % 16 < 1), 0.6, 1.0) * stain, (92, 108, 122))
     blue[..., 3] = np.where(rng.random((4, 4)).repeat(16, 0).repeat(16, 1) < 0.4, 190, 0)
     paint, second, third = rng.integers(70, 235, (3, 3)) * 0.6 + 0.4 * rng.integers(90, 230, (3, 1))
-    pattern = np.sin(across / 4 * np.pi / 2) * np.sin(down / 4 * np.pi / 2) if rng.random() < 0.5 else np.sin(across * np.pi / 8)
+    pattern = (
+        np.sin(across / 4 * np.pi / 2) * np.sin(down / 4 * np.pi / 2)
+        if rng.random() < 0.5
+        else np.sin(across * np.pi / 8)
+    )
     paper = np.where((pattern > 0.2)[..., None], paint, second)
     wood = courses(4, 1, rng, 0.6, 0.1) * (1 + 0.05 * noise(SIZE, 0.5, rng).mean(1, keepdims=True))
     weave = 1 + 0.12 * np.sign(np.sin(across * np.pi / 2) * np.sin(down * np.pi / 2))
@@ -175,6 +198,4 @@ def _textures(material: Material) -> np.ndarray:
         _tint(flat * stain, paint), _tint(grain, paper), _tint(wood * grain, material.roof),
         _tint(weave * stain, third), _tint(stony, material.stone),
     ]  # fmt: skip
-    out = np.stack(surfaces)
-    out.setflags(write=False)
-    return out
+    return np.stack(surfaces)

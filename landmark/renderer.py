@@ -105,16 +105,16 @@ class Mesh:
 class Textures:
     """Surfaces at five resolutions, so that a far one does not flicker."""
 
-    flat: np.ndarray  # (N, 4) texels in 0..1: RGB and glow
+    flat: np.ndarray  # (N, 4) uint8 texels: RGB and glow
     starts: np.ndarray  # (5,) row of `flat` where each resolution starts
     size: int
 
     @classmethod
     def of(cls, surfaces: np.ndarray) -> Textures:
         """From (T, S, S, 4) uint8 with S a multiple of 16."""
-        levels, current = [], surfaces.astype(np.float32) / 255
+        levels, current = [], surfaces.astype(np.float32)
         for _ in range(5):
-            levels.append(current.reshape(-1, 4))
+            levels.append(current.reshape(-1, 4).astype(np.uint8))
             count, half = len(current), current.shape[1] // 2
             current = current.reshape(count, half, 2, half, 2, 4).mean((2, 4))
         starts = np.cumsum([0] + [len(level) for level in levels[:-1]])
@@ -215,7 +215,7 @@ class Frame:
         texel = self._texels(mesh, textures, face, points, depth)
         normal = mesh.normals.astype(np.float32)
         direct = np.maximum(normal @ light.sun.astype(np.float32), 0)[face] * self.sunlight(points, light)
-        sky = (0.72 + 0.28 * normal[:, 2])[face] * np.minimum(0.7 + points[:, 2] / 12, 1)  # darker towards the ground
+        sky = (0.72 + 0.28 * normal[:, 2])[face] * np.minimum(0.8 + points[:, 2] / 15, 1)  # darker towards the ground
         shade = sky[:, None] * light.ambient.astype(np.float32) + direct[:, None] * light.sun_colour.astype(np.float32)
         if light.night and flood:  # lamps at the foot, warm, weaker with height
             lamp = flood * light.night * np.exp(-points[:, 2] / 30) * (0.75 - 0.25 * normal[face, 2])
@@ -278,7 +278,8 @@ class Frame:
         side = size >> level
         column = np.floor(u * side).astype(np.int64) % side
         row = np.floor(v * side).astype(np.int64) % side
-        return textures.flat[textures.starts[level] + (mesh.texture[face] * side + row) * side + column]
+        texels = textures.flat[textures.starts[level] + (mesh.texture[face] * side + row) * side + column]
+        return texels.astype(np.float32) / 255
 
     def paste(self, sprite: np.ndarray, place: np.ndarray, height: float, light: Light, glow: float = 0.0) -> None:
         """Stand a flat picture upright on the ground, hidden by what is nearer.
@@ -300,7 +301,10 @@ class Frame:
             return
         left, top = round(x - wide / 2), round(y - high)
         right, bottom = max(left + 1, round(x + wide / 2)), max(top + 1, round(y))
-        rows, columns = slice(max(top, 0), min(bottom, self.camera.height)), slice(max(left, 0), min(right, self.camera.width))
+        rows, columns = (
+            slice(max(top, 0), min(bottom, self.camera.height)),
+            slice(max(left, 0), min(right, self.camera.width)),
+        )
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return
         small = cv2.resize(sprite, (right - left, bottom - top), interpolation=cv2.INTER_AREA)

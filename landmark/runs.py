@@ -29,7 +29,8 @@ class TrainConfig:
         batch_size: images in a step.
         epochs: passes over the train images; or
         steps: optimizer steps. Exactly one of the two; 6 epochs when both are left out.
-        lr: of Adam, constant.
+        lr: of Adam.
+        decay: let lr fall along a half cosine to nothing; the paper keeps it constant.
         freeze: the first N parameter tensors of the backbone do not train.
         weights: of the backbone: "imagenet", "miniature", "none" or a file.
         min_images: landmarks with fewer train images are dropped.
@@ -50,6 +51,7 @@ class TrainConfig:
     epochs: int | None = None
     steps: int | None = None
     lr: float = 3e-4
+    decay: bool = False
     freeze: int = 85
     weights: str = "imagenet"
     min_images: int = 100
@@ -60,7 +62,16 @@ class TrainConfig:
     def __post_init__(self):
         if self.model not in RECIPES:
             raise InputError(f"no model {self.model!r}: choose one of {', '.join(RECIPES)}")
-        least = {"size": 32, "batch_size": 2, "epochs": 1, "steps": 1, "freeze": 0, "min_images": 1, "seed": 0, "bad_limit": 0}
+        least = {
+            "size": 32,
+            "batch_size": 2,
+            "epochs": 1,
+            "steps": 1,
+            "freeze": 0,
+            "min_images": 1,
+            "seed": 0,
+            "bad_limit": 0,
+        }
         for name, low in least.items():
             value = getattr(self, name)
             if value is None and name in ("epochs", "steps", "bad_limit"):
@@ -71,6 +82,8 @@ class TrainConfig:
             raise InputError(f"lr={self.lr!r}: give a finite number above 0")
         if not (isinstance(self.dev_fraction, (int, float)) and 0 < self.dev_fraction < 1):
             raise InputError(f"dev_fraction={self.dev_fraction!r}: give a share between 0 and 1")
+        if not isinstance(self.decay, bool):
+            raise InputError(f"decay={self.decay!r}: give true or false")
         if self.epochs is not None and self.steps is not None:
             raise InputError("epochs and steps are both given: choose one")
         if self.epochs is None and self.steps is None:
@@ -182,7 +195,9 @@ def claim(path: Path, config: TrainConfig, data: dict) -> None:
             for part in wanted for name, value in wanted[part].items() if found.get(part, {}).get(name) != value
         ]  # fmt: skip
         if changed:
-            raise InputError(f"{path}: holds a run of other settings ({'; '.join(changed)}): choose another folder or delete it")
+            raise InputError(
+                f"{path}: holds a run of other settings ({'; '.join(changed)}): choose another folder or delete it"
+            )
     elif path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path}: exists and is not a training run: choose a new folder")
     else:

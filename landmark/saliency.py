@@ -78,7 +78,12 @@ def vanilla_gradient(model: nn.Module, x: Tensor, target: Tensor | int | None = 
 
 
 def smooth_grad(
-    model: nn.Module, x: Tensor, target: Tensor | int | None = None, samples: int = 16, noise: float = 0.1, seed: int = 0
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor | int | None = None,
+    samples: int = 16,
+    noise: float = 0.1,
+    seed: int = 0,
 ) -> Tensor:
     """Mean of the absolute gradients of noisy copies, which cancels their speckle.
 
@@ -107,9 +112,7 @@ def smooth_grad(
     return _unit(total)
 
 
-def grad_cam(
-    model: nn.Module, x: Tensor, target: Tensor | int | None = None, layer: nn.Module | None = None
-) -> Tensor:
+def grad_cam(model: nn.Module, x: Tensor, target: Tensor | int | None = None, layer: nn.Module | None = None) -> Tensor:
     """Channels of a feature map weighted by their mean gradient: ReLU(Σ_c mean(∂ logit / ∂ A_c) · A_c).
 
     Args:
@@ -154,7 +157,7 @@ def random_saliency(x: Tensor, seed: int = 0) -> Tensor:
 
 
 def blurred(x: Tensor) -> Tensor:
-    """Images without detail, to put in the place of deleted pixels: a box blur, three times, a quarter of the side wide."""
+    """Images without detail, to put in the place of deleted pixels: three box blurs, a quarter of the side wide."""
     reach = max(x.shape[-1] // 8, 1)
     for _ in range(3):
         x = F.avg_pool2d(F.pad(x, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)

@@ -1,4 +1,4 @@
-"""What surrounds a subject: the hour and the weather, sky, ground, horizon, trees and people, and the camera's own faults.
+"""What surrounds a subject: hour and weather, sky, ground, horizon, trees and people, and the camera's own faults.
 
 All of it is drawn anew for every photograph, so that nothing but the subject says which landmark it is.
 """
@@ -19,22 +19,26 @@ def _colour(*rgb: int) -> np.ndarray:
     return np.array(rgb) / 255
 
 
-def sample_light(rng: Rng, hour: str | None = None) -> Light:
+def sample_light(rng: Rng, hour: str | None = None, facing: float | None = None) -> Light:
     """An hour and a weather: `clear`, `golden`, `overcast`, `fog` or `night`; any of them when left out.
+
+    `facing` is the direction (radians) of a camera that would rather have the sun behind it.
 
     >>> sample_light(np.random.default_rng(0), "night").night
     1.0
     """
-    hour = hour or str(rng.choice(["clear", "golden", "overcast", "fog", "night"], p=[0.42, 0.16, 0.2, 0.1, 0.12]))
+    hour = hour or str(rng.choice(["clear", "golden", "overcast", "fog", "night"], p=[0.5, 0.16, 0.2, 0.06, 0.08]))
     azimuth = rng.uniform(0, 2 * np.pi)
+    if facing is not None and rng.random() < 0.75:
+        azimuth = facing + rng.normal(0, 0.8)
     elevation = np.radians({"golden": rng.uniform(7, 18), "night": rng.uniform(20, 50)}.get(hour, rng.uniform(25, 62)))
     sun = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
     level = rng.uniform(0.85, 1.1)
     looks = {  # sun, ambient, haze colour, night, haze per metre, shadows, clouds
-        "clear": ((0.86, 0.8, 0.7), (0.42, 0.46, 0.54), (0.78, 0.84, 0.9), 0.0, rng.uniform(0.0004, 0.0015), 0.85, rng.uniform(0, 0.55)),
-        "golden": ((0.95, 0.62, 0.34), (0.36, 0.34, 0.4), (0.92, 0.76, 0.6), 0.0, rng.uniform(0.001, 0.0025), 0.7, rng.uniform(0.1, 0.6)),
-        "overcast": ((0.1, 0.1, 0.1), (0.68, 0.69, 0.71), (0.76, 0.78, 0.8), 0.0, rng.uniform(0.001, 0.003), 0.0, 1.0),
-        "fog": ((0.1, 0.1, 0.09), (0.64, 0.64, 0.64), (0.8, 0.8, 0.79), 0.0, rng.uniform(0.006, 0.014), 0.0, 0.9),
+        "clear": ((0.86, 0.8, 0.7), (0.5, 0.52, 0.58), (0.78, 0.84, 0.9), 0.0, rng.uniform(0.0004, 0.0015), 0.85, rng.uniform(0, 0.55)),
+        "golden": ((0.95, 0.62, 0.34), (0.46, 0.43, 0.47), (0.92, 0.76, 0.6), 0.0, rng.uniform(0.001, 0.0025), 0.7, rng.uniform(0.1, 0.6)),
+        "overcast": ((0.1, 0.1, 0.1), (0.8, 0.81, 0.83), (0.76, 0.78, 0.8), 0.0, rng.uniform(0.001, 0.003), 0.0, 1.0),
+        "fog": ((0.1, 0.1, 0.09), (0.76, 0.76, 0.76), (0.8, 0.8, 0.79), 0.0, rng.uniform(0.003, 0.009), 0.0, 0.9),
         "night": ((0.05, 0.06, 0.09), (0.1, 0.11, 0.17), (0.07, 0.08, 0.14), 1.0, rng.uniform(0.0005, 0.002), 0.0, rng.uniform(0.1, 0.6)),
     }  # fmt: skip
     shine, ambient, far, night, haze, shadows, cloud = looks[hour]
@@ -66,7 +70,9 @@ def draw_sky(frame: Frame, light: Light, rng: Rng) -> None:
     glow = 0.9 * toward**400 + (0.35 * toward**12 if low else 0.16 * toward**20)
     if light.night:
         glow = 0.8 * (toward > 0.9996) + 0.1 * toward**60
-    sky = sky + glow * (np.array([1.0, 0.8, 0.55]) if low else np.array([1.0, 0.97, 0.9])) * (light.shadows > 0 or light.night > 0)
+    sky = sky + glow * (np.array([1.0, 0.8, 0.55]) if low else np.array([1.0, 0.97, 0.9])) * (
+        light.shadows > 0 or light.night > 0
+    )
     height = np.maximum(rays[..., 2], 0.03)
     u, v = rays[..., 0] / height, rays[..., 1] / height
     scale = rng.uniform(0.03, 0.09)
@@ -90,7 +96,9 @@ GROUNDS = {
 }  # fmt: skip
 
 
-def draw_ground(frame: Frame, light: Light, rng: Rng, kinds: tuple[str, ...] = tuple(GROUNDS), clear: float = 0.0) -> str:
+def draw_ground(
+    frame: Frame, light: Light, rng: Rng, kinds: tuple[str, ...] = tuple(GROUNDS), clear: float = 0.0
+) -> str:
     """Fill everything below the horizon with one kind of ground, often with a path of another in it; returns the kind.
 
     Args:
@@ -130,7 +138,9 @@ def _surface(kind: str, points: np.ndarray, depth: np.ndarray, frame: Frame, lig
     if kind == "paving":
         size = rng.choice([0.8, 1.5, 2.5])
         joint = (np.minimum(u % size, v % size) < 0.06 * size) * np.exp(-depth / 18)
-        field = field * (1 - 0.28 * joint) + 0.05 * ((np.floor(u / size) * 7 + np.floor(v / size) * 13) % 3 - 1) * np.exp(-depth / 40)
+        field = field * (1 - 0.28 * joint) + 0.05 * (
+            (np.floor(u / size) * 7 + np.floor(v / size) * 13) % 3 - 1
+        ) * np.exp(-depth / 40)
     if kind == "water":
         ripple = _cut(rng, u / 9, v / 40).ravel()
         mirror = light.haze_colour * 0.75 if not light.night else light.haze_colour * 2 + 0.02
@@ -161,13 +171,20 @@ def draw_backdrop(frame: Frame, light: Light, rng: Rng) -> None:
         "town": 1.2 + 2.2 * np.repeat(rng.random(camera.width // 5 + 1) ** 2, 5)[: camera.width],
     }[kind]  # fmt: skip
     top = horizon - degree * np.maximum(high, 0.2)
-    tone = {"hills": _colour(98, 112, 84), "mountains": _colour(110, 118, 134), "trees": _colour(70, 88, 56), "town": _colour(150, 132, 118)}[kind]
+    tone = {
+        "hills": _colour(98, 112, 84),
+        "mountains": _colour(110, 118, 134),
+        "trees": _colour(70, 88, 56),
+        "town": _colour(150, 132, 118),
+    }[kind]
     lit = tone * (light.ambient + 0.45 * light.sun_colour)
     far = 0.45 if kind in ("trees", "town") else 0.68
     colour = lit * (1 - far) + light.haze_colour * far
     y = np.arange(camera.height)[:, None]
     inside = (y >= top) & (y <= horizon + 2) & (frame.inverse_depth < 1 / 250)
-    pixels = np.broadcast_to(colour, frame.colour.shape)[inside] * (1 + 0.05 * (y - top))[inside].clip(0.8, 1.1)[:, None]
+    pixels = (
+        np.broadcast_to(colour, frame.colour.shape)[inside] * (1 + 0.05 * (y - top))[inside].clip(0.8, 1.1)[:, None]
+    )
     if kind == "town":
         shades = np.repeat(rng.uniform(0.75, 1.2, camera.width // 5 + 1), 5)[: camera.width]
         pixels = pixels * np.broadcast_to(shades, inside.shape)[inside][:, None]
@@ -201,7 +218,9 @@ def scatter(frame: Frame, light: Light, rng: Rng, near: float, far: float, count
         elif kind == "person":
             sprites, height = people(), rng.uniform(1.5, 1.9)
         else:
-            name = str(rng.choice(["lamp", "lamp", "bench", "red car", "white car", "blue car", "grey car", "bus", "flag"]))
+            name = str(
+                rng.choice(["lamp", "lamp", "bench", "red car", "white car", "blue car", "grey car", "bus", "flag"])
+            )
             height = {"lamp": 4.5, "bench": 0.9, "bus": 3.0, "flag": 7.0}.get(name, 1.5)
             frame.paste(furniture()[name], place, height, light, 0.5 * light.night * (name == "lamp"))
             continue
@@ -217,29 +236,27 @@ def indoor_light(rng: Rng) -> Light:
     return Light(sun, np.full(3, 0.16), level * np.array([1 + warm, 1.0, 1 - warm]), np.full(3, 0.6), shadows=0.0)
 
 
-def finish(
-    frame: Frame, light: Light, rng: Rng, width: int, height: int, outdoors: bool = True
-) -> np.ndarray:
+def finish(frame: Frame, light: Light, rng: Rng, width: int, height: int, outdoors: bool = True) -> np.ndarray:
     """Weather in the air, exposure, white balance, lens and sensor: colours as the (H, W, 3) uint8 of a photograph."""
     picture = cv2.resize(frame.colour, (width, height), interpolation=cv2.INTER_AREA)
     air = rng.random() if outdoors else 1.0
-    if air < 0.05 and not light.night:
+    if air < 0.03 and not light.night:
         picture = _streaks(picture, rng, width, height)
-    elif air < 0.09:
+    elif air < 0.06:
         flakes = cv2.GaussianBlur((rng.random((height, width)) < 0.02).astype(np.float32), (0, 0), 0.8) * 2.2
         picture = picture + np.minimum(flakes, 1)[..., None] * (0.95 - picture)
-    gain = np.exp(rng.normal(0, 0.16)) * np.exp(rng.normal(0, 0.06, 3))
+    gain = np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.035, 3))
     picture = picture * gain
     if rng.random() < 0.35:
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
         picture = picture * (1 - rng.uniform(0.1, 0.4) * (x**2 + y**2)[..., None] / 2)
     contrast, grey = rng.uniform(0.85, 1.2), picture.mean(-1, keepdims=True)
-    picture = grey + (picture - grey) * rng.uniform(0.6, 1.25)
+    picture = grey + (picture - grey) * rng.uniform(0.75, 1.25)
     picture = 0.45 + (picture - 0.45) * contrast
     blur = rng.random()
-    if blur < 0.12:
+    if blur < 0.08:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 1.6))
-    elif blur < 0.17:  # the hand moved
+    elif blur < 0.11:  # the hand moved
         length = int(rng.integers(3, 8))
         kernel = np.zeros((length, length), np.float32)
         kernel[np.arange(length), np.arange(length) if rng.random() < 0.5 else length // 2] = 1 / length

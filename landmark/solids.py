@@ -1,4 +1,4 @@
-"""Building blocks in metres, standing on z = 0 around the origin: boxes, turned solids, roofs, arches, columns, figures.
+"""Building blocks in metres, standing on z = 0 around the origin: boxes, turned solids, roofs, arches, figures.
 
 Every function returns a `Mesh`; the front of a block looks south (towards -y).
 """
@@ -68,7 +68,9 @@ def turned(profile: Sequence[tuple[float, float]], sides: int, surface: int | Se
         if r0 == 0:  # a face needs its first edge: turn a cone on its tip around
             points = points[:, [2, 3, 0, 1]]
         side = 2 * max(r0, r1) * np.sin(np.pi / sides)
-        parts.append(quads(points, (_fit(side, bay), max(0.5, round(2 * np.hypot(z1 - z0, r1 - r0) / bay) / 2)), texture))
+        parts.append(
+            quads(points, (_fit(side, bay), max(0.5, round(2 * np.hypot(z1 - z0, r1 - r0) / bay) / 2)), texture)
+        )
     return Mesh.join(parts)
 
 
@@ -99,7 +101,9 @@ def gable(width: float, depth: float, rise: float, wall: int = WALL, eaves: floa
     east = [(x, -y - e, 0), (x, y + e, 0), (0, y + e, rise), (0, -y - e, rise)]
     west = [(-x, y + e, 0), (-x, -y - e, 0), (0, -y - e, rise), (0, y + e, rise)]
     slope = np.hypot(x, rise)
-    return quads([front, back, east, west], [(width / 4, rise / 4)] * 2 + [(depth / 4, slope / 4)] * 2, [wall, wall, ROOF, ROOF])
+    return quads(
+        [front, back, east, west], [(width / 4, rise / 4)] * 2 + [(depth / 4, slope / 4)] * 2, [wall, wall, ROOF, ROOF]
+    )
 
 
 def hip(width: float, depth: float, rise: float, ridge: float = 0.4, eaves: float = 0.4, surface: int = ROOF) -> Mesh:
@@ -146,6 +150,7 @@ def arches(
         middle = (left + right) / 2
         xs = middle + half * t
         for sign in (-1, 1):  # south face, then north face seen from the other side
+
             def wall(x0: float, x1: float, z0: float, z1: float, top: float, sign: int = sign) -> None:
                 a, b, za, zb = (x0, x1, z0, z1) if sign < 0 else (x1, x0, z1, z0)
                 points = [(a, sign * y, za), (b, sign * y, zb), (b, sign * y, top), (a, sign * y, top)]
@@ -157,8 +162,28 @@ def arches(
                 wall(x0, x1, z0, z1, height)
         for x0, x1, z0, z1 in zip(xs, xs[1:], curve, curve[1:], strict=False):  # the vault, from below
             add([(x1, -y, z1), (x0, -y, z0), (x0, y, z0), (x1, y, z1)], x1 - x0, depth, TRIM)
-        add([(middle - half, -y, 0), (middle - half, y, 0), (middle - half, y, curve[0]), (middle - half, -y, curve[0])], depth, spring, surface)
-        add([(middle + half, y, 0), (middle + half, -y, 0), (middle + half, -y, curve[0]), (middle + half, y, curve[0])], depth, spring, surface)
+        add(
+            [
+                (middle - half, -y, 0),
+                (middle - half, y, 0),
+                (middle - half, y, curve[0]),
+                (middle - half, -y, curve[0]),
+            ],
+            depth,
+            spring,
+            surface,
+        )
+        add(
+            [
+                (middle + half, y, 0),
+                (middle + half, -y, 0),
+                (middle + half, -y, curve[0]),
+                (middle + half, y, curve[0]),
+            ],
+            depth,
+            spring,
+            surface,
+        )
     x = length / 2
     add([(-x, -y, height), (x, -y, height), (x, y, height), (-x, y, height)], length, depth, TRIM)
     add([(x, -y, 0), (x, y, 0), (x, y, height), (x, -y, height)], depth, height, surface)
@@ -202,7 +227,9 @@ def steps(width: float, depth: float, height: float, count: int) -> Mesh:
 def statue(height: float, pose: float, surface: int = DARK, mounted: bool = False) -> Mesh:
     """A robed figure, one arm raised as `pose` (0 down, 1 up) says, or a rider on a horse."""
     h = height
-    robe = turned([(0.2 * h, 0), (0.14 * h, 0.3 * h), (0.11 * h, 0.5 * h), (0.16 * h, 0.74 * h), (0.05 * h, 0.82 * h)], 8, surface)
+    robe = turned(
+        [(0.2 * h, 0), (0.14 * h, 0.3 * h), (0.11 * h, 0.5 * h), (0.16 * h, 0.74 * h), (0.05 * h, 0.82 * h)], 8, surface
+    )
     head = turned([(0.03 * h, 0.8 * h), (0.08 * h, 0.87 * h), (0.08 * h, 0.93 * h), (0.02 * h, h)], 8, surface)
     arm = turned([(0.05 * h, 0), (0.035 * h, 0.36 * h), (0.0, 0.38 * h)], 5, surface)
     tilt = np.pi * (0.85 - 0.75 * pose)
@@ -214,7 +241,11 @@ def statue(height: float, pose: float, surface: int = DARK, mounted: bool = Fals
     body = turned([(0.05 * h, 0), (0.15 * h, 0.1 * h), (0.15 * h, 0.5 * h), (0.05 * h, 0.6 * h)], 8, surface)
     lie = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
     body = Mesh(body.points @ lie, body.repeats, body.texture).moved(0, 0.3 * h, 0.45 * h)
-    legs = [box(0.05 * h, 0.05 * h, 0.4 * h, surface, surface).moved(x * h, y * h) for x in (-0.08, 0.08) for y in (-0.2, 0.2)]
+    legs = [
+        box(0.05 * h, 0.05 * h, 0.4 * h, surface, surface).moved(x * h, y * h)
+        for x in (-0.08, 0.08)
+        for y in (-0.2, 0.2)
+    ]
     neck = box(0.08 * h, 0.12 * h, 0.35 * h, surface, surface).moved(0, -0.26 * h, 0.45 * h)
     muzzle = box(0.08 * h, 0.22 * h, 0.09 * h, surface, surface).moved(0, -0.34 * h, 0.74 * h)
     rider = figure.moved(z=0.0)
@@ -225,7 +256,13 @@ def statue(height: float, pose: float, surface: int = DARK, mounted: bool = Fals
 def arcade_ring(radius: float, height: float, sides: int, levels: int) -> Mesh:
     """Storeys of blind arches around a polygon, open above, with its inner wall: an amphitheatre."""
     outer = turned([(radius, 0), (radius, height)], sides, ARCADE, bay=height / levels)
-    repeats = np.column_stack([np.full(sides, _fit(2 * radius * np.sin(np.pi / sides), height / levels)), np.full(sides, levels)])
+    repeats = np.column_stack(
+        [np.full(sides, _fit(2 * radius * np.sin(np.pi / sides), height / levels)), np.full(sides, levels)]
+    )
     outer = Mesh(outer.points, repeats, outer.texture)
-    rim = turned([(radius, height), (radius * 0.9, height), (radius * 0.55, height * 0.15), (0, height * 0.1)], sides, [TRIM, WALL, WALL])
+    rim = turned(
+        [(radius, height), (radius * 0.9, height), (radius * 0.55, height * 0.15), (0, height * 0.1)],
+        sides,
+        [TRIM, WALL, WALL],
+    )
     return Mesh.join([outer, rim])

@@ -10,10 +10,14 @@ import numpy as np
 from landmark.materials import clouds
 
 HIGH = 96  # pixels of a sprite
-CLOTHES = np.array([(62, 70, 94), (150, 60, 52), (214, 206, 190), (70, 92, 72), (40, 40, 44), (176, 148, 96), (110, 128, 150)])
+CLOTHES = np.array(
+    [(62, 70, 94), (150, 60, 52), (214, 206, 190), (70, 92, 72), (40, 40, 44), (176, 148, 96), (110, 128, 150)]
+)
 
 
-def _blob(rng: np.random.Generator, height: int, width: int, lumps: list[tuple[float, float, float]], colour: object) -> np.ndarray:
+def _blob(
+    rng: np.random.Generator, height: int, width: int, lumps: list[tuple[float, float, float]], colour: object
+) -> np.ndarray:
     """Leaves: discs (x, y, radius, in shares of the size) with a ragged edge, lit from above."""
     y, x = np.mgrid[:height, :width] / np.array([height, width]).reshape(2, 1, 1)
     ratio = width / height
@@ -76,7 +80,9 @@ def trees() -> dict[str, list[np.ndarray]]:
         for angle in np.linspace(-2.9, -0.25, 9) + rng.normal(0, 0.1, 9):
             far = np.array([0.5 + 0.46 * np.cos(angle), 0.28 + 0.2 * np.sin(angle) + 0.1])
             middle = np.array([0.5 + 0.26 * np.cos(angle), 0.24 + 0.24 * np.sin(angle)])
-            shapes.append((np.array((84, 110, 58)) * rng.uniform(0.8, 1.2), [(0.5, 0.26), middle, far, middle + (0, 0.05)]))
+            shapes.append(
+                (np.array((84, 110, 58)) * rng.uniform(0.8, 1.2), [(0.5, 0.26), middle, far, middle + (0, 0.05)])
+            )
         out["palm"].append(_drawn(HIGH, 80, shapes))
     out["bush"] = []
     for green in greens[:4]:
@@ -109,7 +115,11 @@ def people() -> list[np.ndarray]:
             (skin, (0.5, 0.1), 0.075),
             (CLOTHES[rng.integers(len(CLOTHES))] * 0.6, [(0.38, 0.1), (0.4, 0.03), (0.6, 0.03), (0.62, 0.1)]),
         ]
-        arm = [(0.7, 0.2), (0.78, 0.22), (0.9, 0.02), (0.84, 0.0)] if i % 4 == 0 else [(0.7, 0.2), (0.8, 0.24), (0.8, 0.5), (0.72, 0.5)]
+        arm = (
+            [(0.7, 0.2), (0.78, 0.22), (0.9, 0.02), (0.84, 0.0)]
+            if i % 4 == 0
+            else [(0.7, 0.2), (0.8, 0.24), (0.8, 0.5), (0.72, 0.5)]
+        )
         shapes.append((top * 0.9, arm))
         if i % 5 == 0:  # a skirt
             shapes.insert(2, (legs, [(0.34, 0.5), (0.66, 0.5), (0.74, 0.78), (0.26, 0.78)]))

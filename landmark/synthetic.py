@@ -30,7 +30,7 @@ from landmark.runtime import InputError, atomic_path
 Rng = np.random.Generator
 VERSION = 1  # raise it when the same settings give other pixels
 SHAPES = ((1.0, 0.75), (1.0, 2 / 3), (1.0, 0.75), (0.75, 1.0), (2 / 3, 1.0), (1.0, 1.0))
-VIEWS = {"whole": 0.44, "far": 0.12, "near": 0.2, "detail": 0.1, "crop": 0.08, "inside": 0.06}
+VIEWS = {"whole": 0.54, "far": 0.08, "near": 0.2, "detail": 0.06, "crop": 0.06, "inside": 0.06}
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class WorldConfig:
         siblings: landmarks in a family, on average.
     """
 
-    landmarks: int = 40
-    images: int = 24
+    landmarks: int = 30
+    images: int = 32
     test: int = 1000
     size: int = 160
     seed: int = 0
     pretraining: bool = False
     known: float = 0.3
     unknown: float = 0.1
-    siblings: int = 3
+    siblings: int = 2
 
     def __post_init__(self):
         bounds = {"landmarks": (2, 20_000), "images": (4, 2_000), "test": (0, 500_000), "size": (32, 2048),
@@ -76,8 +76,8 @@ class WorldConfig:
     def min_images(self) -> int:
         """The filter that keeps the label set and drops the tail.
 
-        >>> WorldConfig(images=24).min_images
-        8
+        >>> WorldConfig(images=32).min_images
+        10
         """
         return max(2, self.images // 3)
 
@@ -108,14 +108,15 @@ def photograph(landmark: Landmark, rng: Rng, size: int, view: str | None = None)
 
 
 def _outside(landmark: Landmark, rng: Rng, width: int, height: int, view: str) -> tuple[Frame, Light]:
-    light = scenery.sample_light(rng)
     fov = rng.uniform(30, 58)
-    fill = {"whole": (0.6, 0.95), "far": (0.28, 0.5), "near": (1.1, 1.7), "detail": (2.0, 3.2), "crop": (0.8, 1.3)}[view]
+    fill = {"whole": (0.85, 1.3), "far": (0.45, 0.7), "near": (1.4, 2.1), "detail": (2.2, 3.2), "crop": (1.0, 1.6)}[
+        view
+    ]
     tall, half = np.tan(np.radians(fov / 2)), np.tan(np.radians(fov / 2)) * width / height
-    distance = max(landmark.height / (2 * tall), landmark.radius / half) / rng.uniform(*fill)
-    distance = max(distance, landmark.radius * 0.35) + landmark.radius * 0.8
+    distance = max(landmark.height / (1.8 * tall), landmark.radius * 0.9 / half) / rng.uniform(*fill)
+    distance = max(distance, landmark.radius * 0.35) + landmark.radius * 0.7
     # Most people stand in front, but every side has been photographed
-    azimuth = rng.normal(0, 0.6) if rng.random() < 0.5 else rng.uniform(-np.pi, np.pi)
+    azimuth = rng.normal(0, 0.6) if rng.random() < 0.65 else rng.uniform(-np.pi, np.pi)
     climb = rng.random()
     eye_z = 1.7 if climb < 0.7 else rng.uniform(3, 12) if climb < 0.88 else rng.uniform(0.3, 1.1) * landmark.height + 3
     eye = np.array([distance * np.sin(azimuth), -distance * np.cos(azimuth), eye_z])
@@ -125,6 +126,7 @@ def _outside(landmark: Landmark, rng: Rng, width: int, height: int, view: str) -
         target += (aside * np.cos(azimuth), aside * np.sin(azimuth), 0)
         target[2] = landmark.height * (rng.uniform(0.25, 0.85) if view == "detail" else rng.uniform(0.35, 0.6))
     camera = scenery.camera_at(eye, target, fov, width, height, rng.normal(0, 1.5))
+    light = scenery.sample_light(rng, facing=azimuth - np.pi / 2)
     frame = Frame(camera)
     scenery.draw_sky(frame, light, rng)
     frame.cast_shadows(landmark.mesh, light)
@@ -132,10 +134,10 @@ def _outside(landmark: Landmark, rng: Rng, width: int, height: int, view: str) -
     scenery.draw_backdrop(frame, light, rng)
     frame.draw(landmark.mesh, landmark.textures, light)
     away = distance + landmark.radius
-    scenery.scatter(frame, light, rng, away, away * 2.2, int(rng.integers(0, 10)), "tree")
+    scenery.scatter(frame, light, rng, away, away * 2.2, int(rng.integers(0, 8)), "tree")
     front = max(distance - landmark.radius, 4.0)
-    scenery.scatter(frame, light, rng, min(4.0, front * 0.5), front, int(rng.integers(0, 7)))
-    scenery.scatter(frame, light, rng, min(5.0, front * 0.6), front, int(rng.integers(0, 6)), "person")
+    scenery.scatter(frame, light, rng, min(4.0, front * 0.5), front, int(rng.integers(0, 4)))
+    scenery.scatter(frame, light, rng, min(5.0, front * 0.6), front, int(rng.integers(0, 5)), "person")
     return frame, light
 
 
@@ -345,7 +347,9 @@ def make_world(
             found = _settings(root / name)
             if found != wanted:
                 changed = ", ".join(f"{k}: {found.get(k)} → {v}" for k, v in wanted.items() if found.get(k) != v)
-                raise InputError(f"{root}: holds a world of other settings ({changed}): choose another folder or delete it")
+                raise InputError(
+                    f"{root}: holds a world of other settings ({changed}): choose another folder or delete it"
+                )
             if finished:
                 return root
             break

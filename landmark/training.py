@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -88,7 +89,9 @@ class _Trainer:
         self.labels = LabelMap(table["landmark_id"])
         self.labels.save(out / "labels.json")
         self.where = device()
-        model = create_model(config.model, len(self.labels), weights=config.weights, freeze=config.freeze, seed=config.seed)
+        model = create_model(
+            config.model, len(self.labels), weights=config.weights, freeze=config.freeze, seed=config.seed
+        )
         self.model = model.to(self.where, memory_format=torch.channels_last)
         learning = [p for p in self.model.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(learning, lr=config.lr)
@@ -109,7 +112,9 @@ class _Trainer:
         if self.finished:
             run = open_run(self.out)
             if sha256(self.out / "best.safetensors") != run.result["sha256"]:
-                raise InputError(f"damaged checkpoint {self.out / 'best.safetensors'}: delete the folder and train again")
+                raise InputError(
+                    f"damaged checkpoint {self.out / 'best.safetensors'}: delete the folder and train again"
+                )
             return run
         with self._locked():
             self._restore()
@@ -142,14 +147,12 @@ class _Trainer:
         (self.out / ".lock").unlink(missing_ok=True)
 
     def _batches(self) -> Iterator[Batch]:
-        while self.step < self.steps:
-            epoch, skip = divmod(self.step, self.per_epoch)
-            loader = make_loader(self.train, self.config.batch_size, shuffle=True, workers=self.workers,
-                                 seed=self.config.seed, epoch=epoch, skip=skip)  # fmt: skip
-            for batch in loader:
-                yield batch
-                if self.step >= self.steps:
-                    return
+        """The batches of the steps that are left."""
+        first, skip = divmod(self.step, self.per_epoch)
+        epochs = range(first, -(-self.steps // self.per_epoch))
+        loader = make_loader(self.train, self.config.batch_size, shuffle=True, workers=self.workers,
+                             seed=self.config.seed, epochs=epochs, skip=skip)  # fmt: skip
+        return itertools.islice(loader, self.steps - self.step)
 
     def _learn(self, batch: Batch, bar: tqdm) -> None:
         """One step; evaluation and a saved state where they are due."""
@@ -180,9 +183,16 @@ class _Trainer:
         norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None]).item()
         if not np.isfinite(norm) and not self.scaler.is_enabled():  # float16 skips such a step by itself
             self._refuse("gradient", norm, batch)
+        for group in self.adam.param_groups:
+            group["lr"] = self._rate()
         self.scaler.step(self.adam)
         self.scaler.update()
         return value
+
+    def _rate(self) -> float:
+        """Learning rate of the next step."""
+        fall = 0.5 * (1 + np.cos(np.pi * self.step / self.steps)) if self.config.decay else 1.0
+        return self.config.lr * float(fall)
 
     def _refuse(self, what: str, value: float, batch: Batch) -> None:
         raise InputError(
@@ -201,7 +211,7 @@ class _Trainer:
         mean = sum(loss * n for loss, n in self.losses) / count if count else float("nan")
         self.losses = []
         row = {"step": self.step, "epoch": round(self.step / self.per_epoch, 3), "seconds": round(self.seconds, 2),
-               "train_loss": mean, **scores, "images_per_second": round(speed, 2), "lr": self.config.lr}  # fmt: skip
+               "train_loss": mean, **scores, "images_per_second": round(speed, 2), "lr": self._rate()}  # fmt: skip
         self.rows.append(row)
         if scores["dev_gap"] > self.best:
             self.best = scores["dev_gap"]
@@ -245,7 +255,9 @@ class _Trainer:
                 torch.cuda.set_rng_state(state["cuda_random"])
         except Exception as error:  # torch.load raises a dozen types on bad bytes; each means the same to the user
             reason = str(error).split("\n")[0][:120]
-            raise InputError(f"damaged checkpoint {path} ({type(error).__name__}: {reason}): delete it to start anew") from None
+            raise InputError(
+                f"damaged checkpoint {path} ({type(error).__name__}: {reason}): delete it to start anew"
+            ) from None
         self.step, self.rows, self.seconds, self.best = (kept[k] for k in ("step", "rows", "seconds", "best"))
         self.losses = [tuple(pair) for pair in kept["losses"]]
         self.quarantine.reasons.update(kept["bad"])

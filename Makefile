@@ -1,0 +1,40 @@
+# `make` lists the targets. PYTHON chooses the interpreter that makes .venv (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv notebooks test quick lint check publish clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(STAMP)  ## make .venv with everything in it
+
+$(STAMP): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the requirements into .venv (some minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt -e ".[dev]"
+	@touch $@
+
+notebooks: $(STAMP)  ## run all notebooks on the miniature world; results in runs/report/index.html
+	@$(BIN)/python notebooks/run.py
+
+quick: $(STAMP)  ## run all notebooks in quick mode
+	@LANDMARK_QUICK=1 $(BIN)/python notebooks/run.py --report runs/quick-report
+
+test: $(STAMP)  ## run the tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests landmark
+
+lint: $(STAMP)  ## check style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+check: lint test quick  ## lint, test, quick: what must pass before a change lands
+
+publish: $(STAMP)  ## run all notebooks and keep their outputs and figures in the work tree
+	@$(BIN)/python notebooks/run.py --publish
+
+clean:  ## remove runs, data and caches
+	rm -rf runs data .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,177 @@
+"""Run the numbered notebooks headless, in order: `python notebooks/run.py [--publish] [--report FOLDER] [NN …]`.
+
+Executed copies, figures and an index.html go to the report's folder; the work tree stays as it is, unless --publish
+copies outputs and figures back into it. Training runs are kept by the package, so a second start only repeats what is
+quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbconvert import HTMLExporter
+
+from landmark import runtime
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+
+class Kernel(AsyncKernelManager):
+    """This interpreter's own kernel, whatever is registered on the machine."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """How it starts."""
+        return KernelSpec(
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], language="python"
+        )
+
+
+def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """One stream output per stream, the last state of each progress bar, no times and no widget state."""
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        outputs: list = []
+        for output in cell.outputs:
+            before = outputs[-1] if outputs else None
+            if output.output_type == "stream" and before and before.get("name") == output.name:
+                before.text += output.text
+            elif "application/vnd.jupyter.widget-view+json" not in output.get("data", {}):
+                outputs.append(output)
+        for output in outputs:
+            if output.output_type == "stream":
+                lines = [line.rstrip("\r").split("\r")[-1] for line in output.text.split("\n")]
+                output.text = "\n".join(line for line in lines if "%|" not in line)
+        cell.outputs = [o for o in outputs if o.output_type != "stream" or o.text.strip()]
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return notebook
+
+
+def execute(path: Path, report: Path) -> float:
+    """Run one notebook into the report; returns its seconds, exits with the cell's error."""
+    notebook = nbformat.read(path, as_version=4)
+    scratch = report / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    total = sum(cell.cell_type == "code" for cell in notebook.cells)
+    done = 0
+
+    def progress(cell: nbformat.NotebookNode, cell_index: int, **_: object) -> None:
+        nonlocal done
+        done += cell.cell_type == "code"
+        if sys.stdout.isatty():
+            print(f"\r{path.name:34} cell {done:2}/{total}", end="", flush=True)
+
+    client = NotebookClient(notebook, km=Kernel(), timeout=None, resources={"metadata": {"path": str(scratch)}},
+                            on_cell_execute=progress)  # fmt: skip
+    start = time.monotonic()
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        print(f"\n{path.name}: cell {done} of {total} failed\n{str(error)[-3000:]}", file=sys.stderr)
+        sys.exit(1)
+    except DeadKernelError:
+        print(f"\n{path.name}: the kernel died in cell {done} of {total} (out of memory?)", file=sys.stderr)
+        sys.exit(1)
+    seconds = time.monotonic() - start
+    start_line = "\r" if sys.stdout.isatty() else ""
+    print(f"{start_line}{path.name:34} {total:2} cells {seconds:7.1f} s", flush=True)
+    notebook = tidy(notebook)
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    for target, text in ((report / path.name, nbformat.writes(notebook) + "\n"), (report / f"{path.stem}.html", page)):
+        with runtime.atomic_path(target) as part:
+            part.write_text(text)
+    return seconds
+
+
+def index(report: Path, seconds: dict[str, float]) -> None:
+    """The page that links the executed notebooks, each with its question and first figure."""
+    items = []
+    for path in sorted(report.glob("[0-9][0-9]_*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        text = cells[0].source
+        title = re.search(r"^# (.+)$", text, re.M)
+        question = re.search(r"^\*\*Question\.?\*\*:?\s*(.+)$", text, re.M)
+        figures = sorted((report / "figures").glob(f"{path.stem[:2]}-*.png"))
+        image = f'<img src="figures/{figures[0].name}" alt="">' if figures else ""
+        took = f"{seconds[path.stem]:.0f} s · " if path.stem in seconds else ""
+        items.append(
+            f'<a class="card" href="{path.stem}.html">{image}<h2>{html.escape(title[1] if title else path.stem)}</h2>'
+            f"<p>{html.escape(question[1] if question else '')}</p><small>{took}{len(figures)} figures</small></a>"
+        )
+    style = (
+        "body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#22252a}"
+        "main{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:1rem}"
+        ".card{border:1px solid #d8dce2;border-radius:10px;padding:1rem;text-decoration:none;color:inherit}"
+        ".card img{width:100%;height:170px;object-fit:cover;object-position:top left;border-radius:6px}"
+        "h2{font-size:1.05rem;margin:.6rem 0 .2rem}p{margin:.2rem 0}small{color:#6b7178}"
+    )
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>landmark</title><style>{style}</style>'
+        f"<h1>landmark: executed notebooks</h1><p>{html.escape(runtime.describe())}</p><main>{''.join(items)}</main></html>\n"
+    )
+    with runtime.atomic_path(report / "index.html") as part:
+        part.write_text(page)
+
+
+def publish(report: Path, names: list[str]) -> None:
+    """Copy executed notebooks and their figures into the work tree."""
+    figures = ROOT / "figures"
+    figures.mkdir(exist_ok=True)
+    for name in names:
+        shutil.copyfile(report / f"{name}.ipynb", HERE / f"{name}.ipynb")
+        for old in figures.glob(f"{name[:2]}-*.png"):
+            old.unlink()
+        for figure in (report / "figures").glob(f"{name[:2]}-*.png"):
+            shutil.copyfile(figure, figures / figure.name)
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description="Run the numbered notebooks headless.")
+    parser.add_argument("numbers", nargs="*", help="such as 01 08; all when left out")
+    parser.add_argument("--report", type=Path, default=ROOT / "runs" / "report", help="folder for the results")
+    parser.add_argument("--publish", action="store_true", help="copy outputs and figures into the work tree")
+    args = parser.parse_args()
+    report = args.report.resolve()
+    paths = [p for p in sorted(HERE.glob("[0-9][0-9]_*.ipynb")) if not args.numbers or p.name[:2] in args.numbers]
+    if not paths:
+        parser.error(f"no notebook {' '.join(args.numbers)} in {HERE}")
+    if args.publish and runtime.quick():
+        parser.error("--publish in quick mode would keep meaningless numbers: unset LANDMARK_QUICK")
+    figures = report / "figures"
+    for path in paths:  # figures that are no longer drawn must not linger
+        for old in figures.glob(f"{path.name[:2]}-*.png"):
+            old.unlink()
+    os.environ["LANDMARK_FIGURES"] = str(figures)
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+    print(runtime.describe(), flush=True)
+    start, seconds = time.monotonic(), {}
+    for path in paths:
+        seconds[path.stem] = execute(path, report)
+        index(report, seconds)
+    shutil.rmtree(report / "scratch", ignore_errors=True)
+    if args.publish:
+        publish(report, [path.stem for path in paths])
+    print(f"{len(paths)} notebooks, {time.monotonic() - start:.0f} s: {report / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()
