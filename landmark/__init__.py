@@ -1,1 +1,28 @@
-"""Landmark recognition: models, honest scores and a miniature world to learn them on."""
+"""Landmark recognition: models, honest scores and a miniature world to learn them on.
+
+The names below are loaded from their modules when first asked for, so that `import landmark` stays light.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "experiments": "batch_of course_config course_data course_run course_split dev_table learning_tables min_images "
+    "miniature_weights names_of paired_differences pictures sample_rows score_table squares test_predictions "
+    "test_scores truth_of",
+    "figures": "save_figure",
+    "metrics": "auroc gap_steps global_average_precision",
+    "models": "create_model list_models",
+    "runs": "Run TrainConfig open_run",
+    "runtime": "InputError describe seed_everything",
+    "synthetic": "WorldConfig make_world",
+    "training": "fit",
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
+__all__ = sorted(_MODULE)
+
+
+def __getattr__(name: str) -> object:
+    """A public name, from its module."""
+    if name not in _MODULE:
+        raise AttributeError(f"module 'landmark' has no attribute {name!r}")
+    return getattr(import_module(f"landmark.{_MODULE[name]}"), name)

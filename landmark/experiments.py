@@ -6,7 +6,7 @@ Notebooks ask for a run by name. It is trained the first time and loaded ever af
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +14,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from safetensors.torch import save_file
+from torch import Tensor
 
 from landmark import metrics, tables
 from landmark.backbones import miniature_path
-from landmark.data import GoogleLandmarks, LabelMap, split_dev
+from landmark.data import Batch, GoogleLandmarks, Split, split_dev
 from landmark.images import ImageError, image_path, read_image
 from landmark.models import RECIPES
 from landmark.prediction import Predictions, predict
 from landmark.runs import Run, TrainConfig
-from landmark.runtime import InputError, atomic_path, data_root, quick, runs_root, seed_everything
+from landmark.runtime import InputError, atomic_path, data_root, quick, runs_root
 from landmark.synthetic import WorldConfig, make_world
 from landmark.training import fit
 
@@ -34,6 +35,7 @@ PAPER = pd.DataFrame(
 
 QUICK_WORLD = WorldConfig(landmarks=4, images=8, test=24, size=64)
 FULL_WORLD = WorldConfig()
+PRETRAINING = WorldConfig(landmarks=60, images=40, test=0, size=112, siblings=1, pretraining=True)
 
 
 def mode() -> str:
@@ -72,7 +74,7 @@ def course_config(model: str, **changes) -> TrainConfig:
     """
     settings = {
         "gldv2": {"size": 299, "batch_size": 64, "epochs": 6, "weights": "imagenet"},
-        "miniature": {"size": 96, "batch_size": 32, "epochs": 8, "weights": "miniature"},
+        "miniature": {"size": 96, "batch_size": 32, "epochs": 8, "lr": 1e-3, "decay": True, "weights": "miniature"},
         "quick": {"size": 64, "batch_size": 8, "steps": 2, "weights": "miniature"},
     }[mode()]
     return replace(TrainConfig(model=model, min_images=min_images(), **settings), **changes)
@@ -107,16 +109,14 @@ def miniature_weights(backbone: str) -> Path:
         return path
     world = replace(QUICK_WORLD, pretraining=True, test=0) if quick() else PRETRAINING
     root = make_world(data_root() / f"{'quick' if quick() else 'miniature'}-pretraining", world)
-    budget = {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 96, "batch_size": 32, "epochs": 10}
-    config = TrainConfig(model=backbone, weights="none", freeze=0, lr=1e-3, min_images=world.min_images, **budget)
+    budget = {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 96, "batch_size": 32, "epochs": 8}
+    budget |= {"lr": 2e-3, "decay": True, "freeze": 0, "weights": "none", "min_images": world.min_images}
+    config = TrainConfig(model=backbone, **budget)
     run = fit(config, root, runs_root() / f"{'quick' if quick() else 'miniature'}-pretraining-{backbone}")
     state = run.model("last").cpu().backbone.state_dict()
     with atomic_path(path) as part:
         save_file({key: value.contiguous() for key, value in state.items()}, part)
     return path
-
-
-PRETRAINING = WorldConfig(landmarks=60, images=24, test=0, size=128, pretraining=True)
 
 
 def truth_of(data: GoogleLandmarks, split: str = "all") -> dict[str, tuple[int, ...]]:
@@ -204,52 +204,44 @@ def names_of(data: GoogleLandmarks) -> dict[int, str]:
     return dict(zip(categories["landmark_id"], names, strict=True))
 
 
-def course_split(data: GoogleLandmarks, seed: int = 0):
+def course_split(data: GoogleLandmarks, seed: int = 0) -> Split:
     """The split that the course's runs use."""
     return split_dev(tables.filter_min_images(data.train, min_images()), data.root, seed=seed)
 
 
-def batch_of(run: Run, table: pd.DataFrame, root: str | Path, split: str = "test"):
+def batch_of(run: Run, table: pd.DataFrame, root: str | Path, split: str = "test") -> Batch:
     """The rows of a table as one batch for a run's network."""
-    seed_everything(0)
     return next(iter(run.loader(table, root, split, workers=0, batch_size=max(len(table), 2))))
 
 
-def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) -> np.ndarray:
-    """Suspicion that a label is wrong: share of an image's k nearest neighbours that carry another label, (N,).
-
-    >>> neighbours_far_off(np.array([[0.0], [0.1], [0.2], [5.0]]), [1, 1, 2, 2], k=2).tolist()
-    [0.5, 0.5, 1.0, 0.5]
-    """
-    x = np.asarray(embedding, float)
-    distance = (x**2).sum(1)[:, None] + (x**2).sum(1)[None] - 2 * x @ x.T
-    np.fill_diagonal(distance, np.inf)
-    nearest = np.argsort(distance, 1, kind="stable")[:, :k]
-    label = np.asarray(label)
-    return (label[nearest] != label[:, None]).mean(1)
+def dev_table(models: Iterable[str]) -> pd.DataFrame:
+    """What the runs of some models reached on the dev set, and what they cost."""
+    rows = {}
+    for model in models:
+        result = course_run(model).result
+        rows[model] = {"dev GAP": result["dev_gap"], "dev top-1": result["dev_top1"], "dev loss": result["dev_loss"],
+                       "train images": result["train_images"], "minutes": result["seconds"] / 60}  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def gap_against_distractors(
-    predictions: Mapping, truth: Mapping, shares: Sequence[float], seed: int = 0
-) -> list[float]:
-    """GAP as distractors join: all landmark queries, with so many distractors that they make up each of `shares`."""
-    queries = [i for i, landmarks in truth.items() if landmarks]
-    rest = (
-        np.random.default_rng(seed).permutation(sorted(i for i, landmarks in truth.items() if not landmarks)).tolist()
-    )
-    gaps = []
-    for share in shares:
-        count = min(len(rest), round(share / (1 - share) * len(queries)))
-        part = {i: truth[i] for i in [*queries, *rest[:count]]}
-        gaps.append(metrics.global_average_precision(metrics.restrict(predictions, part), part))
-    return gaps
+def learning_tables(models: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """The logs of some models' runs, by name."""
+    return {model: course_run(model).metrics for model in models}
 
 
-def answers_by_kind(predictions: Mapping, truth: Mapping, labels: LabelMap) -> dict[str, list[float]]:
-    """Scores of the right and wrong answers on the label set's queries, of those on unknown landmarks and distractors."""
-    scores: dict[str, list[float]] = {"right": [], "wrong": [], "unknown": [], "distractor": []}
-    for image_id, (landmark_id, score) in predictions.items():
-        shown = truth[image_id]
-        kind = "distractor" if not shown else "unknown" if not any(x in labels for x in shown) else None
-        scores[kind or ("right" if landmark_id in shown else "wrong")].append(score)
-    return {kind: values for kind, values in scores.items() if values}
+def paired_differences(pairs: Sequence[tuple[str, str]], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
+    """Closed GAP of the first model of each pair minus that of the second, with the interval of the difference."""
+    rows = {}
+    for first, second in pairs:
+        runs = [course_run(name) for name in (first, second)]
+        closed = metrics.closed_set(truth_of(data), runs[0].labels.landmark_ids)
+        found = [metrics.restrict(test_predictions(run, data).mapping(run.labels), closed) for run in runs]
+        rows[f"{first} − {second}"] = metrics.paired_gap_bootstrap(*found, closed, n)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
+
+
+def squares(images: Tensor) -> list[np.ndarray]:
+    """A normalised batch (B, 3, S, S) as pictures again, each stretched to its own range, for a figure."""
+    x = images.detach().float().cpu().permute(0, 2, 3, 1).numpy()
+    low, high = x.min((1, 2, 3), keepdims=True), x.max((1, 2, 3), keepdims=True)
+    return list((x - low) / np.maximum(high - low, 1e-6))

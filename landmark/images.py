@@ -14,10 +14,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from landmark.runtime import InputError
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # an MPO, two JPEGs in one file, opens as a JPEG
 MAX_PIXELS = 50_000_000
 _JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
 Image.init()
+
+Image.init()  # else Pillow knows only the commonest formats until an image has failed to open
 
 
 class ImageError(InputError):

@@ -19,15 +19,25 @@ WALL, FACADE, ARCADE, COLUMN, ROOF, TRIM, DOME, PORTAL, FLOOR, ROSE, DARK, GLASS
     range(len(SURFACES))
 )
 
-# Muted building materials, sRGB: limestone, sandstone, brick, granite, plaster, ochre, terracotta, basalt, rose, marble,
-# mossy tuff, blue plaster
+# Muted building materials, sRGB: limestone, sandstone, brick, granite, plaster, ochre, terracotta, basalt, rose,
+# marble, mossy tuff, blue plaster
 STONES = np.array([
     (205, 192, 164), (194, 158, 108), (156, 84, 62), (134, 138, 146), (216, 208, 194), (204, 160, 82),
     (180, 108, 74), (96, 94, 98), (196, 146, 134), (226, 222, 216), (122, 128, 96), (150, 170, 186),
 ])  # fmt: skip
 ROOFS = np.array(
-    [(158, 78, 54), (78, 84, 96), (92, 140, 116), (120, 92, 68), (184, 146, 64), (88, 62, 54), (70, 96, 136)]
+    [
+        (166, 72, 48),
+        (72, 80, 96),
+        (84, 146, 118),
+        (124, 92, 62),
+        (196, 150, 56),
+        (84, 58, 50),
+        (62, 96, 150),
+        (150, 138, 128),
+    ]
 )
+TRIMS = np.array([(226, 220, 208), (88, 82, 82), (168, 92, 72), (196, 168, 112), (120, 132, 140)])  # fmt: skip
 
 
 def noise(size: int, beta: float, rng: np.random.Generator) -> np.ndarray:
@@ -67,7 +77,7 @@ class Material:
     def draw(cls, rng: np.random.Generator) -> Material:
         """One material at random."""
         stone = np.clip(STONES[rng.integers(len(STONES))] + rng.normal(0, 7, 3), 60, 235)
-        trim = np.clip(stone * 0.55 + 0.45 * STONES[rng.choice([0, 4, 9])] + rng.normal(0, 4, 3), 60, 240)
+        trim = np.clip(TRIMS[rng.integers(len(TRIMS))] + rng.normal(0, 6, 3), 60, 240)
         roof = np.clip(ROOFS[rng.integers(len(ROOFS))] + rng.normal(0, 7, 3), 40, 220)
         return cls(
             *(tuple(int(v) for v in colour) for colour in (stone, trim, roof)),

@@ -367,6 +367,6 @@ def auroc(scores_positive: Sequence[float], scores_negative: Sequence[float]) ->
     positive, negative = (np.asarray(scores, dtype=float).ravel() for scores in (scores_positive, scores_negative))
     if not positive.size or not negative.size or np.isnan(positive).any() or np.isnan(negative).any():
         raise ValueError("AUROC needs at least one score on either side, and none of them NaN")
-    negative.sort()
+    negative = np.sort(negative)
     below, upto = (np.searchsorted(negative, positive, side=side) for side in ("left", "right"))
     return float((below + upto).mean() / (2 * negative.size))

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from landmark.data import Bad, LabelMap, Quarantine
+from landmark.models import LandmarkNet
 from landmark.runtime import InputError, autocast
 from landmark.tables import write_submission
 
@@ -89,3 +90,19 @@ def predict(
     empty = (np.zeros(0, int), np.zeros(0), np.zeros(0))
     index, score, loss = (np.concatenate(parts) for parts in zip(empty, *columns, strict=True))
     return Predictions(ids, index.astype(int), score, loss, bad)
+
+
+@torch.inference_mode()
+def embed(model: LandmarkNet, loader: DataLoader) -> tuple[list[str], np.ndarray]:
+    """Ids and embeddings (N, D) of the images of a loader that can be read, in evaluation mode."""
+    was_training, where = model.training, next(model.parameters()).device
+    ids, rows = [], [np.zeros((0, model.num_features), np.float32)]
+    model.eval()
+    for batch in loader:
+        if batch.ids:
+            images = batch.images.to(where, memory_format=torch.channels_last)
+            with autocast(where):
+                rows.append(model.forward_head(model.forward_features(images), pre_logits=True).float().cpu().numpy())
+            ids.extend(batch.ids)
+    model.train(was_training)
+    return ids, np.concatenate(rows)

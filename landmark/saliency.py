@@ -187,7 +187,7 @@ def deletion_curve(
         raise InputError(f"saliency must be finite and of shape {(len(x), *x.shape[-2:])}, got {tuple(saliency.shape)}")
     if steps < 1:
         raise InputError(f"steps={steps}: give 1 or more")
-    order = saliency.flatten(1).argsort(1, descending=True, stable=True)
+    order = saliency.flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=x.device).expand_as(order))
     rank = rank.view_as(saliency)[:, None]  # (B, 1, H, W)
     soft, pixels, curve = blurred(x), order.shape[1], []

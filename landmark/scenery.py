@@ -27,21 +27,29 @@ def sample_light(rng: Rng, hour: str | None = None, facing: float | None = None)
     >>> sample_light(np.random.default_rng(0), "night").night
     1.0
     """
-    hour = hour or str(rng.choice(["clear", "golden", "overcast", "fog", "night"], p=[0.5, 0.16, 0.2, 0.06, 0.08]))
+    hour = hour or str(rng.choice(["clear", "golden", "overcast", "fog", "night"], p=[0.52, 0.16, 0.21, 0.04, 0.07]))
     azimuth = rng.uniform(0, 2 * np.pi)
     if facing is not None and rng.random() < 0.75:
         azimuth = facing + rng.normal(0, 0.8)
     elevation = np.radians({"golden": rng.uniform(7, 18), "night": rng.uniform(20, 50)}.get(hour, rng.uniform(25, 62)))
     sun = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
     level = rng.uniform(0.85, 1.1)
-    looks = {  # sun, ambient, haze colour, night, haze per metre, shadows, clouds
-        "clear": ((0.86, 0.8, 0.7), (0.5, 0.52, 0.58), (0.78, 0.84, 0.9), 0.0, rng.uniform(0.0004, 0.0015), 0.85, rng.uniform(0, 0.55)),
-        "golden": ((0.95, 0.62, 0.34), (0.46, 0.43, 0.47), (0.92, 0.76, 0.6), 0.0, rng.uniform(0.001, 0.0025), 0.7, rng.uniform(0.1, 0.6)),
-        "overcast": ((0.1, 0.1, 0.1), (0.8, 0.81, 0.83), (0.76, 0.78, 0.8), 0.0, rng.uniform(0.001, 0.003), 0.0, 1.0),
-        "fog": ((0.1, 0.1, 0.09), (0.76, 0.76, 0.76), (0.8, 0.8, 0.79), 0.0, rng.uniform(0.003, 0.009), 0.0, 0.9),
-        "night": ((0.05, 0.06, 0.09), (0.1, 0.11, 0.17), (0.07, 0.08, 0.14), 1.0, rng.uniform(0.0005, 0.002), 0.0, rng.uniform(0.1, 0.6)),
-    }  # fmt: skip
-    shine, ambient, far, night, haze, shadows, cloud = looks[hour]
+    # sun, ambient, colour of the haze; night, haze per metre, shadows, clouds
+    colours = {
+        "clear": ((0.86, 0.8, 0.7), (0.5, 0.52, 0.58), (0.78, 0.84, 0.9)),
+        "golden": ((0.95, 0.62, 0.34), (0.46, 0.43, 0.47), (0.92, 0.76, 0.6)),
+        "overcast": ((0.1, 0.1, 0.1), (0.8, 0.81, 0.83), (0.76, 0.78, 0.8)),
+        "fog": ((0.1, 0.1, 0.09), (0.76, 0.76, 0.76), (0.8, 0.8, 0.79)),
+        "night": ((0.05, 0.06, 0.09), (0.1, 0.11, 0.17), (0.07, 0.08, 0.14)),
+    }
+    air = {
+        "clear": (0.0, rng.uniform(0.0004, 0.0015), 0.85, rng.uniform(0, 0.55)),
+        "golden": (0.0, rng.uniform(0.001, 0.0025), 0.7, rng.uniform(0.1, 0.6)),
+        "overcast": (0.0, rng.uniform(0.001, 0.003), 0.0, 1.0),
+        "fog": (0.0, rng.uniform(0.003, 0.009), 0.0, 0.9),
+        "night": (1.0, rng.uniform(0.0005, 0.002), 0.0, rng.uniform(0.1, 0.6)),
+    }
+    (shine, ambient, far), (night, haze, shadows, cloud) = colours[hour], air[hour]
     return Light(sun, np.array(shine) * level, np.array(ambient) * level, np.array(far), night, haze, shadows, cloud)
 
 
@@ -89,11 +97,17 @@ def draw_sky(frame: Frame, light: Light, rng: Rng) -> None:
     frame.colour[:] = sky
 
 
+# mean colour, and how much it varies
 GROUNDS = {
-    "grass": (_colour(96, 112, 58), 0.3), "meadow": (_colour(128, 124, 66), 0.4), "sand": (_colour(206, 182, 138), 0.14),
-    "gravel": (_colour(168, 158, 144), 0.16), "paving": (_colour(164, 158, 150), 0.1), "asphalt": (_colour(96, 97, 100), 0.1),
-    "snow": (_colour(228, 232, 238), 0.06), "water": (_colour(66, 92, 104), 0.1),
-}  # fmt: skip
+    "grass": (_colour(96, 112, 58), 0.3),
+    "meadow": (_colour(128, 124, 66), 0.4),
+    "sand": (_colour(206, 182, 138), 0.14),
+    "gravel": (_colour(168, 158, 144), 0.16),
+    "paving": (_colour(164, 158, 150), 0.1),
+    "asphalt": (_colour(96, 97, 100), 0.1),
+    "snow": (_colour(228, 232, 238), 0.06),
+    "water": (_colour(66, 92, 104), 0.1),
+}
 
 
 def draw_ground(
@@ -245,13 +259,13 @@ def finish(frame: Frame, light: Light, rng: Rng, width: int, height: int, outdoo
     elif air < 0.06:
         flakes = cv2.GaussianBlur((rng.random((height, width)) < 0.02).astype(np.float32), (0, 0), 0.8) * 2.2
         picture = picture + np.minimum(flakes, 1)[..., None] * (0.95 - picture)
-    gain = np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.035, 3))
+    gain = np.exp(rng.normal(0, 0.1)) * np.exp(rng.normal(0, 0.035, 3))
     picture = picture * gain
     if rng.random() < 0.35:
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
         picture = picture * (1 - rng.uniform(0.1, 0.4) * (x**2 + y**2)[..., None] / 2)
     contrast, grey = rng.uniform(0.85, 1.2), picture.mean(-1, keepdims=True)
-    picture = grey + (picture - grey) * rng.uniform(0.75, 1.25)
+    picture = grey + (picture - grey) * rng.uniform(0.85, 1.2)
     picture = 0.45 + (picture - 0.45) * contrast
     blur = rng.random()
     if blur < 0.08:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from landmark.materials import ARCADE, COLUMN, DARK, ROOF, TRIM, WALL
+from landmark.materials import ARCADE, COLUMN, DARK, DOME, FACADE, ROOF, TRIM, WALL
 from landmark.renderer import Mesh
 
 
@@ -59,7 +59,7 @@ def turned(profile: Sequence[tuple[float, float]], sides: int, surface: int | Se
     """
     angle = 2 * np.pi * (np.arange(sides) + 0.5) / sides - np.pi / 2 - 2 * np.pi / sides
     ring = np.stack([np.cos(angle), np.sin(angle)], 1)
-    surfaces = [surface] * (len(profile) - 1) if isinstance(surface, int) else list(surface)
+    surfaces = np.broadcast_to(surface, len(profile) - 1).tolist()
     parts = []
     for (r0, z0), (r1, z1), texture in zip(profile, profile[1:], surfaces, strict=False):
         foot = np.column_stack([ring * r0, np.full(sides, z0)])
@@ -266,3 +266,29 @@ def arcade_ring(radius: float, height: float, sides: int, levels: int) -> Mesh:
         [TRIM, WALL, WALL],
     )
     return Mesh.join([outer, rim])
+
+
+def tower(rng: np.random.Generator, radius: float, height: float, sides: int, top: str, wall: int = FACADE) -> Mesh:
+    """A shaft in storeys with a roof: spire, cone, dome, onion, flat, crown or lantern."""
+    drum = float(rng.uniform(0.7, 0.88))
+    parts = [turned([(radius, 0), (radius, height)], sides, wall, bay=max(radius * 0.9, 3))]
+    ledge = [(radius, height), (radius * 1.12, height + 0.3), (radius * 1.12, height + 1.0)]
+    parts.append(turned(ledge, sides, TRIM))
+    z = height + 1.0
+    if top in ("flat", "crown"):
+        parts.append(lid(radius * 1.12, sides, z))
+        if top == "crown":
+            ring = np.arange(max(sides, 8)) * 2 * np.pi / max(sides, 8)
+            block = box(radius * 0.4, radius * 0.25, radius * 0.45)
+            parts += [block.moved(0, -radius, z).moved(turn=angle) for angle in ring]
+    elif top in ("round", "pointed", "onion", "bell"):
+        parts.append(lid(radius * 1.12, sides, z))
+        parts.append(dome(radius, radius * float(rng.uniform(0.9, 1.7)), max(sides, 10), DOME, top).moved(z=z))
+    elif top == "lantern":
+        parts.append(lid(radius * 1.12, sides, z))
+        parts.append(turned([(radius * drum * 0.7, z), (radius * drum * 0.7, z + radius * 1.2)], sides, ARCADE, radius))
+        parts.append(turned([(radius * 0.75, z + radius * 1.2), (0, z + radius * 2.2)], sides, ROOF))
+    else:
+        rise = radius * {"spire": 4.5, "cone": 2.0}[top] * float(rng.uniform(0.8, 1.2))
+        parts.append(turned([(radius * 1.15, z), (0, z + rise)], sides, ROOF))
+    return Mesh.join(parts)

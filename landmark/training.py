@@ -1,4 +1,4 @@
-"""Training, start to finish: every step a pure function of the settings, so that a stopped run goes on as if it had not."""
+"""Training, start to finish; every step follows from the settings, so a stopped run goes on as if it had not."""
 
 from __future__ import annotations
 

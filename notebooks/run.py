@@ -36,7 +36,8 @@ class Kernel(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         """How it starts."""
         return KernelSpec(
-            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], language="python"
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
+            language="python",
         )
 
 
@@ -125,7 +126,8 @@ def index(report: Path, seconds: dict[str, float]) -> None:
     )
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>landmark</title><style>{style}</style>'
-        f"<h1>landmark: executed notebooks</h1><p>{html.escape(runtime.describe())}</p><main>{''.join(items)}</main></html>\n"
+        f"<h1>landmark: executed notebooks</h1><p>{html.escape(runtime.describe())}</p>"
+        f"<main>{''.join(items)}</main></html>\n"
     )
     with runtime.atomic_path(report / "index.html") as part:
         part.write_text(page)

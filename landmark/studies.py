@@ -1,0 +1,187 @@
+"""Small measurements the notebooks make: suspicious labels, sketch errors, attention, speed, open-world curves."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landmark import metrics
+from landmark.data import LabelMap
+from landmark.functional import count_sketch, spatial_softmax, tensor_sketch
+from landmark.layers import SelfAttention2d
+from landmark.models import LandmarkNet
+from landmark.runtime import autocast, device
+
+
+def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) -> np.ndarray:
+    """Suspicion that a label is wrong: share of an image's k nearest neighbours (cosine) with another label, (N,).
+
+    >>> x = np.array([[1.0, 0], [1, 0.1], [1, 0.2], [0, 1]])
+    >>> neighbours_far_off(x, [1, 1, 2, 2], k=2).tolist()
+    [0.5, 0.5, 1.0, 0.5]
+    """
+    x = np.asarray(embedding, float)
+    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    likeness = x @ x.T
+    np.fill_diagonal(likeness, -np.inf)
+    nearest = np.argsort(-likeness, 1, kind="stable")[:, :k]
+    label = np.asarray(label)
+    return (label[nearest] != label[:, None]).mean(1)
+
+
+def sky_side(picture: np.ndarray) -> int:
+    """Degrees (0, 90, 180, 270) to turn a picture counter-clockwise so that its smoothest, brightest edge is on top.
+
+    >>> bright_left = np.zeros((40, 40, 3), np.uint8)
+    >>> bright_left[:, :12] = 200
+    >>> sky_side(bright_left)
+    270
+    """
+    grey = np.asarray(picture, float).mean(-1) / 255
+    scores = []
+    for turn in range(4):
+        turned = np.rot90(grey, turn)
+        strip = turned[: max(len(turned) // 4, 2)]
+        scores.append(strip.mean() - 3 * np.abs(np.diff(strip, axis=1)).mean() - np.abs(np.diff(strip, axis=0)).mean())
+    return int(np.argmax(scores)) * 90
+
+
+def stage_sizes(module: nn.Module) -> list[tuple[str, int]]:
+    """Children of a module with their number of parameters, those without any left out."""
+    sizes = [(name, sum(p.numel() for p in child.parameters())) for name, child in module.named_children()]
+    return [(name, size) for name, size in sizes if size]
+
+
+def frozen_stages(module: nn.Module) -> set[str]:
+    """Children of a module none of whose parameters train."""
+    return {
+        name
+        for name, child in module.named_children()
+        if list(child.parameters()) and not any(p.requires_grad for p in child.parameters())
+    }
+
+
+def sketch_errors(dims: Sequence[int], repeats: int = 20, channels: int = 256, seed: int = 0) -> np.ndarray:
+    """Relative error of ⟨TS(x), TS(y)⟩ against ⟨x, y⟩², (len(dims), repeats), for new vectors and hashes each time."""
+    generator = torch.Generator().manual_seed(seed)
+    errors = np.empty((len(dims), repeats))
+    for i, dim in enumerate(dims):
+        for j in range(repeats):
+            x, y = torch.rand(2, channels, generator=generator)
+            h = torch.randint(0, dim, (2, channels), generator=generator)
+            s = torch.randint(0, 2, (2, channels), generator=generator) * 2.0 - 1
+            a, b = (tensor_sketch(v, h[0], s[0], h[1], s[1], dim) for v in (x, y))
+            exact = float(x @ y) ** 2
+            errors[i, j] = abs(float(a @ b) - exact) / exact
+    return errors
+
+
+def sketch_by_hand(x: Sequence[float], h: Sequence[int], s: Sequence[int], dim: int) -> list[float]:
+    """The count sketch of one short vector, as a list.
+
+    >>> sketch_by_hand([1, 2, 3], [0, 1, 0], [1, 1, -1], 2)
+    [-2.0, 2.0]
+    """
+    return count_sketch(torch.tensor(x, dtype=torch.float32), torch.tensor(h), torch.tensor(s), dim).tolist()
+
+
+@torch.inference_mode()
+def spatial_weights(model: LandmarkNet, images: Tensor) -> np.ndarray:
+    """Weights (B, H, W) with which a `xception_spatial_map` network adds up the places of its map."""
+    x = model.forward_features(images.to(next(model.parameters()).device)).float()
+    return spatial_softmax(x / x.shape[1] ** 0.5)[:, 0].cpu().numpy()
+
+
+def attention_layer(model: nn.Module) -> SelfAttention2d:
+    """The self-attention layer of a network."""
+    return next(module for module in model.modules() if isinstance(module, SelfAttention2d))
+
+
+@torch.inference_mode()
+def self_attention_from(model: LandmarkNet, images: Tensor, places: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Attention (B, H, W) that one place of each image's map pays to all places; `places` are B (row, column)."""
+    x = model.forward_features(images.to(next(model.parameters()).device)).float()
+    weights = attention_layer(model).attention(x)  # (B, N, N)
+    height, width = x.shape[-2:]
+    rows = [weights[i, r * width + c] for i, (r, c) in enumerate(places)]
+    return torch.stack(rows).view(-1, height, width).cpu().numpy()
+
+
+def throughput(model: LandmarkNet, size: int, batch: int = 16, repeats: int = 3) -> dict[str, float]:
+    """Images a second of training steps in float32 and in the mixed precision of this machine."""
+    where = device()
+    model = model.to(where, memory_format=torch.channels_last).train()
+    x = torch.randn(batch, 3, size, size, device=where).to(memory_format=torch.channels_last)
+    rates = {}
+    for name, context in (("float32", contextlib.nullcontext), ("mixed precision", lambda: autocast(where))):
+        for attempt in range(repeats + 1):
+            if attempt == 1:  # the first one warms up
+                start = time.perf_counter()
+            with context():
+                loss = model(x).float().square().mean()
+            model.zero_grad(set_to_none=True)
+            loss.backward()
+            if where.type == "cuda":
+                torch.cuda.synchronize()
+        rates[name] = batch * repeats / (time.perf_counter() - start)
+    return rates
+
+
+def gradient_norms(model: LandmarkNet, images: Tensor, labels: Tensor) -> list[tuple[str, float]]:
+    """Norm of the loss's gradient in each child of the backbone, and in the head, for one batch."""
+    model.zero_grad(set_to_none=True)
+    nn.functional.cross_entropy(model(images).float(), labels).backward()
+    parts = [*model.backbone.named_children(), ("head", model.head)]
+    norms = [
+        (
+            name,
+            float(
+                nn.utils.get_total_norm([p.grad for p in part.parameters() if p.grad is not None] or [torch.zeros(1)])
+            ),
+        )
+        for name, part in parts
+        if list(part.parameters())
+    ]
+    model.zero_grad(set_to_none=True)
+    return norms
+
+
+def gap_against_distractors(
+    predictions: Mapping, truth: Mapping, shares: Sequence[float], seed: int = 0
+) -> list[float]:
+    """GAP as distractors join: all landmark queries, with so many distractors that they make up each of `shares`."""
+    queries = [i for i, landmarks in truth.items() if landmarks]
+    rest = sorted(i for i, landmarks in truth.items() if not landmarks)
+    rest = np.random.default_rng(seed).permutation(rest).tolist()
+    gaps = []
+    for share in shares:
+        count = min(len(rest), round(share / (1 - share) * len(queries)))
+        part = {i: truth[i] for i in [*queries, *rest[:count]]}
+        gaps.append(metrics.global_average_precision(metrics.restrict(predictions, part), part))
+    return gaps
+
+
+def answers_by_kind(predictions: Mapping, truth: Mapping, labels: LabelMap) -> dict[str, list[float]]:
+    """Scores of right and wrong answers on the label set's queries, of those on unknown landmarks and distractors."""
+    scores: dict[str, list[float]] = {"right": [], "wrong": [], "unknown": [], "distractor": []}
+    for image_id, (landmark_id, score) in predictions.items():
+        shown: Collection[int] = truth[image_id]
+        kind = "distractor" if not shown else "unknown" if not any(x in labels for x in shown) else None
+        scores[kind or ("right" if landmark_id in shown else "wrong")].append(score)
+    return {kind: values for kind, values in scores.items() if values}
+
+
+def confusion(predictions: Mapping, truth: Mapping, landmark_ids: Sequence[int]) -> np.ndarray:
+    """Counts (K, K) of true against predicted landmark, for the queries that show one of `landmark_ids`."""
+    index = {landmark_id: i for i, landmark_id in enumerate(landmark_ids)}
+    counts = np.zeros((len(index), len(index)))
+    for image_id, (landmark_id, _) in predictions.items():
+        for shown in truth[image_id]:
+            if shown in index and landmark_id in index:
+                counts[index[shown], index[landmark_id]] += 1
+    return counts

@@ -1,0 +1,102 @@
+"""The command, from a data set to a score, and what it says of bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from landmark import cli, studies
+from landmark.cli import main
+
+PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
+
+
+def run(*args):
+    return main([str(a) for a in args])
+
+
+def test_synth_check_train_predict_score(tmp_path, capsys):
+    """Fails when one command cannot read what the one before wrote."""
+    world, trained = tmp_path / "world", tmp_path / "run"
+    assert run("synth", world, "--landmarks", 2, "--images", 4, "--test", 6, "--size", 48) == 0
+    assert run("check", world, "--json") == 1, "the planted unreadable files"
+    assert json.loads(capsys.readouterr().out.split("\n", 1)[1])["exit_code"] == 1
+    assert run("train", world, "--model", "resnet50", "--out", trained, "--min-images", 2, "--weights", "none", "--size", 32,
+               "--steps", 1, "--batch-size", 4, "--workers", 0) == 0  # fmt: skip
+    assert run("predict", trained, world, "--out", tmp_path / "s.csv", "--workers", 0) == 0
+    capsys.readouterr()
+    assert run("score", tmp_path / "s.csv", world / "recognition_solution_v2.1.csv", "--json") == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert list(scores) == ["gap", "gap_ignoring_distractors", "top1", "queries", "landmark_queries", "predictions"]
+    assert scores["queries"] == scores["predictions"] == 6
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("score", "{}/none.csv", "{}/solution.csv"), "none.csv"),
+        (("check", "{}/nowhere"), "nowhere"),
+        (("train", "{}", "--model", "resnet50", "--out", "{}/r"), "train.csv"),
+        (("train", "{}", "--model", "vgg", "--out", "{}/r"), "xception"),
+        (("predict", "{}", "{}", "--out", "{}/s.csv"), "not a training run"),
+        (("synth", "{}/w", "--landmarks", "1"), "landmarks=1"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(tmp_path, capsys, args, words):
+    """Fails on a traceback, on exit code 1, or when something half-written stays behind."""
+    before = set(tmp_path.rglob("*"))
+    assert run(*(a.format(tmp_path) for a in args)) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and len(captured.err.strip().splitlines()) == 1
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_unknown_ids_and_empty_splits(tmp_path, capsys):
+    """Fails when a submission for another test set scores zero instead of being named."""
+    (tmp_path / "solution.csv").write_text("id,landmarks,Usage\naaaaaaaaaaaaaaaa,3,Public\n")
+    (tmp_path / "s.csv").write_text("id,landmarks\nbbbbbbbbbbbbbbbb,3 0.5\n")
+    assert run("score", tmp_path / "s.csv", tmp_path / "solution.csv") == 2
+    assert "bbbbbbbbbbbbbbbb" in capsys.readouterr().err
+    (tmp_path / "s.csv").write_text("id,landmarks\naaaaaaaaaaaaaaaa,3 0.5\n")
+    assert run("score", tmp_path / "s.csv", tmp_path / "solution.csv", "--split", "private") == 2
+    assert "private" in capsys.readouterr().err
+    assert run("score", tmp_path / "s.csv", tmp_path / "solution.csv", "--split", "public") == 0
+
+
+def test_as_a_module():
+    """Fails when `python -m landmark` and the command part ways."""
+    out = subprocess.run([sys.executable, "-m", "landmark", "models"], capture_output=True, text=True, timeout=110)
+    assert out.returncode == 0 and "xception_cbp_attention_map" in out.stdout
+    assert cli.list_models()
+
+
+@pytest.mark.skipif(not PHOTOS.exists(), reason="the real photographs are not here")
+def test_real_photographs(tmp_path, capsys):
+    """Fails when real files in the GLDv2 layout do not go end to end."""
+    assert run("check", PHOTOS) == 0
+    assert run("train", PHOTOS, "--model", "resnet50", "--out", tmp_path / "run", "--min-images", 1, "--weights", "none",
+               "--size", 96, "--steps", 20, "--batch-size", 8, "--workers", 0) == 0  # fmt: skip
+    assert run("predict", tmp_path / "run", PHOTOS, "--out", tmp_path / "s.csv", "--workers", 0) == 0
+    capsys.readouterr()
+    assert run("score", tmp_path / "s.csv", PHOTOS / "recognition_solution_v2.1.csv", "--split", "all", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["predictions"] == 29
+
+
+def test_sky_side_turns_pictures_back():
+    """Fails when the turn goes the other way: turning by the answer must put the bright smooth edge on top."""
+    import numpy as np
+
+    picture = np.random.default_rng(0).integers(0, 90, (40, 40, 3)).astype(np.uint8)
+    picture[:12] = 220
+    for turn in range(4):
+        turned = np.rot90(picture, turn)
+        assert (np.rot90(turned, studies.sky_side(turned) // 90)[:5] == 220).all()
+
+
+def test_open_world_curve_by_hand():
+    """Fails when distractors join without their predictions: one right answer below one distractor halves GAP."""
+    truth = {"a": [1], "d": []}
+    answers = {"a": (1, 0.5), "d": (2, 0.9)}
+    assert studies.gap_against_distractors(answers, truth, [0.0, 0.5]) == [1.0, 0.5]

@@ -1,0 +1,204 @@
+"""Runs: what they write, how they resume, what they refuse. Real JPEGs, a small network in the place of the large ones."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landmark import experiments, prediction, runs, training
+from landmark.data import Bad, Batch, GoogleLandmarks, LabelMap, Quarantine
+from landmark.runs import TrainConfig, open_run
+from landmark.runtime import InputError
+from landmark.training import fit
+
+
+class Small(nn.Module):
+    """Convolution, BatchNorm, dropout: everything a resumed run could get wrong."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.data_config = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+        self.backbone_name, self.num_features = "resnet50", 6
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, 4), nn.BatchNorm2d(6), nn.ReLU())
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(6, classes))
+
+    def forward_features(self, x):
+        return self.features(x)
+
+    def forward_head(self, x, pre_logits=False):
+        x = x.mean((2, 3))
+        return x if pre_logits else self.head(x)
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    def create(name, classes, *, weights=None, freeze=0, seed=0):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return Small(classes)
+
+    monkeypatch.setattr(training, "create_model", create)
+    monkeypatch.setattr(runs, "create_model", create)
+
+
+CONFIG = TrainConfig(
+    model="resnet50", size=32, batch_size=4, steps=5, min_images=2, dev_fraction=0.3, weights="none", lr=0.01
+)
+
+
+def same(a, b):
+    return all(
+        torch.equal(x, y)
+        for x, y in zip(a.model("last").state_dict().values(), b.model("last").state_dict().values(), strict=True)
+    )
+
+
+def test_a_run_and_its_files(tmp_path, world):
+    """Fails when a file of the run is missing, the log has other columns, or a finished run is trained again."""
+    run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    names = {p.name for p in run.path.iterdir()}
+    assert names == {"config.json", "labels.json", "metrics.csv", "best.safetensors", "last.safetensors", "result.json"}
+    assert tuple(run.metrics.columns) == runs.LOG and run.metrics["step"].iloc[-1] == 5
+    assert np.isfinite(run.metrics[["train_loss", "dev_loss", "dev_gap"]]).all().all()
+    before = (run.path / "best.safetensors").stat().st_mtime_ns
+    assert fit(CONFIG, world, tmp_path / "run", workers=0, progress=False).result == run.result
+    assert (run.path / "best.safetensors").stat().st_mtime_ns == before
+    assert len(run.labels) == 3 and run.result["bad_images"]
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4])
+def test_resumed_is_uninterrupted(tmp_path, world, monkeypatch, stop):
+    """Fails when order, augmentation, dropout, BatchNorm or Adam's state of a stopped run differ by one bit."""
+    whole = fit(CONFIG, world, tmp_path / "whole", workers=0, progress=False)
+    update, count = training._Trainer._update, iter(range(100))
+
+    def interrupted(self, batch):
+        if next(count) == stop:
+            raise KeyboardInterrupt
+        return update(self, batch)
+
+    monkeypatch.setattr(training._Trainer, "_update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    assert (tmp_path / "run" / "state.pt").exists()
+    with pytest.raises(InputError, match="not finished"):
+        open_run(tmp_path / "run")
+    monkeypatch.setattr(training._Trainer, "_update", update)
+    run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    assert same(run, whole) and not (tmp_path / "run" / "state.pt").exists()
+    columns = ["step", "epoch", "train_loss", "dev_loss", "dev_gap", "dev_top1", "lr"]
+    assert run.metrics[columns].equals(whole.metrics[columns])
+
+
+def test_other_settings_are_refused(tmp_path, world):
+    """Fails when a folder silently mixes two runs."""
+    fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    with pytest.raises(InputError, match="lr: 0.01 → 0.02"):
+        fit(TrainConfig(**{**CONFIG.__dict__, "lr": 0.02}), world, tmp_path / "run", workers=0)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="not a training run"):
+        fit(CONFIG, world, tmp_path / "other", workers=0)
+    with pytest.raises(InputError, match="not a training run"):
+        open_run(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path, world, monkeypatch):
+    """Fails when a NaN reaches the weights, or the message lacks the step and the images."""
+    forward, calls = Small.forward, iter(range(100))
+
+    def poisoned(self, x):
+        return forward(self, x) * (float("nan") if self.training and next(calls) == 2 else 1)
+
+    monkeypatch.setattr(Small, "forward", poisoned)
+    with pytest.raises(InputError, match=r"loss of step 3 is nan.*images: [0-9a-f]{16}"):
+        fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert all(torch.isfinite(v).all() for v in state["model"].values())
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "labels.json", "result.json", "config.json"])
+def test_damage_is_named(tmp_path, world, name):
+    """Fails when a truncated file of a run is loaded, or its name is not in the message."""
+    run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    path = run.path / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=name.split(".")[0]):
+        open_run(run.path).model()
+
+
+def test_damaged_state_is_named(tmp_path, world, monkeypatch):
+    """Fails when a half-written state starts a run anew without a word."""
+    monkeypatch.setattr(training._Trainer, "_finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    monkeypatch.undo()
+    path = tmp_path / "run" / "state.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged checkpoint.*state.pt"):
+        fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [({"model": "vgg"}, "resnet50"), ({"lr": float("nan")}, "lr"), ({"lr": 0}, "lr"), ({"steps": 5, "epochs": 1}, "both"), ({"steps": 0}, "steps"),
+     ({"batch_size": 1}, "batch_size"), ({"dev_fraction": 1.0}, "dev_fraction"), ({"size": 2.5}, "size"), ({"bad_limit": -1}, "bad_limit")],
+)  # fmt: skip
+def test_settings_that_cannot_be_meant(settings, word):
+    """Fails when a nonsense setting trains for an hour first."""
+    with pytest.raises(InputError, match=word):
+        TrainConfig(**settings)
+
+
+def test_too_many_bad_images_fail_the_run(tmp_path, world):
+    """Fails when a data set full of broken files trains on what is left."""
+    with pytest.raises(InputError, match="bad images, limit 0"):
+        fit(TrainConfig(**{**CONFIG.__dict__, "bad_limit": 0}), world, tmp_path / "run", workers=0, progress=False)
+
+
+def test_decay_by_hand(tmp_path, world):
+    """Fails when the rate does not fall along half a cosine: 1, 0.905, 0.655, 0.345, 0.095 of it."""
+    run = fit(TrainConfig(**{**CONFIG.__dict__, "decay": True}), world, tmp_path / "run", workers=0, progress=False)
+    shares = 0.5 * (1 + np.cos(np.pi * np.arange(1, 6) / 5))
+    assert np.allclose(run.metrics["lr"] / 0.01, shares, atol=1e-6)
+
+
+def test_predictions_are_softmax_and_restore_the_mode(world):
+    """Fails when the score is a logit, a bad image is dropped silently, or the model stays in evaluation mode."""
+    torch.manual_seed(0)
+    model = Small(3).train()
+    images = torch.randn(4, 3, 32, 32)
+    loader = [Batch(images, torch.tensor([0, 1, 2, -1]), list("abcd"), [Bad("e", "empty file")])]
+    found = prediction.predict(model, loader)
+    assert model.training and found.ids == list("abcd") and found.bad[0].image_id == "e"
+    with torch.no_grad():
+        logits = model.eval()(images)
+    assert np.allclose(found.score, logits.softmax(1).max(1).values, atol=0.02)
+    assert np.allclose(
+        found.loss[:3], nn.functional.cross_entropy(logits[:3], torch.tensor([0, 1, 2]), reduction="none"), atol=0.05
+    )
+    assert np.isnan(found.loss[3])
+    assert found.mapping(LabelMap([7, 8, 9]))["a"][0] == 7 + found.class_index[0]
+    with pytest.raises(InputError, match="limit 0"):
+        prediction.predict(model, loader, quarantine=Quarantine(0))
+
+
+def test_submission_has_a_row_for_every_image(tmp_path, world):
+    """Fails when an unreadable image loses its row, or the order of the test table changes."""
+    found = prediction.Predictions(["b", "a"], np.array([1, 0]), np.array([0.5, 0.25]), np.zeros(2), [])
+    found.write(tmp_path / "s.csv", LabelMap([7, 8]), ["a", "x", "b"])
+    assert (tmp_path / "s.csv").read_text().splitlines() == ["id,landmarks", "a,7 0.25", "x,", "b,8 0.5"]
+
+
+def test_closed_and_open_scores(tmp_path, world):
+    """Fails when the closed score counts a distractor, or the kept predictions differ from fresh ones."""
+    run, data = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False), GoogleLandmarks(world)
+    scores = experiments.test_scores(run, data, n=20)
+    assert scores["closed_low"] <= scores["closed"] <= scores["closed_high"] and 0 <= scores["open"] <= scores["closed"]
+    assert experiments.test_scores(run, data, n=20) == pytest.approx(scores)
+    assert json.loads((run.path / "result.json").read_text())["classes"] == 3
