@@ -33,7 +33,7 @@ PAPER = pd.DataFrame(
 )
 """GAP and loss on the 2019 paper's own dev set, from its Figure 5."""
 
-QUICK_WORLD = WorldConfig(landmarks=4, images=8, test=24, size=64)
+QUICK_WORLD = WorldConfig(landmarks=4, images=8, test=72, size=64)
 FULL_WORLD = WorldConfig()
 PRETRAINING = WorldConfig(landmarks=60, images=40, test=0, size=112, siblings=1, pretraining=True)
 

@@ -50,7 +50,7 @@ class WorldConfig:
     """
 
     landmarks: int = 24
-    images: int = 40
+    images: int = 48
     test: int = 1000
     size: int = 160
     seed: int = 0
