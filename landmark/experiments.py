@@ -109,7 +109,7 @@ def miniature_weights(backbone: str) -> Path:
         return path
     world = replace(QUICK_WORLD, pretraining=True, test=0) if quick() else PRETRAINING
     root = make_world(data_root() / f"{'quick' if quick() else 'miniature'}-pretraining", world)
-    budget = {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 96, "batch_size": 32, "epochs": 8}
+    budget = {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 96, "batch_size": 32, "epochs": 7}
     budget |= {"lr": 2e-3, "decay": True, "freeze": 0, "weights": "none", "min_images": world.min_images}
     config = TrainConfig(model=backbone, **budget)
     run = fit(config, root, runs_root() / f"{'quick' if quick() else 'miniature'}-pretraining-{backbone}")
@@ -190,10 +190,8 @@ def pictures(table: pd.DataFrame, root: str | Path, split: str = "train", size: 
 
 def sample_rows(table: pd.DataFrame, landmarks: Sequence[int], per_landmark: int, seed: int = 0) -> pd.DataFrame:
     """Rows of some landmarks, `per_landmark` of each in their order, drawn at random."""
-    chosen = [
-        table[table["landmark_id"] == landmark_id].sample(per_landmark, random_state=seed, replace=True)
-        for landmark_id in landmarks
-    ]
+    groups = (table[table["landmark_id"] == landmark_id] for landmark_id in landmarks)
+    chosen = [g.sample(per_landmark, random_state=seed, replace=len(g) < per_landmark) for g in groups]
     return pd.concat(chosen, ignore_index=True)
 
 

@@ -93,7 +93,7 @@ def read_image(
     except Image.DecompressionBombError:
         raise ImageError(name, f"more pixels than the limit {max_pixels}") from None
     except UnidentifiedImageError:
-        start = data[:9].decode("ascii", "replace")
+        start = repr(data[:9])[2:-1]
         raise ImageError(name, f"not an image (starts with `{start}`); allowed: {', '.join(formats)}") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error… on damaged bytes
         raise ImageError(name, f"damaged image ({error})") from None

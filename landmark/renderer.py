@@ -112,11 +112,13 @@ class Textures:
     @classmethod
     def of(cls, surfaces: np.ndarray) -> Textures:
         """From (T, S, S, 4) uint8 with S a multiple of 16."""
-        levels, current = [], surfaces.astype(np.float32)
-        for _ in range(5):
-            levels.append(current.reshape(-1, 4).astype(np.uint8))
+        current = surfaces.astype(np.float32)
+        levels = [current]
+        for _ in range(4):
             count, half = len(current), current.shape[1] // 2
             current = current.reshape(count, half, 2, half, 2, 4).mean((2, 4))
+            levels.append(current)
+        levels = [level.reshape(-1, 4).astype(np.uint8) for level in levels]
         starts = np.cumsum([0] + [len(level) for level in levels[:-1]])
         return cls(np.concatenate(levels), starts, surfaces.shape[1])
 

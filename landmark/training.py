@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from landmark.data import (
@@ -35,7 +35,7 @@ from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, predict
 from landmark.runs import LOG, Run, TrainConfig, claim, open_run, sha256, write_json
-from landmark.runtime import InputError, atomic_path, autocast, device, fast_dtype, seed_everything
+from landmark.runtime import InputError, atomic_path, autocast, device, fast_dtype
 from landmark.tables import filter_min_images
 
 SAVE_EVERY = 120  # seconds between saved states
@@ -105,7 +105,6 @@ class _Trainer:
         self.steps = config.steps or config.epochs * self.per_epoch
         self.every = self.per_epoch if config.steps is None else max(1, config.steps // 10)
         self.step, self.rows, self.seconds, self.losses, self.best = 0, [], 0.0, [], -1.0
-        seed_everything(config.seed)
 
     def run(self) -> Run:
         """Train what is left to train."""
@@ -172,6 +171,7 @@ class _Trainer:
     def _update(self, batch: Batch) -> float:
         images = batch.images.to(self.where, memory_format=torch.channels_last, non_blocking=True)
         targets = batch.labels.to(self.where, non_blocking=True)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout, too, follows from seed and step
         with autocast(self.where):
             loss = F.cross_entropy(self.model(images).float(), targets)
         value = loss.item()
@@ -232,10 +232,8 @@ class _Trainer:
                 "bad": self.quarantine.reasons}  # fmt: skip
         state: dict[str, object] = {
             "model": self.model.state_dict(), "adam": self.adam.state_dict(), "scaler": self.scaler.state_dict(),
-            "random": torch.get_rng_state(), "kept": json.dumps(kept),
+            "kept": json.dumps(kept),
         }  # fmt: skip
-        if self.where.type == "cuda":
-            state["cuda_random"] = torch.cuda.get_rng_state()
         with atomic_path(self.out / "state.pt") as part:
             torch.save(state, part)
 
@@ -249,10 +247,6 @@ class _Trainer:
             self.model.load_state_dict(state["model"])
             self.adam.load_state_dict(state["adam"])
             self.scaler.load_state_dict(state["scaler"])
-            random: Tensor = state["random"]
-            torch.set_rng_state(random)
-            if self.where.type == "cuda" and "cuda_random" in state:
-                torch.cuda.set_rng_state(state["cuda_random"])
         except Exception as error:  # torch.load raises a dozen types on bad bytes; each means the same to the user
             reason = str(error).split("\n")[0][:120]
             raise InputError(

@@ -78,7 +78,7 @@ def test_the_right_map_deletes_sooner(net):
     assert (score <= saliency.deletion_score(net, x, 1 - right, 1) + 1e-6).all()
     curve = saliency.deletion_curve(net, x, right, 1, steps=4)
     assert torch.allclose(curve[:, 0], net(x).softmax(1)[:, 1])
-    assert torch.allclose(curve[:, 1], curve[:, -1]), "a quarter of the pixels is all it depends on"
+    assert torch.allclose(curve[:, 1], curve[:, -1], atol=0.02), "a quarter of the pixels is all it depends on"
     assert torch.allclose(curve[:, -1], net(saliency.blurred(x)).softmax(1)[:, 1])
 
 
