@@ -87,6 +87,11 @@ def _score(args: argparse.Namespace) -> int:
     return 0
 
 
+def _freeze(text: str) -> int | str:
+    """A number of tensors, or the name of a stage."""
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="landmark", description="Landmark recognition: models and honest scores.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -133,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--epochs", type=int, help="passes over the train images (6 when --steps is left out too)")
     budget.add_argument("--steps", type=int, help="optimizer steps")
     train.add_argument("--lr", type=float, default=config.lr, help="of Adam")
-    train.add_argument("--freeze", type=int, default=config.freeze, help="first parameter tensors that do not train")
+    train.add_argument("--freeze", type=_freeze, default=config.freeze, help="first N parameter tensors, or a stage")
     train.add_argument("--weights", default=config.weights, help="imagenet, miniature, none, or a file")
     train.add_argument("--seed", type=int, default=config.seed, help="of everything")
     train.add_argument("--dev-fraction", type=float, default=config.dev_fraction, help="held out of each landmark")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class TrainConfig:
         steps: optimizer steps. Exactly one of the two; 6 epochs when both are left out.
         lr: of Adam.
         decay: let lr fall along a half cosine to nothing; the paper keeps it constant.
-        freeze: the first N parameter tensors of the backbone do not train.
+        freeze: the first N parameter tensors of the backbone do not train, or all up to the named stage.
         weights: of the backbone: "imagenet", "miniature", "none" or a file.
         min_images: landmarks with fewer train images are dropped.
         dev_fraction: share of each landmark's images held out.
@@ -52,7 +52,7 @@ class TrainConfig:
     steps: int | None = None
     lr: float = 3e-4
     decay: bool = False
-    freeze: int = 85
+    freeze: int | str = 85
     weights: str = "imagenet"
     min_images: int = 100
     dev_fraction: float = 0.1
@@ -74,7 +74,9 @@ class TrainConfig:
         }
         for name, low in least.items():
             value = getattr(self, name)
-            if value is None and name in ("epochs", "steps", "bad_limit"):
+            if (value is None and name in ("epochs", "steps", "bad_limit")) or (
+                name == "freeze" and isinstance(value, str)
+            ):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise InputError(f"{name}={value!r}: give a whole number of at least {low}")
@@ -176,29 +178,26 @@ def open_run(path: str | Path) -> Run:
     return Run(path, TrainConfig.of(settings["settings"]), LabelMap.load(path / "labels.json"), result)
 
 
-def claim(path: Path, config: TrainConfig, data: dict) -> None:
-    """Make a folder this run's own, or refuse it.
+def refuse_other(path: Path, wanted: dict) -> None:
+    """Refuse a folder that holds another run, or other things; a new or empty one, or this very run, passes.
 
     Args:
-        path: new, empty, or the folder of a run with the same settings and data.
-        config: settings.
-        data: what tells this data set from another: row counts and a hash of ids and labels.
+        path: folder of a run.
+        wanted: `settings` of the run and `data`, what tells its data set from another; `bad_limit` may differ, as it
+            does not decide what is learnt.
 
     Raises:
-        InputError: another run's folder (lists what differs), or one with other things in it.
+        InputError: lists what differs.
     """
-    wanted = {"settings": asdict(config), "data": data}
     if (path / "config.json").exists():
         found = read_json(path / "config.json")
         changed = [
             f"{name}: {found.get(part, {}).get(name)} → {value}"
-            for part in wanted for name, value in wanted[part].items() if found.get(part, {}).get(name) != value
+            for part, values in wanted.items() for name, value in values.items()
+            if name != "bad_limit" and found.get(part, {}).get(name) != value
         ]  # fmt: skip
         if changed:
-            raise InputError(
-                f"{path}: holds a run of other settings ({'; '.join(changed)}): choose another folder or delete it"
-            )
+            what = "; ".join(changed)
+            raise InputError(f"{path}: holds a run of other settings ({what}): choose another folder or delete it")
     elif path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path}: exists and is not a training run: choose a new folder")
-    else:
-        write_json(path / "config.json", wanted)

@@ -34,7 +34,7 @@ from landmark.data import (
 from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, predict
-from landmark.runs import LOG, Run, TrainConfig, claim, open_run, sha256, write_json
+from landmark.runs import LOG, Run, TrainConfig, open_run, refuse_other, sha256, write_json
 from landmark.runtime import InputError, atomic_path, autocast, device, fast_dtype
 from landmark.tables import filter_min_images
 
@@ -78,7 +78,8 @@ class _Trainer:
     def __init__(self, config: TrainConfig, root: Path, out: Path, workers: int, progress: bool):
         self.config, self.root, self.out, self.workers, self.progress = config, root, out, workers, progress
         table = filter_min_images(GoogleLandmarks(root).train, config.min_images)
-        claim(out, config, _fingerprint(table))
+        wanted = {"settings": asdict(config), "data": _fingerprint(table)}
+        refuse_other(out, wanted)
         self.finished = (out / "result.json").exists()
         if self.finished:
             return
@@ -87,7 +88,6 @@ class _Trainer:
         self.quarantine = Quarantine(limit)
         self.split = split_dev(table, root, config.dev_fraction, config.seed)
         self.labels = LabelMap(table["landmark_id"])
-        self.labels.save(out / "labels.json")
         self.where = device()
         model = create_model(
             config.model, len(self.labels), weights=config.weights, freeze=config.freeze, seed=config.seed
@@ -105,6 +105,8 @@ class _Trainer:
         self.steps = config.steps or config.epochs * self.per_epoch
         self.every = self.per_epoch if config.steps is None else max(1, config.steps // 10)
         self.step, self.rows, self.seconds, self.losses, self.best = 0, [], 0.0, [], -1.0
+        write_json(out / "config.json", wanted)  # only now: a setting that failed above must not claim the folder
+        self.labels.save(out / "labels.json")
 
     def run(self) -> Run:
         """Train what is left to train."""

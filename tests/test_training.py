@@ -108,6 +108,16 @@ def test_other_settings_are_refused(tmp_path, world):
         open_run(tmp_path)
 
 
+def test_a_failed_start_does_not_claim_the_folder(tmp_path, world, monkeypatch):
+    """Fails when a run that could not begin keeps its folder from the corrected command."""
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="no such file"):
+        fit(TrainConfig(**{**CONFIG.__dict__, "weights": "gone.pth"}), world, tmp_path / "run", workers=0)
+    with pytest.raises(InputError, match="stage"):
+        fit(TrainConfig(**{**CONFIG.__dict__, "freeze": "cellar"}), world, tmp_path / "run", workers=0)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path, world, monkeypatch):
     """Fails when a NaN reaches the weights, or the message lacks the step and the images."""
     forward, calls = Small.forward, iter(range(100))
