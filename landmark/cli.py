@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -42,6 +43,7 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way to say stop: the state is saved
     names = {f.name for f in fields(TrainConfig)}
     config = TrainConfig(**{name: value for name, value in vars(args).items() if name in names})
     if config.weights == "miniature":

@@ -60,7 +60,7 @@ class WorldConfig:
     siblings: int = 2
 
     def __post_init__(self):
-        bounds = {"landmarks": (2, 20_000), "images": (4, 2_000), "test": (0, 500_000), "size": (32, 2048),
+        bounds = {"landmarks": (1, 20_000), "images": (2, 2_000), "test": (0, 500_000), "size": (32, 2048),
                   "seed": (0, 2**31), "siblings": (1, 50)}  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -253,10 +253,12 @@ def plan(config: WorldConfig) -> tuple[list[_Shot], pd.DataFrame]:
     for landmark_id, size in zip(known.tolist(), _sizes(config, rng).tolist(), strict=True):
         for _ in range(size):
             add("train", landmark_id, landmark_id)
-    at = iter(rng.permutation(len(shots)).tolist())
+    at = rng.permutation(len(shots)).tolist()
     for fault, share in (("rotated", 0.02), ("grey", 0.02), ("cmyk", 0.01), ("exif", 0.01)):
         for _ in range(max(1, round(share * len(shots)))):
-            i = next(at)
+            if not at:
+                break
+            i = at.pop(0)
             turn = int(rng.choice([90, 180, 270])) if fault == "rotated" else 90 * (fault == "exif")
             shots[i] = replace(shots[i], fault=fault, rotation=turn)
     sound = [shot for shot in shots if not shot.fault]
@@ -266,7 +268,7 @@ def plan(config: WorldConfig) -> tuple[list[_Shot], pd.DataFrame]:
     regular = len(shots)
     for _ in range(max(1, round(0.03 * regular))):  # half a picture of nothing, half one of another landmark
         label = int(rng.choice(known))
-        other = int(rng.choice(known[known != label])) if rng.random() < 0.5 else any_distractor()
+        other = int(rng.choice(known[known != label])) if rng.random() < 0.5 and len(known) > 1 else any_distractor()
         add("train", label, other, fault="wrong_label")
     for i in rng.choice(len(sound), round(0.02 * regular), replace=False).tolist():
         add("train", sound[i].label, sound[i].truth, fault="duplicate", source=sound[i].image_id, seed=sound[i].seed)

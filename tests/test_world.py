@@ -98,7 +98,7 @@ def test_foreign_folders_are_refused(tmp_path, world):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"landmarks": 1}, {"size": 2.5}, {"known": 1.2}, {"known": 0.8, "unknown": 0.4}, {"colour": 1}]
+    "settings", [{"landmarks": 0}, {"size": 2.5}, {"known": 1.2}, {"known": 0.8, "unknown": 0.4}, {"colour": 1}]
 )
 def test_bad_settings_are_named(tmp_path, settings):
     """Fails when a setting out of range starts to render."""
@@ -131,6 +131,13 @@ def test_counts_and_shares():
     pretraining = synthetic.plan(WorldConfig(landmarks=10, images=20, pretraining=True))[0]
     seeds = [{s.subject for s in some if not isinstance(s.subject, str)} for some in (shots, pretraining)]
     assert not seeds[0] & seeds[1], "the pretraining world must be disjoint"
+
+
+@pytest.mark.parametrize(("landmarks", "size"), [(1, 2), (2, 3), (5, 2)])
+def test_the_smallest_worlds(landmarks, size):
+    """Fails when a world of a few images runs out of images to spoil."""
+    shots, table = synthetic.plan(WorldConfig(landmarks=landmarks, images=size, test=3))
+    assert (table["role"] == "known").sum() == landmarks and len(shots) > landmarks * size
 
 
 def test_layout_and_planted_faults(world):
