@@ -192,6 +192,9 @@ class Batch:
     bad: list[Bad]
 
 
+FIXED = 3  # transforms of the lists below that draw no random numbers: centre square, resize, to uint8
+
+
 class LandmarkDataset(Dataset):
     """Images of a table. A bad one gives `Bad`, never another image; random numbers depend on (seed, epoch, index).
 
@@ -200,8 +203,9 @@ class LandmarkDataset(Dataset):
         root: GLDv2 folder.
         split: "train" or "test".
         label_map: gives class indices; without it every label is -1.
-        transform: PIL image → tensor; the PIL image's own pixels without.
+        transform: of `eval_transform` or `train_transform`; the image's own pixels without.
         seed: of the augmentation; set `epoch` before each pass.
+        keep: hold the decoded, resized images in memory, so that later passes only augment them.
     """
 
     def __init__(
@@ -212,8 +216,12 @@ class LandmarkDataset(Dataset):
         label_map: LabelMap | None = None,
         transform: Callable | None = None,
         seed: int = 0,
+        keep: bool = False,
     ):
-        self.root, self.split, self.transform, self.seed, self.epoch = root, split, transform, seed, 0
+        self.root, self.split, self.seed, self.epoch = root, split, seed, 0
+        steps = transform.transforms if transform else [v2.PILToTensor()]
+        self.prepare, self.augment = v2.Compose(steps[:FIXED]), v2.Compose(steps[FIXED:]) if steps[FIXED:] else None
+        self.kept: dict[int, Tensor | Bad] | None = {} if keep else None
         self.ids = list(table["id"])
         self.labels = [-1] * len(table)
         if label_map is not None and "landmark_id" in table:
@@ -224,15 +232,27 @@ class LandmarkDataset(Dataset):
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample | Bad:
         epoch, index = key if isinstance(key, tuple) else (self.epoch, key)
+        image = self._prepared(index)
+        if isinstance(image, Tensor) and self.augment:
+            with torch.random.fork_rng(devices=[]):  # torch.manual_seed would seed every other device as well
+                torch.default_generator.manual_seed(
+                    int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0])
+                )
+                image = self.augment(image)
+        return Sample(image, self.labels[index], self.ids[index]) if isinstance(image, Tensor) else image
+
+    def _prepared(self, index: int) -> Tensor | Bad:
+        """One image decoded, cut and resized, as (3, S, S) uint8: the part that is the same in every epoch."""
+        if self.kept is not None and index in self.kept:
+            return self.kept[index]
         image_id = self.ids[index]
         try:
-            image: Image.Image | Tensor = read_image(image_path(self.root, self.split, image_id))
+            image: Tensor | Bad = self.prepare(read_image(image_path(self.root, self.split, image_id)))
         except ImageError as error:
-            return Bad(image_id, error.reason)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]))
-            image = self.transform(image) if self.transform else v2.functional.pil_to_tensor(image)
-        return Sample(image, self.labels[index], image_id)
+            image = Bad(image_id, error.reason)
+        if self.kept is not None:
+            self.kept[index] = image
+        return image
 
 
 def collate(items: Sequence[Sample | Bad]) -> Batch:

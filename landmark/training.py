@@ -39,6 +39,7 @@ from landmark.runtime import InputError, atomic_path, autocast, device, fast_dty
 from landmark.tables import filter_min_images
 
 SAVE_EVERY = 120  # seconds between saved states
+IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
 
 
 def fit(config: TrainConfig, root: str | Path, out: str | Path, *, workers: int = 2, progress: bool = True) -> Run:
@@ -52,7 +53,7 @@ def fit(config: TrainConfig, root: str | Path, out: str | Path, *, workers: int 
         root: folder in the GLDv2 layout.
         out: folder of the run: config.json, labels.json, metrics.csv, best.safetensors, last.safetensors,
             result.json (written last) and, until then, state.pt.
-        workers: processes that decode images; the result does not depend on them.
+        workers: processes that decode images when they do not all fit in memory; the result does not depend on them.
         progress: show a bar with loss, images a second and the time left.
 
     Returns:
@@ -76,7 +77,7 @@ class _Trainer:
     """One run: what it reads, what it has learnt so far, where it writes."""
 
     def __init__(self, config: TrainConfig, root: Path, out: Path, workers: int, progress: bool):
-        self.config, self.root, self.out, self.workers, self.progress = config, root, out, workers, progress
+        self.config, self.root, self.out, self.progress = config, root, out, progress
         table = filter_min_images(GoogleLandmarks(root).train, config.min_images)
         wanted = {"settings": asdict(config), "data": _fingerprint(table)}
         refuse_other(out, wanted)
@@ -98,9 +99,11 @@ class _Trainer:
         self.scaler = torch.amp.GradScaler(self.where.type, enabled=fast_dtype(self.where) == torch.float16)
         facts = self.model.data_config
         augment, plain = train_transform(config.size, **facts), eval_transform(config.size, **facts)
-        self.train = LandmarkDataset(self.split.train, root, "train", self.labels, augment, config.seed)
-        dev = LandmarkDataset(self.split.dev, root, "train", self.labels, plain)
-        self.dev = make_loader(dev, config.batch_size, workers=workers)
+        keep = len(table) * 3 * config.size**2 < IN_MEMORY
+        self.workers = 0 if keep else workers  # augmenting what is in memory is not worth a process
+        self.train = LandmarkDataset(self.split.train, root, "train", self.labels, augment, config.seed, keep)
+        dev = LandmarkDataset(self.split.dev, root, "train", self.labels, plain, keep=keep)
+        self.dev = make_loader(dev, config.batch_size, workers=self.workers)
         self.per_epoch = len(make_loader(self.train, config.batch_size, shuffle=True).batch_sampler)
         self.steps = config.steps or config.epochs * self.per_epoch
         self.every = self.per_epoch if config.steps is None else max(1, config.steps // 10)

@@ -109,6 +109,19 @@ def test_batches_do_not_depend_on_workers(folder):
     assert epochs[0] != epochs[1] and sorted(sum(epochs[0], [])) == sorted(sum(epochs[1], []))
 
 
+def test_kept_images_are_the_same_batches(folder):
+    """Fails when keeping images in memory freezes their augmentation, changes it, or forgets the bad ones."""
+    table = GoogleLandmarks(folder).train
+    passes = []
+    for keep in (False, True):
+        dataset = LandmarkDataset(table, folder, "train", LabelMap(range(3)), train_transform(32, **HALF), 4, keep)
+        passes.append(list(make_loader(dataset, 12, shuffle=True, seed=4, epochs=range(2))))
+    for a, b in zip(*passes, strict=True):
+        assert torch.equal(a.images, b.images) and a.ids == b.ids and len(b.bad) == 2
+    first, second = (dict(zip(b.ids, b.images, strict=True)) for b in passes[1])
+    assert any(not torch.equal(first[i], second[i]) for i in first)
+
+
 def test_transforms_by_hand():
     """Fails when the crop is off centre, colours are scaled wrongly, or the shift leaves the picture."""
     wide = Image.new("RGB", (90, 30), "red")
