@@ -80,7 +80,7 @@ def execute(path: Path, report: Path) -> float:
         if sys.stdout.isatty():
             print(f"\r{path.name:34} cell {done:2}/{total}", end="", flush=True)
 
-    client = NotebookClient(notebook, km=Kernel(), timeout=None, resources={"metadata": {"path": str(scratch)}},
+    client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=None, resources={"metadata": {"path": str(scratch)}},
                             on_cell_execute=progress)  # fmt: skip
     start = time.monotonic()
     try:

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 spec = importlib.util.spec_from_file_location("run", Path(__file__).parents[1] / "notebooks" / "run.py")
@@ -23,6 +24,8 @@ def test_executes_and_reports(tmp_path):
     path = notebook(tmp_path, "print(1)\nprint(2)", "1 + 1")
     seconds = run.execute(path, tmp_path / "report")
     run.index(tmp_path / "report", {"01_x": seconds})
+    left = [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in " ".join(p.cmdline())]
+    assert not left, "a kernel that stays keeps its memory while the next notebook runs"
     done = nbformat.read(tmp_path / "report" / "01_x.ipynb", as_version=4)
     assert [c.execution_count for c in done.cells[1:]] == [1, 2] and done.cells[1].outputs[0].text == "1\n2\n"
     assert "Does it run?" in (tmp_path / "report" / "index.html").read_text()
