@@ -129,10 +129,10 @@ class _Trainer:
                 with bar:
                     for batch in self._batches():
                         self._learn(batch, bar)
-            except KeyboardInterrupt:
+                return self._finish()
+            except (KeyboardInterrupt, InputError):
                 self._save_state()
                 raise
-            return self._finish()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -169,8 +169,7 @@ class _Trainer:
         bar.update(self.config.batch_size)
         if self.step % self.every == 0 or self.step == self.steps:
             self._evaluate()
-            self._save_state()
-        elif time.monotonic() - self.saved > SAVE_EVERY:
+        if time.monotonic() - self.saved > SAVE_EVERY:
             self._save_state()
 
     def _update(self, batch: Batch) -> float:
@@ -221,7 +220,6 @@ class _Trainer:
         if scores["dev_gap"] > self.best:
             self.best = scores["dev_gap"]
             self._write("best")
-        self._write("last")
         with atomic_path(self.out / "metrics.csv") as part:
             pd.DataFrame(self.rows, columns=LOG).to_csv(part, index=False, lineterminator="\n")
 
@@ -262,6 +260,7 @@ class _Trainer:
         self.quarantine.reasons.update(kept["bad"])
 
     def _finish(self) -> Run:
+        self._write("last")
         last = {key: self.rows[-1][key] for key in ("dev_loss", "dev_gap", "dev_top1")}
         best = max(self.rows, key=lambda row: row["dev_gap"])
         result = {

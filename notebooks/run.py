@@ -80,8 +80,8 @@ def execute(path: Path, report: Path) -> float:
         if sys.stdout.isatty():
             print(f"\r{path.name:34} cell {done:2}/{total}", end="", flush=True)
 
-    client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=None, resources={"metadata": {"path": str(scratch)}},
-                            on_cell_execute=progress)  # fmt: skip
+    client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=None, on_cell_execute=progress,
+                            resources={"metadata": {"path": str(scratch)}})  # fmt: skip
     start = time.monotonic()
     try:
         client.execute()
