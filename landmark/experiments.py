@@ -74,7 +74,7 @@ def course_config(model: str, **changes) -> TrainConfig:
     """
     settings = {
         "gldv2": {"size": 299, "batch_size": 64, "epochs": 6, "weights": "imagenet"},
-        "miniature": {"size": 96, "batch_size": 32, "epochs": 8, "lr": 1e-3, "decay": True, "weights": "miniature"},
+        "miniature": {"size": 96, "batch_size": 32, "epochs": 6, "lr": 1e-3, "decay": True, "weights": "miniature"},
         "quick": {"size": 64, "batch_size": 8, "steps": 2, "weights": "miniature"},
     }[mode()]
     return replace(TrainConfig(model=model, min_images=min_images(), **settings), **changes)

@@ -69,9 +69,11 @@ class SelfAttention2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix in what every place of a map (B, C, H, W) sees elsewhere."""
-        value = self.value(x).flatten(2)  # (B, C, N)
-        seen = value @ self.attention(x).transpose(1, 2)  # (B, C, N)
-        return self.gamma * seen.view_as(x) + x
+        maps = (layer(x).flatten(2).transpose(1, 2)[:, None] for layer in (self.query, self.key, self.value))
+        # Zeros up to C channels change no product, and the fused kernel asks for equal, contiguous operands
+        query, key, value = (F.pad(m, (0, x.shape[1] - m.shape[-1])).contiguous() for m in maps)  # (B, 1, N, C)
+        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # without the (N, N) weights in memory
+        return self.gamma * seen[:, 0].transpose(1, 2).reshape(x.shape) + x
 
 
 class CompactBilinearPooling(nn.Module):

@@ -95,7 +95,7 @@ class _Trainer:
         )
         self.model = model.to(self.where, memory_format=torch.channels_last)
         learning = [p for p in self.model.parameters() if p.requires_grad]
-        self.adam = torch.optim.Adam(learning, lr=config.lr)
+        self.adam = torch.optim.Adam(learning, lr=config.lr, fused=True)
         self.scaler = torch.amp.GradScaler(self.where.type, enabled=fast_dtype(self.where) == torch.float16)
         facts = self.model.data_config
         augment, plain = train_transform(config.size, **facts), eval_transform(config.size, **facts)
