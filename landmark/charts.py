@@ -41,6 +41,7 @@ def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "A long 
         yscale="log", xlabel="landmarks, largest first", ylabel="images of the landmark", xlim=(0.5, len(sizes) + 0.5)
     )
     ax.set_ylim(0.8, sizes[0] * 1.5)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     plain_log(ax.yaxis)
     ax.grid(axis="x", visible=False)
     ax.legend(loc="upper right")

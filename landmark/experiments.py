@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +49,19 @@ def mode() -> str:
 
 
 def course_data() -> GoogleLandmarks:
-    """The data set of the course, made on the spot when it is the miniature world; prints which one it is."""
+    """The data set of the course, made on the spot when it is the miniature world; its first use tells which it is."""
     if mode() == "gldv2":
         root = Path(os.environ["LANDMARK_GLDV2"])
-        print(f"data: Google Landmarks v2 in {root.name}")
-    else:
-        config = QUICK_WORLD if quick() else FULL_WORLD
-        root = make_world(data_root() / mode(), config)
-        print(
-            f"data: the {mode()} world, {config.landmarks} invented landmarks at {config.size} px, seed {config.seed}"
-        )
+        return _opened(root, f"Google Landmarks v2 in {root.name}")
+    config = QUICK_WORLD if quick() else FULL_WORLD
+    told = f"the {mode()} world, {config.landmarks} invented landmarks at {config.size} px, seed {config.seed}"
+    return _opened(make_world(data_root() / mode(), config), told)
+
+
+@lru_cache(4)
+def _opened(root: Path, told: str) -> GoogleLandmarks:
+    """One object for a folder, so that its tables are read once."""
+    print(f"data: {told}")
     return GoogleLandmarks(root)
 
 
