@@ -1,10 +1,11 @@
-"""A GLDv2 folder as tables, labels, splits and batches."""
+"""A GLDv2 folder as tables, labels and batches."""
 
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from landmark import tables
-from landmark.images import ImageError, difference_hash, duplicate_pairs, image_path, read_image
+from landmark import distributed, tables
+from landmark.archives import ImageStore, open_images
+from landmark.images import ImageError, read_image
 from landmark.runtime import InputError, atomic_path
+from landmark.sampling import EpochSampler
+from landmark.splits import Split, split_dev  # noqa: F401  (public names of this room)
 
 
 class GoogleLandmarks:
@@ -37,6 +41,17 @@ class GoogleLandmarks:
         """Rows of train.csv."""
         return tables.read_train(self.root / "train.csv")
 
+    def labelled(self, min_images: int = 1, clean: bool = False) -> pd.DataFrame:
+        """Rows (id, landmark_id) of the landmarks with at least `min_images` images, of the cleaned list if `clean`.
+
+        Raises:
+            InputError: nothing is left, or a table cannot be trusted.
+        """
+        listed = self.root / "train_clean.csv" if clean else None
+        return tables.read_train(
+            self.root / "train.csv", min_images=min_images, clean=listed, columns=("id", "landmark_id")
+        )
+
     @cached_property
     def test(self) -> pd.DataFrame:
         """Rows of test.csv."""
@@ -51,6 +66,10 @@ class GoogleLandmarks:
     def categories(self) -> pd.DataFrame:
         """Rows of train_label_to_category.csv."""
         return tables.read_categories(self.root / "train_label_to_category.csv")
+
+    def images(self, split: str) -> ImageStore:
+        """The images of a split, loose or in TARs."""
+        return open_images(self.root, split)
 
 
 class LabelMap:
@@ -104,68 +123,6 @@ class LabelMap:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Train and dev rows, disjoint by id and by duplicate hash, and what was kept together or left out."""
-
-    train: pd.DataFrame
-    dev: pd.DataFrame
-    duplicates: list[tuple[str, str]]  # pairs that a plain random split could have torn apart
-    notes: list[str] = field(default_factory=list)
-
-
-def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed: int = 0) -> Split:
-    """Hold out `fraction` of every landmark's images; near-duplicates (hash distance ≤ 2) stay on one side.
-
-    Images that cannot be read have no hash and go to train, where they are quarantined. A landmark with one group of
-    images goes to train whole.
-
-    Args:
-        train: id, landmark_id rows.
-        root: folder of the images.
-        fraction: share of dev, of each landmark, at least one group.
-        seed: of the choice.
-
-    Raises:
-        InputError: a side would be empty.
-    """
-    if not 0 < fraction < 1:
-        raise InputError(f"dev fraction {fraction}: give a number between 0 and 1")
-    hashes = {}
-    for image_id in train["id"]:
-        try:
-            hashes[image_id] = difference_hash(read_image(image_path(root, "train", image_id)))
-        except ImageError:
-            continue
-    group = {image_id: image_id for image_id in train["id"]}
-
-    def leader(image_id: str) -> str:
-        while group[image_id] != image_id:
-            image_id = group[image_id]
-        return image_id
-
-    pairs = list(duplicate_pairs(hashes))
-    for a, b in pairs:
-        group[leader(b)] = leader(a)
-    leaders = train["id"].map(leader)
-    landmark_of = dict(zip(leaders, train["landmark_id"], strict=True))
-    random, dev, single = np.random.default_rng(seed), set(), 0
-    by_landmark = pd.Series(list(landmark_of), dtype=str).groupby(pd.Series(list(landmark_of.values()))).agg(list)
-    for candidates in by_landmark:
-        candidates = sorted(name for name in candidates if name in hashes)
-        if len(candidates) < 2:
-            single += 1
-            continue
-        count = min(max(1, round(fraction * len(candidates))), len(candidates) - 1)
-        dev.update(random.choice(candidates, count, replace=False))
-    chosen = leaders.isin(dev)
-    if chosen.all() or not chosen.any():
-        side = "train" if chosen.all() else "dev"
-        raise InputError(f"0 images left for {side}: {len(train)} images of {len(by_landmark)} landmarks are too few")
-    notes = [f"{single} landmarks with one group of images are in train only"] if single else []
-    return Split(train[~chosen].reset_index(drop=True), train[chosen].reset_index(drop=True), pairs, notes)
-
-
-@dataclass(frozen=True)
 class Sample:
     """One image ready for the network: (3, S, S), its class index (-1 when unknown) and its id."""
 
@@ -191,6 +148,10 @@ class Batch:
     ids: list[str]
     bad: list[Bad]
 
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory, from which a GPU copies while it computes."""
+        return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
+
 
 FIXED = 3  # transforms of the lists below that draw no random numbers: centre square, resize, to uint8
 
@@ -200,7 +161,7 @@ class LandmarkDataset(Dataset):
 
     Args:
         table: rows with id and, for labels, landmark_id.
-        root: GLDv2 folder.
+        root: GLDv2 folder: loose images, TARs or both.
         split: "train" or "test".
         label_map: gives class indices; without it every label is -1.
         transform: of `eval_transform` or `train_transform`; the image's own pixels without.
@@ -222,10 +183,16 @@ class LandmarkDataset(Dataset):
         steps = transform.transforms if transform else [v2.PILToTensor()]
         self.prepare, self.augment = v2.Compose(steps[:FIXED]), v2.Compose(steps[FIXED:]) if steps[FIXED:] else None
         self.kept: dict[int, Tensor | Bad] | None = {} if keep else None
-        self.ids = list(table["id"])
-        self.labels = [-1] * len(table)
+        self.images = open_images(root, split)
+        self.ids = np.array(table["id"].tolist(), "S")  # no Python objects: workers share the memory
+        self.labels = np.full(len(table), -1)
         if label_map is not None and "landmark_id" in table:
-            self.labels = [label_map.to_index(value) for value in table["landmark_id"]]
+            self.labels = np.array([label_map.to_index(value) for value in table["landmark_id"]], np.int64)
+
+    @cached_property
+    def shards(self) -> np.ndarray:
+        """Which TAR, or folder, each image is read from."""
+        return self.images.shards(self.ids.astype(str).tolist())
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -239,15 +206,15 @@ class LandmarkDataset(Dataset):
                     int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0])
                 )
                 image = self.augment(image)
-        return Sample(image, self.labels[index], self.ids[index]) if isinstance(image, Tensor) else image
+        return Sample(image, int(self.labels[index]), self.ids[index].decode()) if isinstance(image, Tensor) else image
 
     def _prepared(self, index: int) -> Tensor | Bad:
         """One image decoded, cut and resized, as (3, S, S) uint8: the part that is the same in every epoch."""
         if self.kept is not None and index in self.kept:
             return self.kept[index]
-        image_id = self.ids[index]
+        image_id = self.ids[index].decode()
         try:
-            image: Tensor | Bad = self.prepare(read_image(image_path(self.root, self.split, image_id)))
+            image: Tensor | Bad = self.prepare(read_image(self.images.read(image_id)))
         except ImageError as error:
             image = Bad(image_id, error.reason)
         if self.kept is not None:
@@ -302,28 +269,22 @@ def train_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> v
     return v2.Compose([square, resize, tensor, v2.RandomHorizontalFlip(), Shift(), scale, normalise])
 
 
-class EpochSampler:
-    """Batches of (epoch, index) of some epochs, each epoch's order a pure function of (seed, epoch).
+class _Share:
+    """Of every batch of a sampler this rank's share: with N ranks each N-th image."""
 
-    `skip` leaves out the first batches. A last batch of one image joins the one before when shuffling: BatchNorm
-    cannot learn from a single image.
-    """
-
-    def __init__(self, count: int, batch_size: int, shuffle: bool, seed: int, epochs: range, skip: int = 0):
-        self.batches: list[list[tuple[int, int]]] = []
-        for epoch in epochs:
-            order = np.random.default_rng((seed, epoch)).permutation(count) if shuffle else np.arange(count)
-            batches = [order[i : i + batch_size].tolist() for i in range(0, count, batch_size)]
-            if shuffle and len(batches) > 1 and len(batches[-1]) == 1:
-                batches[-2] += batches.pop()
-            self.batches += [[(epoch, index) for index in batch] for batch in batches]
-        self.batches = self.batches[skip:]
+    def __init__(self, sampler: EpochSampler):
+        self.sampler = sampler
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return iter(self.batches)
+        return (batch[distributed.rank() :: distributed.size()] for batch in self.sampler)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.sampler)
+
+
+def _leave_signals(worker: int) -> None:
+    """A terminal sends Ctrl-C to workers as well: the main process decides when they end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_loader(
@@ -335,23 +296,30 @@ def make_loader(
     seed: int = 0,
     epochs: range = range(1),
     skip: int = 0,
+    shared: bool = False,
 ) -> DataLoader:
     """Batches of some passes over a dataset, the same for any number of workers.
 
     Args:
         dataset: a `LandmarkDataset`.
-        batch_size: images in a batch.
+        batch_size: images in a batch of this process.
         shuffle: in an order that depends on (seed, epoch) only.
         workers: processes that decode; they start once for all epochs.
         seed: of the order.
         epochs: passes, which decide order and augmentation.
         skip: batches already seen (resuming).
+        shared: the ranks of `distributed.group` divide the images among them: a batch of all of them together has
+            `batch_size` times as many images as there are ranks.
     """
     if not len(dataset):
         raise InputError(f"0 images to load from {dataset.root}/{dataset.split}")
-    sampler = EpochSampler(len(dataset), batch_size, shuffle, seed, epochs, skip)
-    timeout = 300 if workers else 0
-    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers, timeout=timeout)
+    together = batch_size * distributed.size() if shared else batch_size
+    sampler = EpochSampler(len(dataset), together, shuffle, seed, epochs, skip, dataset.shards if shuffle else None)
+    return DataLoader(
+        dataset, batch_sampler=_Share(sampler) if shared else sampler, collate_fn=collate, num_workers=workers,
+        timeout=300 if workers else 0, worker_init_fn=_leave_signals,
+        pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
 
 
 class Quarantine:
@@ -377,16 +345,17 @@ class Quarantine:
 
 
 def check_coverage(table: pd.DataFrame, root: str | Path, split: str, limit: int) -> None:
-    """Refuse a table of which more than `limit` rows have no image file.
+    """Refuse a table of which more than `limit` rows have no image, neither a file nor in a TAR.
 
     Raises:
         InputError: counts and examples, and a hint when the images lie under another split.
     """
-    absent = [image_id for image_id in table["id"] if not image_path(root, split, image_id).is_file()]
+    ids = table["id"].tolist()
+    absent = [ids[i] for i in np.flatnonzero(open_images(root, split).shards(ids) < 0)]
     if len(absent) <= limit:
         return
     others = {"train", "test", "index"} - {split}
-    moved = [name for name in sorted(others) if any(image_path(root, name, x).is_file() for x in absent[:50])]
+    moved = [name for name in sorted(others) if (open_images(root, name).shards(absent[:50]) >= 0).any()]
     hint = f"; some lie under {moved[0]}/: were the splits mixed up?" if moved else ""
     raise InputError(
         f"{root}: {len(absent)} of {len(table)} rows of {split} have no image (limit {limit}), "

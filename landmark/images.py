@@ -6,7 +6,6 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from landmark.runtime import InputError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # an MPO, two JPEGs in one file, opens as a JPEG
 MAX_PIXELS = 50_000_000
 _JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
-Image.init()
 
 Image.init()  # else Pillow knows only the commonest formats until an image has failed to open
 
@@ -53,7 +51,7 @@ def image_files(root: str | Path, split: str) -> tuple[dict[str, Path], int]:
 
 
 def read_image(
-    source: str | Path | bytes, *, formats: tuple[str, ...] = FORMATS, max_pixels: int = MAX_PIXELS
+    source: str | Path | bytes, *, formats: tuple[str, ...] = FORMATS, max_pixels: int = MAX_PIXELS, at_least: int = 0
 ) -> Image.Image:
     """Decode an image as a viewer shows it: EXIF orientation applied, first frame, RGB, alpha over white.
 
@@ -61,6 +59,8 @@ def read_image(
         source: path or the file's bytes.
         formats: Pillow's names of the formats that are let through, decided by content and not by the name.
         max_pixels: limit on width × height, checked in the header before anything is decoded.
+        at_least: a JPEG whose shorter side has at least twice as many pixels may be decoded at 1/2, 1/4 or 1/8 of its
+            size, never below this many; 0 decodes all of it.
 
     Returns:
         An RGB image of 8 bits a channel; 16-bit grey keeps its upper byte.
@@ -87,6 +87,8 @@ def read_image(
                     raise ImageError(name, "truncated JPEG (no end marker)")
                 if image.format == "PNG":
                     _check_png(name, data)
+                if at_least:
+                    image.draft(None, _reduced(image.size, at_least))
                 return _to_rgb(ImageOps.exif_transpose(image))
     except ImageError:
         raise
@@ -97,6 +99,12 @@ def read_image(
         raise ImageError(name, f"not an image (starts with `{start}`); allowed: {', '.join(formats)}") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error… on damaged bytes
         raise ImageError(name, f"damaged image ({error})") from None
+
+
+def _reduced(size: tuple[int, int], at_least: int) -> tuple[int, int]:
+    """The smallest size that the decoder may aim at: the shorter side `at_least`, the other in proportion."""
+    scale = min(1.0, at_least / min(size))
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
 
 def _check_png(name: str, data: bytes) -> None:
@@ -133,31 +141,50 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return rgb
 
 
-def difference_hash(image: Image.Image) -> int:
-    """64 bits: is a pixel of the 9×8 grey thumbnail brighter than its left neighbour? Survives re-encoding.
+_WAVES = np.cos(np.pi / 32 * np.outer(np.arange(9), np.arange(32) + 0.5))  # (9, 32), the slowest of a DCT
 
-    >>> difference_hash(Image.new("RGB", (40, 30), "red"))
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits: signs of the slowest waves of the 32×32 grey thumbnail, its mean left out.
+
+    X[u, v] = Σ_ij g[i, j] cos(π u (i + ½) / 32) cos(π v (j + ½) / 32)
+
+    Survives saving at another quality, and small changes of size.
+
+    >>> perceptual_hash(Image.new("RGB", (40, 30), "red"))
     0
     """
-    grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), np.int16)  # (8, 9)
-    bits = (np.diff(grey, axis=1) > 0).flatten()
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.HAMMING), float)
+    waves = (_WAVES @ grey @ _WAVES.T).flatten()[1:65]
+    return int.from_bytes(np.packbits(waves > 1e-6).tobytes(), "big")  # a flat picture has waves of rounding errors
 
 
-def duplicate_pairs(hashes: dict[str, int], distance: int = 2) -> Iterator[tuple[str, str]]:
-    """Pairs of ids whose hashes differ in at most `distance` bits, by banding: equal in at least one part of the key.
+def near_pairs(hashes: np.ndarray, distance: int = 2) -> np.ndarray:
+    """Pairs of positions whose hashes differ in at most `distance` bits: equal in at least one of `distance` + 1 bands.
 
-    >>> list(duplicate_pairs({"a": 0b0001, "b": 0b0011, "c": 0b111100}))
-    [('a', 'b')]
+    Args:
+        hashes: (N,) uint64.
+        distance: bits.
+
+    Returns:
+        (M, 2) positions, the smaller first, sorted. One image is compared with no more than 200 that share a band
+        with it: a flat sky shares one with many, and other bands remain.
+
+    >>> near_pairs(np.array([0b0001, 0b111100, 0b0011], np.uint64)).tolist()
+    [[0, 2]]
     """
-    bands, width = distance + 1, 64 // (distance + 1) + 1
-    found = set()
+    bands = distance + 1
+    width = min(64 // bands + 1, 64)
+    found = [np.zeros((0, 2), np.int64)]
     for band in range(bands):
-        buckets: dict[int, list[str]] = {}
-        for image_id, value in hashes.items():
-            bucket = buckets.setdefault(value >> band * width & (1 << width) - 1, [])
-            for other in bucket[-200:]:  # a flat sky shares a band with many: bound the work, other bands remain
-                if (hashes[other] ^ value).bit_count() <= distance and (other, image_id) not in found:
-                    found.add((other, image_id))
-                    yield other, image_id
-            bucket.append(image_id)
+        part = hashes >> np.uint64(band * width) & np.uint64((1 << width) - 1)
+        order = np.argsort(part, kind="stable")
+        first = np.arange(len(order))
+        for step in range(1, 201):  # those that share a band stand side by side
+            first = first[first + step < len(order)]
+            first = first[part[order[first]] == part[order[first + step]]]
+            if not len(first):
+                break
+            pair = np.column_stack([order[first], order[first + step]])
+            found.append(pair[np.bitwise_count(hashes[pair[:, 0]] ^ hashes[pair[:, 1]]) <= distance])
+    return np.unique(np.concatenate(found), axis=0)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import random
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 class InputError(ValueError):
@@ -45,8 +51,21 @@ def figures_root() -> Path:
     return _folder("LANDMARK_FIGURES", "runs/report/figures")
 
 
+def cache_path(root: str | Path, name: str) -> Path:
+    """Where something worked out about a data folder is kept: `root/.landmark/name`, or elsewhere for a read-only one.
+
+    The mode bits decide, not the user's rights: a folder marked read-only stays as it is even for an administrator.
+    """
+    root = Path(root).resolve()
+    if root.is_dir() and root.stat().st_mode & 0o222 and os.access(root, os.W_OK):
+        return root / ".landmark" / name
+    return data_root() / "cache" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16] / name
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch (every device) with one number."""
+    import torch
+
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -58,6 +77,8 @@ def device() -> torch.device:
     >>> device().type in {"cuda", "mps", "cpu"}
     True
     """
+    import torch
+
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -68,6 +89,8 @@ def fast_dtype(where: torch.device) -> torch.dtype:
 
     On a CPU that means AVX512-BF16 or AMX: emulated bfloat16 is slower than float32.
     """
+    import torch
+
     if where.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if where.type == "cpu":
@@ -79,17 +102,51 @@ def fast_dtype(where: torch.device) -> torch.dtype:
 
 def autocast(where: torch.device) -> contextlib.AbstractContextManager:
     """Mixed precision on `where` where it pays, else a context that does nothing."""
+    import torch
+
     dtype = fast_dtype(where)
     return contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(where.type, dtype)
 
 
 def describe() -> str:
     """One line for the top of a notebook: versions, device, precision, mode."""
+    import torch
+
     where = device()
     name = torch.cuda.get_device_name() if where.type == "cuda" else f"{os.cpu_count()} CPU cores"
     dtype = str(fast_dtype(where)).removeprefix("torch.")
     mode = "quick mode" if quick() else "full mode"
     return f"Python {platform.python_version()}, torch {torch.__version__}, {where.type} ({name}), {dtype}, {mode}"
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C or SIGTERM sets; the second one raises KeyboardInterrupt at once.
+
+    What runs inside looks at the event where it can stop without leaving anything half-done.
+    """
+    asked = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield asked
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from landmark.data import (
     split_dev,
     train_transform,
 )  # fmt: skip
-from landmark.images import difference_hash, image_path, read_image
+from landmark.images import image_path, perceptual_hash, read_image
 from landmark.runtime import InputError
 
 HALF = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
@@ -72,7 +72,7 @@ def test_split_is_disjoint_by_id_and_by_picture(folder):
         assert not set(split.train["id"]) & set(split.dev["id"])
         sides = [("0" * 16 in set(s["id"])) == ("3" * 16 in set(s["id"])) for s in (split.train, split.dev)]
         assert all(sides) and len(split.dev)
-        hashes = [{difference_hash(read_image(image_path(folder, "train", i))) for i in s["id"] if i[0] not in "ab"}
+        hashes = [{perceptual_hash(read_image(image_path(folder, "train", i))) for i in s["id"] if i[0] not in "ab"}
                   for s in (split.train, split.dev)]  # fmt: skip
         assert not hashes[0] & hashes[1]
         assert not {"a" * 16, "b" * 16} & set(split.dev["id"]), "what cannot be read is not held out"

@@ -1,0 +1,221 @@
+"""Every image file of a split looked at once: small facts about each, no pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from landmark.archives import ImageStore
+from landmark.images import FORMATS, ImageError, image_path, near_pairs, perceptual_hash, read_image
+from landmark.runtime import atomic_path, cache_path
+
+SEGMENT = 16_384  # images after which what is known is saved
+CHUNK = 32  # images a thread takes at a time
+FACTS = np.dtype(
+    [("readable", "?"), ("format", "S5"), ("mode", "S8"), ("width", "u4"), ("height", "u4"), ("orientation", "u1"),
+     ("grey", "?"), ("constant", "?"), ("hash", "u8"), ("tiles", "u1", 16), ("size", "u4"), ("digest", "u8")]
+)  # fmt: skip
+
+
+class Facts(NamedTuple):
+    """What `inspect_image` says of one file; width and height are those of the file, before EXIF turns it."""
+
+    format: str
+    mode: str  # Pillow's: RGB, L, CMYK…
+    width: int
+    height: int
+    orientation: int  # EXIF's, 1 = upright
+    grey: bool  # every pixel, whatever the mode
+    constant: bool  # one colour and nothing else
+    hash: int  # images.perceptual_hash
+    tiles: bytes  # 16 mean grey levels of a 4×4 grid
+
+
+def inspect_image(data: bytes) -> Facts:
+    """Read a file as `read_image` does, at reduced scale where the format allows it, and tell what it is.
+
+    Args:
+        data: the file's bytes.
+
+    Raises:
+        ImageError: as `read_image`.
+
+    >>> out = io.BytesIO()
+    >>> Image.new("RGB", (40, 30), "red").save(out, "PNG")
+    >>> inspect_image(out.getvalue())[:8]
+    ('PNG', 'RGB', 40, 30, 1, False, True, 0)
+    """
+    picture = read_image(data, at_least=64)
+    tiles = picture.convert("L").resize((4, 4), Image.Resampling.HAMMING)
+    pixels = np.asarray(picture)  # (H, W, 3)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # the header alone
+        turn = image.getexif().get(0x0112, 1)
+        grey = image.mode != "CMYK" and int(np.ptp(pixels, 2).max()) <= 3  # lossy formats leave a trace of colour
+        return Facts(
+            format=image.format, mode=image.mode, width=image.width, height=image.height,
+            orientation=turn if turn in range(1, 9) else 1, grey=grey, constant=not np.ptp(pixels, (0, 1)).any(),
+            hash=perceptual_hash(picture), tiles=tiles.tobytes(),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of the images of a split, in reading order."""
+
+    ids: np.ndarray  # (N,) bytes
+    facts: np.ndarray  # (N,) FACTS; zeros where a file cannot be read
+    reasons: dict[int, str]  # position → why a file cannot be read
+
+
+def inspect_split(store: ImageStore, progress: bool = True, ids: np.ndarray | None = None) -> Inspection:
+    """Decode the images of a split once, in the order that reads the disk from front to back.
+
+    Threads suffice, as decoders let go of the interpreter. A long inspection saves its facts as it goes, so that after
+    an interruption the next call goes on; `forget` deletes them when all is done.
+
+    Args:
+        store: where the images lie.
+        progress: show a bar.
+        ids: (N,) bytes, which of those that are there; all when left out.
+    """
+    order = store.reading_order()
+    ids = order if ids is None else order[np.isin(order, ids)]
+    facts, reasons = np.zeros(len(ids), FACTS), {}
+    shards = store.shards(ids.astype(str)) if len(ids) > SEGMENT else None
+    pool = ThreadPoolExecutor()
+    bar = tqdm(total=len(ids), desc=f"check {store.split}", unit="img", disable=not progress)
+    try:
+        for start in range(0, len(ids), SEGMENT):
+            part = ids[start : start + SEGMENT]
+            saved = None if shards is None else _saved_path(store, part, shards[start : start + SEGMENT])
+            known = _load(saved, len(part)) if saved else None
+            if known:
+                bar.total -= len(part)  # the rate and the end in sight are of what is left to do
+                bar.refresh()
+            else:
+                known = _inspect(store, part, pool, bar)
+                if saved:
+                    _save(saved, *known)
+            facts[start : start + len(part)] = known[0]
+            reasons.update({start + place: reason for place, reason in known[1].items()})
+    finally:
+        pool.shutdown(cancel_futures=True)
+        bar.close()
+    return Inspection(ids, facts, reasons)
+
+
+def _inspect(store: ImageStore, ids: np.ndarray, pool: ThreadPoolExecutor, bar: tqdm) -> tuple[np.ndarray, dict]:
+    facts, reasons = np.zeros(len(ids), FACTS), {}
+
+    def look(start: int) -> int:
+        stop = min(start + CHUNK, len(ids))
+        for place in range(start, stop):
+            try:
+                data = store.read(ids[place].decode())
+                digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+                *told, tiles = inspect_image(data)
+                facts[place] = (True, *told, np.frombuffer(tiles, np.uint8), len(data), digest)
+            except ImageError as error:
+                reasons[place] = error.reason
+        return stop - start
+
+    for count in pool.map(look, range(0, len(ids), CHUNK)):
+        bar.update(count)
+    return facts, reasons
+
+
+def _saved_path(store: ImageStore, ids: np.ndarray, shards: np.ndarray) -> Path:
+    """Where the facts of a segment are kept: named after its ids and the size and time of each file or TAR."""
+    tars = [tar.stat() for tar in store.tars]
+    key = hashlib.sha256(repr(FACTS.descr).encode())
+    for image_id, shard in zip(ids.astype(str), shards, strict=True):
+        try:
+            status = tars[shard - 1] if shard > 0 else image_path(store.root, store.split, image_id).stat()
+            key.update(f"{image_id} {status.st_size} {status.st_mtime_ns}\n".encode())
+        except OSError:
+            key.update(f"{image_id} gone\n".encode())
+    return cache_path(store.root, f"check/{store.split}-{key.hexdigest()[:32]}.npz")
+
+
+def _save(path: Path, facts: np.ndarray, reasons: dict[int, str]) -> None:
+    places, told = np.array(list(reasons), np.int64), np.array(list(reasons.values()), "U")
+    with atomic_path(path) as part, part.open("wb") as file:
+        np.savez(file, facts=facts, places=places, reasons=told)
+
+
+def _load(path: Path, count: int) -> tuple[np.ndarray, dict[int, str]] | None:
+    """What `_save` wrote, or nothing when the file is missing, damaged or something else."""
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            facts, places, told = saved["facts"], saved["places"], saved["reasons"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    if facts.dtype != FACTS or facts.shape != (count,) or places.shape != told.shape:
+        return None
+    return facts, dict(zip(places.tolist(), told.tolist(), strict=True))
+
+
+def forget(root: str | Path) -> None:
+    """Delete what interrupted inspections of a data folder have saved."""
+    folder = cache_path(root, "check")
+    for path in folder.glob("*.npz"):
+        path.unlink()
+    for empty in (folder, folder.parent):
+        if empty.is_dir() and not any(empty.iterdir()):
+            empty.rmdir()
+
+
+def duplicate_groups(facts: np.ndarray, distance: int = 4) -> tuple[list[list[int]], list[list[int]]]:
+    """Images that are the same byte for byte, and those that look the same.
+
+    Alike are two whose perceptual hashes differ in at most `distance` bits and whose mean grey levels differ by at most
+    twelve in each of 16 tiles. Pictures of one colour are left out there.
+
+    Args:
+        facts: (N,) FACTS.
+        distance: bits.
+
+    Returns:
+        Groups of positions, exact and near; in each the one to keep comes first: most pixels, then most bytes.
+    """
+    readable = np.flatnonzero(facts["readable"])
+    digest = facts["digest"][readable]
+    order = np.argsort(digest, kind="stable")
+    same = np.flatnonzero(digest[order[1:]] == digest[order[:-1]])
+    exact = np.column_stack([readable[order[same]], readable[order[same + 1]]])
+    alive = np.flatnonzero(facts["readable"] & ~facts["constant"])
+    pairs = alive[near_pairs(facts["hash"][alive], distance)]
+    tiles = facts["tiles"].astype(np.int16)
+    close = np.abs(tiles[pairs[:, 0]] - tiles[pairs[:, 1]]).max(1, initial=0) <= 12
+    other = facts["digest"][pairs[:, 0]] != facts["digest"][pairs[:, 1]]
+    return _groups(exact, facts), _groups(pairs[close & other], facts)
+
+
+def _groups(pairs: np.ndarray, facts: np.ndarray) -> list[list[int]]:
+    """Sets of positions that the pairs hold together, the best picture of each first."""
+    leader: dict[int, int] = {}
+
+    def find(place: int) -> int:
+        while leader.setdefault(place, place) != place:
+            leader[place] = place = leader[leader[place]]
+        return place
+
+    for a, b in pairs.tolist():
+        leader[find(b)] = find(a)
+    groups: dict[int, list[int]] = {}
+    for place in sorted(leader):
+        groups.setdefault(find(place), []).append(place)
+
+    def worth(place: int) -> tuple[int, int]:
+        return -int(facts["width"][place]) * int(facts["height"][place]), -int(facts["size"][place])
+
+    return [sorted(group, key=worth) for group in groups.values()]

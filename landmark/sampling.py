@@ -1,0 +1,135 @@
+"""The order of images in training: shuffled a few TARs at a time, a pure function of (seed, epoch)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+WINDOW = 16  # shards that are read from at a time
+
+
+def shuffled(shards: np.ndarray, seed: int, epoch: int, window: int = WINDOW) -> np.ndarray:
+    """A random order of N images that reads about `window` shards at any time.
+
+    The shards get random ranks r = 0…S-1, each image the key (r + w·u) mod S with u uniform in [0, 1) and
+    w = min(window, S); images are sorted by key. A shard is thus spread over w/S of the epoch, the same share at its
+    start and end as in the middle, and with S ≤ window every order is equally likely.
+
+    Args:
+        shards: (N,) a number for the file that holds each image, see `ImageStore.shards`.
+        seed: of the run.
+        epoch: number of the pass.
+        window: shards in play at any time.
+
+    Returns:
+        (N,) int64, a permutation of 0…N-1.
+
+    >>> order = shuffled(np.repeat(np.arange(100), 10), seed=0, epoch=0, window=4)
+    >>> bool((np.sort(order) == np.arange(1000)).all()), len(np.unique(order[:100] // 10)) < 30
+    (True, True)
+    """
+    random = np.random.default_rng((seed, epoch))
+    names, inverse = np.unique(shards, return_inverse=True)
+    if len(names) < 2:
+        return random.permutation(len(shards))
+    rank = random.permutation(len(names))
+    key = (rank[inverse] + min(window, len(names)) * random.random(len(shards))) % len(names)
+    return key.argsort(kind="stable")
+
+
+def mixing(order: np.ndarray, shards: np.ndarray, batch: int) -> dict[str, float]:
+    """How close an order is to a uniform one: each number is about 1 for that.
+
+    Args:
+        order: (N,) a permutation.
+        shards: (N,) the shard of each image.
+        batch: images in a batch; a last one that is not full is left out.
+
+    Returns:
+        `distinct`: different shards in a batch, over the number expected of a uniform order.
+        `together`: how many times likelier than in a uniform order two images of a batch share a shard.
+        `spread`: the share of the epoch that a shard lasts: the standard deviation of its positions in the order,
+            over that of a uniform order; the median of the shards.
+
+    >>> mixing(np.arange(8), np.repeat([0, 1], 4), batch=4)["together"].__round__(3)
+    2.333
+    """
+    names, inverse, sizes = np.unique(shards, return_inverse=True, return_counts=True)
+    count, batch = len(order), min(batch, len(order))
+    sequence = inverse[order]  # (N,)
+    batches = count // batch
+    key = np.arange(batches).repeat(batch) * len(names) + sequence[: batches * batch]
+    held = np.unique(key, return_counts=True)[1]  # images of one shard in one batch, where there are any
+    absent = sum(_chance_absent(count, int(size), batch) for size in sizes)
+    alike = (sizes * (sizes - 1)).sum() / max(1, count * (count - 1))
+    found = (held * (held - 1)).sum() / max(1, batches * batch * (batch - 1))
+    place = np.arange(count)
+    mean = np.bincount(sequence, place) / sizes
+    deviation = np.sqrt(np.bincount(sequence, (place - mean[sequence]) ** 2) / sizes)  # (S,)
+    several = sizes > 1
+    spread = deviation[several] * np.sqrt(12 * sizes[several] / (sizes[several] - 1)) / count
+    return {
+        "distinct": float(len(held) / batches / (len(names) - absent)),
+        "together": float(found / alike) if alike else 1.0,
+        "spread": float(np.median(spread)) if len(spread) else 1.0,
+    }
+
+
+def _chance_absent(count: int, size: int, batch: int) -> float:
+    """Chance that `batch` of `count` images, drawn without putting back, miss all `size` images of a shard."""
+    if size + batch > count:
+        return 0.0
+    terms = (count - size, count - batch), (count, count - size - batch)
+    return math.exp(sum(math.lgamma(a + 1) for a in terms[0]) - sum(math.lgamma(a + 1) for a in terms[1]))
+
+
+class EpochSampler:
+    """Batches of (epoch, index) of some epochs, each epoch's order a pure function of (seed, epoch).
+
+    The order is made when an epoch begins and dropped when it ends. `skip` leaves out the first batches. A last batch
+    of one image joins the one before when shuffling: BatchNorm cannot learn from a single image.
+
+    Args:
+        count: images.
+        batch_size: images in a batch.
+        shuffle: in a random order, else as they come.
+        seed: of the order.
+        epochs: passes.
+        skip: batches already seen (resuming).
+        shards: (count,) the file of each image, for an order that reads few of them at a time; None for all in one.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        epochs: range,
+        skip: int = 0,
+        shards: np.ndarray | None = None,
+    ):
+        self.count, self.batch_size, self.shuffle = count, batch_size, shuffle
+        self.seed, self.epochs, self.skip = seed, epochs, skip
+        self.shards = np.zeros(count, np.int8) if shards is None else shards
+        self.per_epoch = -(-count // batch_size)
+        if shuffle and self.per_epoch > 1 and count - (self.per_epoch - 1) * batch_size == 1:
+            self.per_epoch -= 1
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        skip = self.skip
+        for epoch in self.epochs:
+            if skip >= self.per_epoch:
+                skip -= self.per_epoch
+                continue
+            order = shuffled(self.shards, self.seed, epoch) if self.shuffle else np.arange(self.count)
+            for number in range(skip, self.per_epoch):
+                start = number * self.batch_size
+                stop = self.count if number == self.per_epoch - 1 else start + self.batch_size
+                yield [(epoch, index) for index in order[start:stop].tolist()]
+            skip = 0
+
+    def __len__(self) -> int:
+        return max(0, self.per_epoch * len(self.epochs) - self.skip)

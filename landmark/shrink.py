@@ -1,0 +1,324 @@
+"""A data set made small: every image reduced, in TARs of the same layout."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from landmark.archives import ImageStore
+from landmark.images import ImageError, read_image
+from landmark.runtime import InputError, atomic_path, cache_path
+from landmark.tarindex import ArchiveError
+
+QUALITY = 85  # of the JPEGs
+_TOGETHER = 16  # images that a worker hands over at once
+_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_AGAIN = "the same command goes on after the last complete TAR"
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """What `shrink` has written, and the images it left out: split, id and reason of each."""
+
+    images: int
+    tars: int
+    bytes: int
+    bad: list[dict[str, str]]
+
+
+def shrink_image(data: bytes, size: int, quality: int) -> bytes:
+    """One image as a JPEG whose shorter side has `size` pixels, or as many as before: never enlarged.
+
+    Args:
+        data: an image file of any format that `read_image` takes.
+        size: shorter side in pixels.
+        quality: of the JPEG, 1-95.
+
+    Raises:
+        ImageError: see `read_image`.
+    """
+    image = read_image(data, at_least=size)
+    with Image.open(io.BytesIO(data)) as whole:  # the reduced decoding has rounded the sides
+        sides = whole.size[::-1] if whole.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE else whole.size
+    if min(sides) > size:
+        shape = tuple(round(side * size / min(sides)) for side in sides)
+        image = image.resize(shape, Image.Resampling.LANCZOS)
+    packed = io.BytesIO()
+    image.save(packed, "JPEG", quality=quality)
+    return packed.getvalue()
+
+
+def shrink(
+    root: str | Path,
+    out: str | Path,
+    size: int = 256,
+    *,
+    splits: tuple[str, ...] = ("train", "test"),
+    quality: int = QUALITY,
+    shard_bytes: int = 1 << 30,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Shrunk:
+    """Write the reduced version of a GLDv2 folder: TARs of about `shard_bytes` in the same layout, and its tables.
+
+    Images come in the order in which they lie on the disk; the bytes depend on the images and the settings alone. A
+    call that was stopped goes on after the last complete TAR. Images that cannot be read are left out and listed with
+    their reasons in `out/shrink.json`.
+
+    Args:
+        root: GLDv2 folder, images loose or in TARs.
+        out: new folder, or one that the same call began.
+        size: shorter side in pixels.
+        splits: those without images are passed over.
+        quality: of the JPEGs, 1-95.
+        shard_bytes: size of a TAR.
+        workers: processes, else one for each core.
+        progress: show a bar.
+
+    Raises:
+        InputError: no images, another shrink or other files in `out`, too little space.
+    """
+    root, out = Path(root), Path(out)
+    if size < 8 or not 1 <= quality <= 95:
+        raise InputError(f"size {size}, quality {quality}: give at least 8 pixels and a quality of 1 to 95")
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder")
+    stores = {split: ImageStore(root, split, progress) for split in splits}
+    orders = {split: order for split, store in stores.items() if len(order := store.reading_order())}
+    if not orders:
+        raise InputError(f"{root}: no images in {' or '.join(splits)}, neither TARs nor a/b/c/<id>.jpg")
+    with _told_in_one_line(out), _alone(out):
+        state = _State(out, {"size": size, "quality": quality, "shard_bytes": shard_bytes})
+        for split, order in orders.items():
+            state.begin(split, order)
+        rest = sum(len(order) - state.next(split) for split, order in orders.items())
+        _check_space(out, rest * size * size // 10)
+        for table in sorted(root.glob("[!.]*.csv")):
+            with atomic_path(out / table.name) as part:
+                shutil.copyfile(table, part)
+        for split, order in orders.items():
+            reduced = _Reduced(stores[split], order, size, quality)
+            bad: list[tuple[int, str, str]] = []
+            processes = os.cpu_count() or 1 if workers is None else workers
+            with contextlib.closing(_images(reduced, state.next(split), processes, bad, progress)) as images:
+                _write(state, split, images, shard_bytes, bad)
+            state.add(split, len(order), bad)
+    return state.shrunk()
+
+
+class _Reduced(Dataset):
+    """Images of a split by their number in the reading order: (id, JPEG or reason), or an error that ends all."""
+
+    def __init__(self, store: ImageStore, order: np.ndarray, size: int, quality: int):
+        self.store, self.order, self.size, self.quality = store, order, size, quality
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, number: int) -> tuple[str, bytes | str] | ArchiveError:
+        image_id = self.order[number].decode()
+        try:
+            return image_id, shrink_image(self.store.read(image_id), self.size, self.quality)
+        except ImageError as error:
+            return image_id, error.reason
+        except ArchiveError as error:  # as a value: raised in a worker it would come back as a page of traceback
+            return error
+
+
+def _end_with_parent(worker: int) -> None:
+    """End a loader's worker whose parent was killed: it would wait for ever to hand over its images."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _images(reduced: _Reduced, start: int, workers: int, bad: list, progress: bool) -> Iterator[tuple[int, str, bytes]]:
+    """(number, id, JPEG) in order; the unreadable go to `bad`."""
+    numbers = range(start, len(reduced))
+    loader = DataLoader(
+        reduced,
+        _TOGETHER,
+        sampler=numbers,
+        collate_fn=list,
+        num_workers=workers,
+        timeout=300 if workers else 0,
+        worker_init_fn=_end_with_parent,
+        generator=torch.Generator(),  # the caller's random numbers stay as they are
+    )
+    batches, label = iter(loader), f"shrink {reduced.store.split}"
+    try:
+        with tqdm(total=len(reduced), desc=label, initial=start, unit="img", disable=not progress) as bar:
+            for number, item in zip(numbers, chain.from_iterable(batches), strict=True):
+                if isinstance(item, ArchiveError):
+                    raise item
+                image_id, data = item
+                bar.update()
+                if isinstance(data, str):
+                    bad.append((number, image_id, data))
+                else:
+                    yield number, image_id, data
+    finally:
+        del batches  # ends the workers, at once and not when an error's traceback is collected
+
+
+def _write(state: _State, split: str, images: Iterator[tuple[int, str, bytes]], shard_bytes: int, bad: list) -> None:
+    """Fill TAR after TAR; each appears whole, then the state takes note of it."""
+    item = next(images, None)
+    while item:
+        target, count = state.next_tar(split), 0
+        with atomic_path(target) as part, part.open("wb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+                while item and (not count or tar.offset + len(item[2]) + 2 * tarfile.BLOCKSIZE <= shard_bytes):
+                    _, image_id, data = item
+                    info = tarfile.TarInfo(f"{'/'.join(image_id[:3])}/{image_id}.jpg")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+                    tar.members.clear()  # it would keep every header
+                    item, count = next(images, None), count + 1
+            file.flush()
+            os.fsync(file.fileno())  # the state must not know of a TAR that a power cut can still empty
+        state.add(split, item[0] if item else state.count(split), bad, target, count)
+
+
+class _State:
+    """`out/shrink.json`: the settings, and for each split the complete TARs, where to go on and the bad images."""
+
+    def __init__(self, out: Path, settings: dict[str, int]):
+        self.out, self.path = out, out / "shrink.json"
+        if not self.path.exists():
+            others = sorted(name for name in os.listdir(out) if not name.startswith("."))
+            if others:
+                raise InputError(f"{out}: holds {others[0]}, which no shrink wrote: give a new folder")
+            self.told = {"settings": settings, "splits": {}}
+            self._save()
+        try:
+            self.told = json.loads(self.path.read_text())
+            before = dict(self.told["settings"])
+            for split in self.told["splits"]:
+                self._keep_whole(split)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{self.path}: damaged: delete {out} and start again") from None
+        if before != settings:
+            differ = ", ".join(f"{k} {before.get(k)} there, {v} now" for k, v in settings.items() if before.get(k) != v)
+            raise InputError(f"{out}: holds another shrink ({differ}): give a new folder")
+        for leftover in [*out.glob(".*.part"), *out.glob("*/.images_*.part")]:  # of a call that was killed
+            leftover.unlink()
+
+    def _keep_whole(self, split: str) -> None:
+        """Forget the first TAR that is no longer what was written, and all after it: they are made again."""
+        told = self.told["splits"][split]
+        if not 0 <= told["next"] <= told["count"]:
+            raise ValueError(split)
+        for number, tar in enumerate(told["tars"]):
+            path = self.out / split / f"images_{number:03d}.tar"
+            if not path.is_file() or path.stat().st_size != tar["bytes"]:
+                del told["tars"][number:]
+                told["next"] = told["tars"][-1]["next"] if number else 0
+                told["bad"] = [item for item in told["bad"] if item["number"] < told["next"]]
+                return
+
+    def begin(self, split: str, order: np.ndarray) -> None:
+        """Bind a split to its images, or refuse when they are others than before."""
+        bound = {"count": len(order), "sha256": hashlib.sha256(np.ascontiguousarray(order)).hexdigest()}
+        told = self.told["splits"].setdefault(split, bound | {"next": 0, "tars": [], "bad": []})
+        if {key: told[key] for key in bound} != bound:
+            counts = f"{told['count']} images then, {len(order)} now"
+            raise InputError(f"{self.out}: the images of {split} have changed since ({counts}): give a new folder")
+        self._save()
+
+    def count(self, split: str) -> int:
+        """Images of a split before shrinking."""
+        return self.told["splits"][split]["count"]
+
+    def next(self, split: str) -> int:
+        """Number, in the reading order, of the first image that is not done."""
+        return self.told["splits"][split]["next"]
+
+    def next_tar(self, split: str) -> Path:
+        """The TAR to write."""
+        return self.out / split / f"images_{len(self.told['splits'][split]['tars']):03d}.tar"
+
+    def add(self, split: str, following: int, bad: list, tar: Path | None = None, images: int = 0) -> None:
+        """Take note that all before number `following` is done, of the bad images among them and of their TAR."""
+        told = self.told["splits"][split]
+        news = [item for item in bad if told["next"] <= item[0] < following]
+        told["bad"] += [{"id": image_id, "reason": reason, "number": number} for number, image_id, reason in news]
+        told["next"] = following
+        if tar:
+            told["tars"].append({"name": tar.name, "images": images, "bytes": tar.stat().st_size, "next": following})
+        self._save()
+
+    def _save(self) -> None:
+        with atomic_path(self.path) as part:
+            part.write_text(json.dumps(self.told, indent=1) + "\n")
+
+    def shrunk(self) -> Shrunk:
+        """The sum of it."""
+        tars = [tar for told in self.told["splits"].values() for tar in told["tars"]]
+        bad = [
+            {"split": split, "id": item["id"], "reason": item["reason"]}
+            for split, told in self.told["splits"].items()
+            for item in told["bad"]
+        ]
+        return Shrunk(sum(t["images"] for t in tars), len(tars), sum(t["bytes"] for t in tars), bad)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Refuse when another process shrinks into the same folder; the lock goes with the process, however it ends."""
+    out.mkdir(parents=True, exist_ok=True)
+    lock = cache_path(out, "shrink.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: forked workers would hold it longer
+        except (BlockingIOError, PermissionError):
+            raise InputError(f"{out}: another shrink is writing there: wait for it to end") from None
+        except OSError:
+            pass  # some mounted drives have no locks
+        yield
+
+
+@contextlib.contextmanager
+def _told_in_one_line(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise InputError(f"{out}: no space left: free some, then {_AGAIN}") from None
+        raise InputError(f"{error.filename or out}: {error.strerror}: put it right, then {_AGAIN}") from None
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        raise InputError(f"{out}: {str(error).splitlines()[0]}: with fewer workers, {_AGAIN}") from None
+
+
+def _check_space(out: Path, need: int) -> None:
+    free = shutil.disk_usage(out).free
+    if need > free:
+        told = f"need about {need / 1e9:.1f} GB, have {free / 1e9:.1f} GB free"
+        raise InputError(f"{out}: {told}: make room or give a folder on another disk")
