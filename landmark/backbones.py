@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from landmark.runtime import InputError, atomic_path, data_root, quick
+from landmark import runtime
+from landmark.runtime import InputError, data_root, quick
+from landmark.transfer import fetch
+from landmark.web import DownloadError
 
 WEIGHTS = {
     "resnet50": {
@@ -79,7 +80,7 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
         facts = WEIGHTS[name]
         path, expected = data_root() / "weights" / facts["url"].rsplit("/", 1)[1], facts["sha256"]
         if not path.exists():
-            _download(facts["url"], path, expected)
+            _fetch(facts, path)
     elif weights == "miniature":
         path = miniature_path(name)
         if not path.exists():
@@ -92,6 +93,14 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     tensors = {key: value for key, value in tensors.items() if not key.startswith(("fc.", "last_linear."))}
     load_tensors(backbone, tensors, path)
+
+
+def _fetch(facts: Mapping, path: Path) -> None:
+    """Fetch a file of weights; when that fails, say what else can be done."""
+    try:
+        fetch(facts["url"], path, sha256=facts["sha256"])
+    except DownloadError as error:
+        raise InputError(f'{error}; or use weights="miniature" or "none", or place the file at {path}') from None
 
 
 def read_tensors(path: str | Path, sha256: str = "") -> dict[str, Tensor]:
@@ -109,8 +118,7 @@ def read_tensors(path: str | Path, sha256: str = "") -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: no such file of weights")
     damaged = f"damaged checkpoint {path} ({path.stat().st_size} bytes)"
     if sha256:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = runtime.sha256(path)
         if not found.startswith(sha256):
             raise CheckpointError(f"{damaged}: sha256 {found}, expected {sha256}…: delete it and fetch it again")
     try:
@@ -187,26 +195,3 @@ def freeze_stage(module: nn.Module, stage: str) -> int:
         child.eval()
         child.train = lambda mode=True, child=child: child  # .train() on the whole must not wake the statistics
     return total
-
-
-class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request, file, code, message, headers, url):
-        if not url.startswith("https://"):
-            raise InputError(f"{request.full_url} redirects to {url}, which is not https: refused")
-        return super().redirect_request(request, file, code, message, headers, url)
-
-
-def _download(url: str, path: Path, sha256: str) -> None:
-    """Fetch a file of weights over https; it appears under its name only when whole and right."""
-    advice = f'use weights="miniature" or "none", or place the file at {path}'
-    try:
-        with atomic_path(path) as part, part.open("wb") as file:
-            digest = hashlib.sha256()
-            with urllib.request.build_opener(_HttpsOnly).open(url, timeout=30) as answer:
-                while block := answer.read(1 << 20):
-                    digest.update(block)
-                    file.write(block)
-            if not digest.hexdigest().startswith(sha256):
-                raise CheckpointError(f"{url}: sha256 {digest.hexdigest()}, expected {sha256}…: not kept; {advice}")
-    except OSError as error:
-        raise InputError(f"cannot fetch {url} ({error}): {advice}") from None

@@ -57,8 +57,8 @@ def test_one_address_and_no_machine():
 def test_nothing_unsafe():
     """Fails when code could run from a downloaded file, or a download could be read on the way."""
     unsafe = re.compile(r"pickle\.load|weights_only=False|extractall|shell=True|allow_pickle=True|\beval\(|\bexec\(")
-    plain = re.compile(r"http://")
+    plain = re.compile(r"http://(?!127\.0\.0\.1)\w")  # an address in the clear, other than this machine's
     for path in [*(ROOT / "landmark").glob("*.py"), ROOT / "notebooks" / "run.py"]:
-        code = path.read_text().replace(".eval()", "")
+        code = re.sub(r"^ *>>> .*$", "", path.read_text(), flags=re.M).replace(".eval()", "")
         assert not unsafe.search(code), f"{path.name}: {unsafe.search(code)}"
         assert not plain.search(code), path.name

@@ -1,0 +1,175 @@
+"""Fetching what is missing of a plan: sizes first, then a question, then several files at a time."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from threading import Lock
+
+from tqdm import tqdm
+
+from landmark.runtime import InputError
+from landmark.sources import ABSENT, Item, published_md5
+from landmark.transfer import fetch, part_of, readable
+from landmark.web import DownloadError, Halt, Stopped, Web
+
+
+def download(
+    items: Sequence[Item], *, yes: bool = False, dry_run: bool = False, workers: int = 4, progress: bool = True
+) -> None:
+    """Fetch what is missing of a plan, several files at a time; what was cut goes on where it stopped.
+
+    Args:
+        items: from `gldv2`, `gldv2_clean`, `landmarks50` or `weights`.
+        yes: do not ask before fetching.
+        dry_run: print each file with its size, and fetch nothing.
+        workers: files at a time.
+        progress: show a bar.
+
+    Raises:
+        DownloadError: a file is missing or wrong; the others are fetched all the same.
+        Halt: no space or no connection.
+        InputError: not confirmed.
+    """
+    if workers < 1:
+        raise InputError(f"{workers} workers: give 1 or more")
+    with Web(4 * workers) as web:
+        plan = _Plan(items, web, workers)
+        plan.survey(progress)
+        if dry_run:
+            print("\n".join(plan.lines()))
+            return
+        if plan.missing:
+            plan.check_space()
+            _confirm(plan.summary(), yes)
+            plan.fetch(progress)
+    for item in plan.items:
+        if item.then:
+            print(item.then(item.path, progress=progress))
+    told = f"{len(plan.items)} files, {readable(sum(item.path.stat().st_size for item in plan.items))}"
+    print(f"{told}: all here and checked" if plan.missing else f"{told}: all here already")
+
+
+class _Plan:
+    """Items with their sizes on the server: those that are missing, those that the server lacks."""
+
+    def __init__(self, items: Sequence[Item], web: Web, workers: int):
+        self.items, self.web, self.workers = list(items), web, workers
+        self.sizes: dict[Item, int | None] = {}
+        self.missing: list[Item] = []
+        self.failures: dict[Item, DownloadError] = {}
+        self.lock = Lock()
+
+    def survey(self, progress: bool) -> None:
+        """Ask for all sizes."""
+        self.missing = [item for item in self.items if not item.there()]
+        with tqdm(total=len(self.missing), desc="sizes", unit="file", delay=1, disable=not progress) as bar:
+
+            def size(item: Item) -> None:
+                self.sizes[item] = self.web.size(item.url)
+                bar.update()
+
+            self._each(size, 4 * self.workers)
+        self._complain()
+
+    def fetch(self, progress: bool) -> None:
+        """Fetch all that is missing."""
+        for root in {item.root for item in self.missing}:
+            root.mkdir(parents=True, exist_ok=True)
+        total = sum(self.sizes[item] or 0 for item in self.missing)
+        with tqdm(total=total, desc="download", unit="B", unit_scale=True, disable=not progress) as bar:
+
+            def advance(count: int) -> None:
+                with self.lock:
+                    bar.update(count)
+
+            def one(item: Item) -> None:
+                md5 = item.md5 or (published_md5(self.web, item) if item.md5_url else "")
+                fetch(item.url, item.path, md5=md5, sha256=item.sha256, receipt=item.receipt, web=self.web,
+                      advance=advance, advice=item.advice)  # fmt: skip
+
+            self._each(one, self.workers)
+        self._complain()
+
+    def _each(self, work: Callable[[Item], None], workers: int) -> None:
+        """Do `work` for each missing item; a failure that others would meet too, and Ctrl-C, end all at once."""
+        pool = ThreadPoolExecutor(workers)
+        try:
+            jobs = {pool.submit(work, item): item for item in self.missing}
+            pending = set(jobs)
+            while pending:
+                done, pending = wait(pending, timeout=1, return_when=FIRST_COMPLETED)
+                for job in done:
+                    self._judge(jobs[job], job)
+        except BaseException:
+            self.web.stop()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _judge(self, item: Item, job: Future) -> None:
+        try:
+            job.result()
+        except (Halt, Stopped):
+            raise
+        except DownloadError as error:
+            if item.optional and error.status in ABSENT:
+                print(f"{item.url}: not on the server: left out", file=sys.stderr)
+                self.items.remove(item)
+                self.missing.remove(item)
+            else:
+                self.failures[item] = error
+
+    def _complain(self) -> None:
+        if self.failures:
+            first = next(self.failures[item] for item in self.missing if item in self.failures)
+            others = len(self.failures) - 1
+            raise DownloadError(f"{first} (and {others} more of {len(self.missing)} files)" if others else str(first))
+
+    def lines(self) -> list[str]:
+        """Each file with its size, then the sum."""
+        told = []
+        for item in self.items:
+            size = self.sizes[item] if item in self.sizes else item.path.stat().st_size
+            state = "to fetch" if item in self.sizes else "here"
+            told.append(f"{'?' if size is None else readable(size):>9}  {state:8}  {item.url} -> {item.path}")
+        return [*told, self.summary()]
+
+    def summary(self) -> str:
+        """How much there is to fetch, and room for it."""
+        unknown = sum(self.sizes[item] is None for item in self.missing)
+        more = f" and {unknown} files of unknown size" if unknown else ""
+        free = f", {readable(shutil.disk_usage(_existing(self.items[0].path)).free)} free" if self.items else ""
+        return f"{readable(self.need())} in {len(self.missing)} files{more} to fetch{free}"
+
+    def need(self) -> int:
+        """Bytes still to come."""
+        parts = [part_of(item.path) for item in self.missing]
+        here = [part.stat().st_size if part.exists() else 0 for part in parts]
+        return sum(max(0, (self.sizes[item] or 0) - have) for item, have in zip(self.missing, here, strict=True))
+
+    def check_space(self) -> None:
+        """Refuse what cannot fit; a file that is unpacked afterwards needs its room twice."""
+        folder = _existing(self.missing[0].path)
+        need = self.need() + sum(self.sizes[item] or 0 for item in self.missing if item.then)
+        free = shutil.disk_usage(folder).free
+        if need > free:
+            told = f"need {readable(need)}, have {readable(free)} free at {folder}"
+            raise Halt(f"{told}: make room, or fetch fewer shards")
+
+
+def _confirm(summary: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InputError(f"{summary}: nothing was fetched, there is no terminal to ask at: say --yes")
+    if input(f"{summary}. Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise InputError("not confirmed: nothing was fetched")
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())

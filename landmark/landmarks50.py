@@ -1,0 +1,166 @@
+"""The course-size subset of 50 landmarks: its ZIP becomes a folder in the GLDv2 layout."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from landmark.images import image_path
+from landmark.runtime import InputError, atomic_path
+from landmark.transfer import alone
+
+MAX_BYTES = 1 << 28  # of one image
+MAX_RATIO = 20  # of one image: a photograph does not shrink
+MAX_TOTAL_RATIO = 4  # of the whole archive
+_MEMBER = re.compile(
+    r"landmark_images/(train|test)/([0-9]{1,9})\.([^/\\\x00-\x1f]+)/([0-9A-Za-z_-]{3,64})\.jpe?g", re.IGNORECASE
+)
+
+
+class _Image(NamedTuple):
+    split: str
+    landmark_id: int
+    image_id: str
+    member: zipfile.ZipInfo
+
+
+def unpack(archive: str | Path, data: str | Path, progress: bool = True) -> str:
+    """Write the images and tables of `landmark_images/{train,test}/NN.Name/<id>.jpg` in the GLDv2 layout.
+
+    The number NN is the landmark, Name its category, and every test image a Public query. Images already there are
+    kept, so a stopped conversion goes on. Only regular files with such names are read, one by one; anything else in the
+    archive is counted and passed over.
+
+    Args:
+        archive: the ZIP.
+        data: folder to fill.
+        progress: show a bar.
+
+    Returns:
+        One line: how many images, and what was passed over.
+
+    Raises:
+        InputError: a damaged archive, one that claims too much, or a folder with tables of another data set.
+    """
+    archive, data = Path(archive), Path(data)
+    try:
+        with alone(archive), zipfile.ZipFile(archive) as source:
+            images, names, skipped = _contents(archive, source)
+            tables = _tables(images, names)
+            _check_folder(data, tables)
+            for leftover in [*data.glob(".*.csv.*.part"), *data.glob("t*/?/?/?/.*.part")]:  # of a killed process
+                leftover.unlink()
+            _check_space(data, images)
+            for image in tqdm(images, "unpack", unit="image", disable=not progress):
+                _write(source, image, image_path(data, image.split, image.image_id))
+            for name, text in tables.items():
+                with atomic_path(data / name) as part:
+                    part.write_text(text, encoding="utf-8", newline="")
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise InputError(f"{archive}: damaged archive ({error}): delete it and fetch it again") from None
+    except OSError as error:
+        raise InputError(f"{error.filename or data}: cannot be written ({error.strerror}); make room; the same command "
+                         "goes on") from None  # fmt: skip
+    count = Counter(image.split for image in images)
+    passed = ", ".join(f"{number} {reason}" for reason, number in skipped.items())
+    told = f"{data}: {len(names)} landmarks, {count['train']} train and {count['test']} test images"
+    return f"{told}{f'; passed over: {passed}' if passed else ''}; {archive.name} is no longer needed"
+
+
+def _contents(archive: Path, source: zipfile.ZipFile) -> tuple[list[_Image], dict[int, str], Counter]:
+    """Images to write, names of landmarks, and the number of other members by reason; nothing is read yet."""
+    members = source.infolist()
+    claimed, size = sum(member.file_size for member in members), archive.stat().st_size
+    if claimed > MAX_TOTAL_RATIO * size + (1 << 20):
+        raise InputError(f"{archive}: {size} bytes that claim to hold {claimed}: refused, fetch it from another place")
+    images, names, skipped, seen = [], {}, Counter(), set()
+    for member in members:
+        match = _MEMBER.fullmatch(member.filename)
+        if member.is_dir():
+            continue
+        reason = _objection(member, match)
+        if not reason and match[4].lower() in seen:
+            reason = "with an id seen before"
+        if reason:
+            skipped[reason] += 1
+            continue
+        seen.add(match[4].lower())
+        number, name = int(match[2]), match[3]
+        if names.setdefault(number, name) != name:
+            raise InputError(f"{archive}: landmark {number} is called {names[number]} and {name}: fetch it again")
+        images.append(_Image(match[1].lower(), number, match[4], member))
+    if not any(image.split == "train" for image in images):
+        raise InputError(f"{archive}: no landmark_images/train/NN.Name/<id>.jpg in it: is it another archive?")
+    return images, names, skipped
+
+
+def _objection(member: zipfile.ZipInfo, match: re.Match | None) -> str:
+    """Why a member is not read; empty when it is."""
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in {0, stat.S_IFREG}:
+        return "links or devices"
+    if match is None:
+        return "not named landmark_images/{train,test}/NN.Name/<id>.jpg"
+    if member.flag_bits & 1:
+        return "encrypted"
+    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        return "compressed in an unusual way"
+    if member.file_size > MAX_BYTES or member.file_size > MAX_RATIO * member.compress_size + (1 << 16):
+        return "too large for an image"
+    return ""
+
+
+def _write(source: zipfile.ZipFile, image: _Image, path: Path) -> None:
+    if path.is_file() and path.stat().st_size == image.member.file_size:
+        if zlib.crc32(path.read_bytes()) == image.member.CRC:
+            return
+    with source.open(image.member) as file:
+        content = file.read()  # raises when the CRC or the length is wrong
+    with atomic_path(path) as part:
+        part.write_bytes(content)
+
+
+def _tables(images: list[_Image], names: dict[int, str]) -> dict[str, str]:
+    """Text of the four tables, train.csv last: who finds it finds the others."""
+    train = sorted((i.landmark_id, i.image_id) for i in images if i.split == "train")
+    test = sorted((i.image_id, i.landmark_id) for i in images if i.split == "test")
+    return {
+        "train_label_to_category.csv": _csv("landmark_id,category", sorted(names.items())),
+        "recognition_solution_v2.1.csv": _csv("id,landmarks,Usage", [(i, n, "Public") for i, n in test]),
+        "test.csv": _csv("id", [(i,) for i, _ in test]),
+        "train.csv": _csv("id,url,landmark_id", [(i, "", n) for n, i in train]),
+    }
+
+
+def _csv(header: str, rows: list[tuple]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([header.split(","), *rows])
+    return out.getvalue()
+
+
+def _check_folder(data: Path, tables: dict[str, str]) -> None:
+    for name, text in tables.items():
+        path = data / name
+        if path.exists() and path.read_bytes() != text.encode():
+            raise InputError(f"{path}: a table of another data set: choose another folder")
+
+
+def _check_space(data: Path, images: list[_Image]) -> None:
+    data.mkdir(parents=True, exist_ok=True)
+    there = (image_path(data, image.split, image.image_id) for image in images)
+    need = sum(image.member.file_size for image, path in zip(images, there, strict=True) if not path.exists())
+    free = shutil.disk_usage(data).free
+    if need > free:
+        raise InputError(
+            f"{data}: need {need >> 20} MB, have {free >> 20} MB free: make room; the same command goes on"
+        )

@@ -1,0 +1,200 @@
+"""What there is to fetch: Google Landmarks v2, its course-size subset, ImageNet weights."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from landmark.landmarks50 import unpack
+from landmark.runtime import InputError, cache_path, data_root
+from landmark.transfer import has_receipt
+from landmark.web import DownloadError, Web
+
+BUCKET = "https://s3.amazonaws.com/google-landmark"
+LANDMARKS50 = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
+SHARDS = {"train": 500, "index": 100, "test": 20}  # TARs of about 1 GB, 850 MB and 500 MB
+TABLES = (
+    "metadata/train.csv",
+    "metadata/test.csv",
+    "ground_truth/recognition_solution_v2.1.csv",
+    "metadata/train_label_to_category.csv",
+    "metadata/train_label_to_hierarchical.csv",
+    "metadata/train_clean.csv",
+)
+ABSENT = {403, 404, 410}  # S3 answers 403 for what it lacks
+_SUM = re.compile(r"([0-9a-fA-F]{32})\s+[*]?(\S+)")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file to fetch to `root/name`."""
+
+    url: str
+    root: Path
+    name: str
+    optional: bool = False  # a server may lack it
+    md5: str = ""
+    md5_url: str = ""  # where the sum is published
+    sha256: str = ""  # how it begins
+    advice: str = "run the same command again"
+    then: Callable[..., str] | None = None  # what to do with (path, progress=…); returns a line to print
+
+    @property
+    def path(self) -> Path:
+        """Where it goes."""
+        return self.root / self.name
+
+    @property
+    def receipt(self) -> Path:
+        """Where it is noted that it was checked."""
+        return cache_path(self.root, f"download/{self.name}.json")
+
+    def there(self) -> bool:
+        """Is it here and checked?"""
+        return has_receipt(self.receipt, self.url, self.path, self.md5, self.sha256)
+
+
+def gldv2(
+    data: str | Path,
+    *,
+    splits: Sequence[str] = ("train", "test"),
+    shards: str = "",
+    mirror: str = "",
+    md5_file: str | Path | None = None,
+) -> list[Item]:
+    """The tables and the TARs of Google Landmarks v2.
+
+    Args:
+        data: folder to fill: tables in it, TARs in `data/<split>/`.
+        splits: of "train", "index", "test".
+        shards: numbers of TARs such as "0-9" or "0,3,7-9", of each split those that exist; all when empty.
+        mirror: address of a server with the layout of the public one.
+        md5_file: lines "<md5>  train/images_000.tar" that stand in for the published sums.
+
+    Raises:
+        InputError: no such split, shard or sum.
+
+    >>> [item.path.as_posix() for item in gldv2("data", splits=["test"], shards="7-8")[-2:]]
+    ['data/test/images_007.tar', 'data/test/images_008.tar']
+    """
+    unknown = [split for split in splits if split not in SHARDS]
+    if unknown or not splits:
+        raise InputError(f"no split {' '.join(unknown) or 'given'}: choose of {', '.join(SHARDS)}")
+    data, base = Path(data), _base(mirror, BUCKET)
+    sums = _read_sums(md5_file, splits) if md5_file else {}
+    command = ["landmark", "download", "gldv2", str(data), "--yes", *(["--mirror", mirror] if mirror else [])]
+    wanted = _numbers(shards, max(SHARDS[split] for split in splits))
+    items = _tables(data, base)
+    if "index" in splits:
+        items.append(Item(f"{base}/metadata/index.csv", data, "index.csv", optional=True))
+    for split, number in ((s, n) for s in dict.fromkeys(splits) for n in wanted if n < SHARDS[s]):
+        name = f"{split}/images_{number:03}.tar"
+        again = shlex.join([*command, "--splits", split, "--shards", str(number)])
+        sums_at = f"{base}/md5sum/{split}/"
+        advice = (
+            f"{again}; wrong again, the published file changed: fetch its sum from {sums_at}, give it with --md5-file"
+        )
+        md5_url = f"{sums_at}md5.images_{number:03}.txt"
+        optional = bool(mirror) and split != "train"  # a mirror may hold a part
+        items.append(Item(f"{base}/{name}", data, name, optional, sums.get(name, ""), md5_url, advice=advice))
+    return items
+
+
+def gldv2_clean(data: str | Path, *, mirror: str = "") -> list[Item]:
+    """The tables of Google Landmarks v2 with the list of the cleaned train images, and no images."""
+    return _tables(Path(data), _base(mirror, BUCKET), clean_too=True)
+
+
+def landmarks50(data: str | Path, *, mirror: str = "") -> list[Item]:
+    """The course-size subset: 50 landmarks, about 600 MB, converted into the GLDv2 layout once it is here."""
+    url = f"{_base(mirror)}/landmark_images.zip" if mirror else LANDMARKS50
+    return [Item(url, Path(data), "landmark_images.zip", then=partial(unpack, data=data))]
+
+
+def weights(facts: Iterable[Mapping], folder: str | Path | None = None, *, mirror: str = "") -> list[Item]:
+    """ImageNet weights of backbones.
+
+    Args:
+        facts: "url" and "sha256" (its beginning) of each, as in `backbones.WEIGHTS`.
+        folder: where to; `data_root()/weights` when left out.
+        mirror: address of a server that has the files under their own names.
+    """
+    folder = Path(folder or data_root() / "weights")
+    items = []
+    for fact in facts:
+        name = fact["url"].rsplit("/", 1)[1]
+        url = f"{_base(mirror)}/{name}" if mirror else fact["url"]
+        items.append(Item(url, folder, name, sha256=fact["sha256"]))
+    return items
+
+
+def published_md5(web: Web, item: Item) -> str:
+    """The MD5 sum that the server publishes for a file.
+
+    Raises:
+        DownloadError: it publishes none.
+    """
+    try:
+        text = web.text(item.md5_url)
+    except DownloadError as error:
+        if error.status in ABSENT:
+            raise DownloadError(f"{item.md5_url}: no sum for {item.path.name}: give one with --md5-file") from None
+        raise
+    for match in _SUM.finditer(text):
+        if match[2].rsplit("/", 1)[-1] == item.path.name:
+            return match[1].lower()
+    raise DownloadError(f"{item.md5_url}: no MD5 sum of {item.path.name} in it: give one with --md5-file")
+
+
+def _tables(data: Path, base: str, clean_too: bool = False) -> list[Item]:
+    needed = {"train.csv", "test.csv"} | ({"train_clean.csv"} if clean_too else set())
+    names = [(place, place.rsplit("/", 1)[1]) for place in TABLES]
+    return [Item(f"{base}/{place}", data, name, optional=name not in needed) for place, name in names]
+
+
+def _base(mirror: str, otherwise: str = "") -> str:
+    """The address to fetch from, without a slash at its end."""
+    parts = urlsplit(mirror or otherwise)
+    if parts.scheme not in {"https", "http"} or not parts.netloc:
+        raise InputError(f"{mirror}: not an address of a mirror: begin with https://")
+    return (mirror or otherwise).rstrip("/")
+
+
+def _numbers(shards: str, count: int) -> list[int]:
+    """Numbers of TARs from "0,3,7-9", sorted."""
+    if not shards:
+        return list(range(count))
+    wanted: set[int] = set()
+    for part in shards.split(","):
+        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
+        if not match or (last := int(match[2] or match[1])) < int(match[1]):
+            raise InputError(f"shards {shards!r}: write numbers and ranges such as 0-9 or 0,3,7-9")
+        if last >= count:
+            raise InputError(f"shards {shards!r}: there is no TAR {last}, the last one is {count - 1}")
+        wanted.update(range(int(match[1]), last + 1))
+    return sorted(wanted)
+
+
+def _read_sums(path: str | Path, splits: Sequence[str]) -> dict[str, str]:
+    """MD5 sums by "<split>/<name>"; the split may be left out when only one is fetched."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list of sums ({error})") from None
+    sums = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        match = _SUM.fullmatch(line.strip())
+        name = match[2] if match else ""
+        if match and "/" not in name and len(splits) == 1:
+            name = f"{splits[0]}/{name}"
+        if "/" not in name:
+            raise InputError(f'{path}: line {number}: write "<md5>  train/images_000.tar"')
+        sums["/".join(name.split("/")[-2:])] = match[1].lower()
+    return sums

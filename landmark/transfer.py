@@ -1,0 +1,313 @@
+"""One file over HTTP: resumed where it was cut, checked, and under its name only when whole and right."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+
+from landmark.web import Again, DownloadError, Halt, Web
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes that fetch the same file are not kept apart there
+    fcntl = None
+
+CHUNK = 1 << 18  # bytes, at most, of one read
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+def readable(count: int) -> str:
+    """Bytes for people.
+
+    >>> readable(1_234_567_890), readable(2_000)
+    ('1.2 GB', '2.0 kB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.1f} {unit}" if unit != "B" else f"{count} B"
+        count /= 1000
+
+
+def fetch(
+    url: str,
+    path: str | Path,
+    *,
+    md5: str = "",
+    sha256: str = "",
+    receipt: str | Path | None = None,
+    web: Web | None = None,
+    advance: Callable[[int], object] = lambda count: None,
+    advice: str = "run the same command again",
+) -> Path:
+    """Fetch a file, or go on with it: `path` holds either all of the right bytes or what it held before.
+
+    The bytes gather in `path.part`; `path.part.json` remembers of which version they are, so two are never mixed. Of
+    several processes one fetches and the others wait for it. A file already there is checked and not fetched again;
+    one that fails the check is kept as `path.bad`.
+
+    Args:
+        url: https, or what the user chose.
+        path: the file.
+        md5: its MD5 sum, in hexadecimal.
+        sha256: how its SHA-256 begins, in hexadecimal.
+        receipt: where to note that the file was checked, bound to its size and time, to spare the next check.
+        web: shared between files; one of its own when left out.
+        advance: told of bytes at hand, as they come; a negative count takes some back.
+        advice: how to try again, for the message when a sum is wrong.
+
+    Returns:
+        `path`.
+
+    Raises:
+        DownloadError: the server lacks the file or sends another one.
+        Halt: no connection after several attempts, or no space; the part that is there stays.
+    """
+    path, receipt = Path(path), Path(receipt) if receipt else None
+    with Web() if web is None else contextlib.nullcontext(web) as web:
+        try:
+            killed = _lock_of(path).exists() or _memo_of(path).exists()
+            if killed or not _is_right(web, url, path, md5, sha256, receipt):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with alone(path, web.wait):
+                    if not _is_right(web, url, path, md5, sha256, receipt):
+                        _Transfer(web, url, path, advance).run(md5, sha256, advice)
+                        _sign(receipt, url, path, md5, sha256)
+                        return path
+                    for leftover in (part_of(path), _memo_of(path)):
+                        leftover.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise Halt(f"{error.filename or path}: cannot be written ({error.strerror or error})") from None
+            part, length = part_of(path), _read_json(_memo_of(path)).get("length") or 0
+            raise _no_space(path, length - part.stat().st_size if part.exists() else length) from None
+        advance(path.stat().st_size)
+    return path
+
+
+class _Transfer:
+    """The way of one file from the server to its place."""
+
+    def __init__(self, web: Web, url: str, path: Path, advance: Callable[[int], object]):
+        self.web, self.url, self.path, self.advance = web, url, path, advance
+        self.part, self.memo = part_of(path), _memo_of(path)
+        self.resumed = False
+
+    def run(self, md5: str, sha256: str, advice: str) -> None:
+        try:
+            wrong = self._gather(md5, sha256)
+        finally:
+            if self.part.exists() and not self.part.stat().st_size:
+                self.part.unlink()
+                self.memo.unlink(missing_ok=True)
+        bad = self.path.with_name(self.path.name + ".bad")
+        if wrong:
+            self.advance(-self.part.stat().st_size)
+            self.part.replace(bad)
+            self.memo.unlink(missing_ok=True)
+            raise DownloadError(f"{self.url}: {wrong}: kept as {bad}; to retry, {advice}")
+        if self.path.is_file():
+            self.path.replace(bad)
+            print(f"{self.path}: not the published file: kept as {bad.name}", file=sys.stderr)
+        self.part.replace(self.path)
+        self.memo.unlink(missing_ok=True)
+
+    def _gather(self, md5: str, sha256: str) -> str:
+        """All bytes, whole but perhaps wrong: then what is wrong with them."""
+        with self.part.open("ab") as file:
+            self.advance(file.tell())
+            if file.tell() and not self._may_go_on(bool(md5 or sha256)):
+                self._empty(file)
+            wrong = self._finish(file, md5, sha256)
+            if wrong and self.resumed:  # the beginning may be to blame: a disk that lost power, two versions mixed
+                self._empty(file)
+                wrong = self._finish(file, md5, sha256)
+        return wrong
+
+    def _finish(self, file: BinaryIO, md5: str, sha256: str) -> str:
+        self.web.retried(self.url, lambda: self._receive(file, bool(md5 or sha256)), reached=file.tell)
+        file.flush()
+        os.fsync(file.fileno())
+        return _mismatch(self.part, md5, sha256)
+
+    def _may_go_on(self, checked: bool) -> bool:
+        """Are the bytes at hand of a version that can be told from another one?"""
+        memo = _read_json(self.memo)
+        return memo.get("url") == self.url and (checked or bool(memo.get("etag") or memo.get("modified")))
+
+    def _receive(self, file: BinaryIO, checked: bool) -> None:
+        """Ask once for what is missing and append it; nothing is appended that does not belong to what is there."""
+        have, memo = file.tell(), _read_json(self.memo)
+        length = memo.get("length")
+        if have and have == length:
+            self.resumed = True
+            return
+        etag = memo.get("etag") or ""
+        version = memo.get("modified") if etag.startswith("W/") or not etag else etag  # a weak tag is no promise
+        asked = {"Range": f"bytes={have}-", "If-Range": version} if have else {}
+        with self.web.answer(self.url, asked) as answer:
+            if answer.status_code == 416:
+                self._empty(file)
+                raise Again("the server refuses to go on in the middle (416)")
+            start, length = _extent(answer)
+            facts = {"url": self.url, "etag": answer.headers.get("ETag"),
+                     "modified": answer.headers.get("Last-Modified"), "length": length}  # fmt: skip
+            if start == 0:
+                self._empty(file)
+                self.resumed = False
+                if length is None and not checked and answer.headers.get("Transfer-Encoding") != "chunked":
+                    raise DownloadError(f"{self.url}: the server tells neither length nor sum: use another mirror")
+                if length == 0:
+                    raise DownloadError(f"{self.url}: the server sends an empty file")
+                _write_json(self.memo, facts)
+            elif start != have or any(memo.get(key) and facts[key] != memo[key] for key in facts):
+                self._empty(file)
+                raise Again("the server goes on with another file or at another place")
+            else:
+                self.resumed = True
+            if length and length - file.tell() > shutil.disk_usage(self.path.parent).free:
+                raise _no_space(self.path, length - file.tell())
+            for chunk in iter(lambda: answer.raw.read1(CHUNK) or b"", b""):  # a cut loses nothing that has come
+                if not file.tell() and chunk.lstrip()[:1] == b"<":
+                    text = chunk.split()[0][:9].decode("ascii", "replace")
+                    raise DownloadError(f"{self.url}: the server sends a page that starts with `{text}`, not the file")
+                file.write(chunk)
+                self.advance(len(chunk))
+                self.web.wait(0)
+            file.flush()
+        if length is not None and file.tell() != length:
+            raise Again(f"{file.tell()} bytes came of {length}")
+
+    def _empty(self, file: BinaryIO) -> None:
+        self.advance(-file.tell())
+        file.truncate(0)
+        file.seek(0)
+
+
+def part_of(path: Path) -> Path:
+    """Where the bytes of an unfinished file gather."""
+    return path.with_name(path.name + ".part")
+
+
+def has_receipt(receipt: Path | None, url: str, path: Path, md5: str = "", sha256: str = "") -> bool:
+    """Was the file fetched from there, checked with these sums, and has it not been touched since?"""
+    if receipt is None or not path.is_file():
+        return False
+    note, status = _read_json(receipt), path.stat()
+    same = (note.get("url"), note.get("size"), note.get("time")) == (url, status.st_size, status.st_mtime_ns)
+    return same and (not md5 or note.get("md5") == md5) and (not sha256 or note.get("sha256") == sha256)
+
+
+def _sign(receipt: Path | None, url: str, path: Path, md5: str, sha256: str) -> None:
+    if receipt is None:
+        return
+    status = path.stat()
+    note = {"url": url, "size": status.st_size, "time": status.st_mtime_ns, "md5": md5, "sha256": sha256}
+    _write_json(receipt, note)
+
+
+def _is_right(web: Web, url: str, path: Path, md5: str, sha256: str, receipt: Path | None) -> bool:
+    """Is the file there and the published one: by its receipt, its sum, or at least its length?"""
+    if not path.is_file():
+        return False
+    if has_receipt(receipt, url, path, md5, sha256):
+        return True
+    right = not _mismatch(path, md5, sha256) if md5 or sha256 else path.stat().st_size == web.size(url)
+    if right:
+        _sign(receipt, url, path, md5, sha256)
+    return right
+
+
+def _mismatch(path: Path, md5: str, sha256: str) -> str:
+    """Which sum is wrong, empty when none is."""
+    for name, expected in (("md5", md5), ("sha256", sha256)):
+        if expected:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, name).hexdigest()
+            if not found.startswith(expected.lower()):
+                return f"{name} {found}, expected {expected}"
+    return ""
+
+
+def _extent(answer: requests.Response) -> tuple[int, int | None]:
+    """Where the body begins in the file (-1: nobody knows) and how long the file is."""
+    if answer.status_code == 206:
+        match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        return (int(match[1]), None if match[3] == "*" else int(match[3])) if match else (-1, None)
+    length = answer.headers.get("Content-Length", "")
+    return 0, int(length) if length.isdigit() else None
+
+
+@contextlib.contextmanager
+def alone(path: Path, pause: Callable[[float], object] = time.sleep) -> Iterator[None]:
+    """Wait until no other process or thread works on this file; none does inside."""
+    if fcntl is None:
+        yield
+        return
+    lock = _lock_of(path)
+    while True:
+        with lock.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pause(0.2)
+                continue
+            except OSError as error:  # network drives may have no locks
+                if error.errno in _FULL:
+                    raise
+            if not _names(lock, file):
+                continue  # whoever held it before has removed it
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _names(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _memo_of(path: Path) -> Path:
+    return path.with_name(path.name + ".part.json")
+
+
+def _read_json(path: Path) -> dict:
+    """The facts in a small file of ours; none when it is missing or damaged."""
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _write_json(path: Path, facts: dict) -> None:
+    """Not atomic: a torn file reads as no facts, which costs a check or a fresh start and no more."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _no_space(path: Path, need: int) -> Halt:
+    free = readable(shutil.disk_usage(path.parent).free)
+    return Halt(
+        f"{path}: need {readable(need)}, have {free} free at {path.parent}: make room; the same command goes on"
+    )
