@@ -1,0 +1,142 @@
+"""The health report: every fault under its name, the same from a folder and from TARs."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landmark.health import EXAMPLES, check_data
+from landmark.images import image_path
+
+
+def picture(seed, size=(96, 72)):
+    grid = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    return Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC)
+
+
+def data(image, kind="JPEG", **more):
+    out = io.BytesIO()
+    image.save(out, kind, **more)
+    return out.getvalue()
+
+
+def write(root, files, rows):
+    for (split, image_id), raw in files.items():
+        path = image_path(root, split, image_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw)
+    lines = [f"{image_id},https://example.org/x.jpg,{landmark}" for image_id, landmark in rows["train"]]
+    (root / "train.csv").write_text("\n".join(["id,url,landmark_id", *lines]) + "\n")
+    if "test" in rows:
+        (root / "test.csv").write_text("\n".join(["id", *rows["test"]]) + "\n")
+    return root
+
+
+def into_tars(root):
+    """Move the loose images of a folder into one TAR for each split."""
+    for split in ("train", "test"):
+        paths = sorted((root / split).rglob("*.jpg"))
+        with tarfile.open(root / split / "images_000.tar", "w") as tar:
+            for path in paths:
+                tar.add(path, path.relative_to(root / split))
+                path.unlink()
+    return root
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """One image for each fault, two that are sound."""
+    turned = Image.Exif()
+    turned[0x0112] = 8
+    train = {
+        "good0": data(picture(0)), "good1": data(picture(1)), "cut0": data(picture(2))[:-300], "void0": b"",
+        "page0": b"<!DOCTYPE html>", "png0": data(picture(3), "PNG"), "exif0": data(picture(4), exif=turned),
+        "grey0": data(picture(5).convert("L")), "cmyk0": data(picture(6).convert("CMYK")),
+        "tiny0": data(picture(7, (40, 31))), "flat0": data(Image.new("RGB", (64, 64), "red")),
+        "same0": data(picture(8)), "same1": data(picture(8)), "near0": data(picture(9), quality=95),
+        "near1": data(picture(9), quality=50), "stray0": data(picture(10)), "moved0": data(picture(11)),
+    }  # fmt: skip
+    files = {("train", i): raw for i, raw in train.items()} | {("test", "test0"): data(picture(12))}
+    rows = {"train": [(i, n) for n, i in enumerate(train) if i not in ("stray0", "moved0")] + [("gone0", 99)],
+            "test": ["test0", "moved0"]}  # fmt: skip
+    return write(tmp_path, files, rows)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_fault_under_its_name(faulty, packed):
+    """Fails when a detector misses its fault, sees it elsewhere, or looks at folders and not into TARs."""
+    report = check_data(into_tars(faulty) if packed else faulty, progress=False)
+    told = {kind: {item["id"] for item in found} for kind, found in report.told.items()}
+    assert told == {
+        "wrong_format": {"png0"}, "exif": {"exif0"}, "grey": {"grey0"}, "cmyk": {"cmyk0"}, "tiny": {"tiny0"},
+        "constant": {"flat0"}, "wrong_split": {"moved0"},
+    }  # fmt: skip
+    bad = {(item["kind"], item["split"], item["id"]) for item in report.bad}
+    assert bad == {
+        ("truncated", "train", "cut0"), ("unreadable", "train", "void0"), ("unreadable", "train", "page0"),
+        ("missing", "train", "gone0"), ("missing", "test", "moved0"),
+    }  # fmt: skip
+    assert {item["id"]: item["reason"] for item in report.bad}["moved0"].endswith("(it lies under train/)")
+    assert report.exact_duplicates == [["train/same0", "train/same1"]]
+    assert report.near_duplicates == [["train/near0", "train/near1"]]
+    assert len(report.label_conflicts) == 2 and report.exit_code == 1
+    assert report.images == {"train": 14, "test": 1} and report.without_row == {"train": 2, "test": 0}
+    assert report.found()["unreadable"] == {"cut0", "void0", "page0"}
+    assert report.found()["duplicate"] == {"same1", "near1"}
+
+
+def test_json_and_lines(faulty):
+    """Fails when the report cannot be written as JSON, or people are not told an id and its reason."""
+    report = check_data(faulty, progress=False)
+    plain = json.loads(json.dumps(report.to_dict()))
+    assert (
+        plain["exit_code"] == 1 and plain["counts"]["unreadable"] == 2 and plain["shares"]["grey"] == round(1 / 15, 6)
+    )
+    text = "\n".join(report.lines())
+    assert "train void0: empty file" in text and "near duplicates: 1 groups, 2 images" in text
+
+
+def test_odd_images_do_no_harm(tmp_path):
+    """Fails when grey, turned or doubled pictures make a data set unsound."""
+    files = {("train", f"aaa{i}"): data(picture(i // 2).convert("L")) for i in range(4)}
+    report = check_data(write(tmp_path, files, {"train": [(i, 1) for _, i in files]}), progress=False)
+    assert report.exit_code == 0 and report.counts == {"grey": 4} and len(report.exact_duplicates) == 2
+    assert report.label_conflicts == [] and report.lines()[-1] == "sound"
+
+
+def test_a_short_table_for_people(tmp_path):
+    """Fails when a thousand missing images scroll past, or the JSON leaves some of them out."""
+    report = check_data(write(tmp_path, {}, {"train": [(f"{i:04}", 1) for i in range(1000)]}), progress=False)
+    assert len(report.to_dict()["bad"]) == 1000 and len(report.lines()) < EXAMPLES + 12
+    assert any("980 more" in line for line in report.lines())
+
+
+def test_broken_archive_and_broken_table(faulty):
+    """Fails when a TAR cut short ends the whole check, or a table that cannot be trusted is called a bad image."""
+    into_tars(faulty)
+    tar = faulty / "train" / "images_000.tar"
+    tar.write_bytes(tar.read_bytes()[:9000])
+    report = check_data(faulty, progress=False)
+    assert report.exit_code == 1 and "images_000.tar" in report.archive_errors[0] and report.images == {"test": 1}
+    (faulty / "train.csv").write_text("id,url\n")
+    assert check_data(faulty, progress=False).exit_code == 2
+
+
+def test_nothing_is_left_behind(faulty):
+    """Fails when a check of a folder writes into it."""
+    before = {path: path.stat().st_mtime_ns for path in faulty.rglob("*")}
+    check_data(faulty, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in faulty.rglob("*")} == before
+
+
+def test_index_split(tmp_path):
+    """Fails when the index images are passed over."""
+    files = {("train", "aaa0"): data(picture(0)), ("index", "bbb0"): data(picture(1)), ("index", "bbb1"): b""}
+    root = write(tmp_path, files, {"train": [("aaa0", 1)]})
+    report = check_data(root, progress=False)
+    assert report.images == {"train": 1, "index": 1} and report.bad[0]["split"] == "index"
+    (root / "index.csv").write_text("id\nbbb0\nbbb1\nbbb2\n")
+    assert {item["id"] for item in check_data(root, progress=False).bad} == {"bbb1", "bbb2"}
