@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from landmark import distributed
 from landmark.backbones import WEIGHTS, create_backbone, freeze_prefix, freeze_stage, load_weights
 from landmark.functional import signed_sqrt, spatial_softmax
 from landmark.layers import CompactBilinearPooling, SelfAttention2d, SpatialAttention
@@ -64,6 +65,22 @@ class Normalise(nn.Module):
         return F.normalize(signed_sqrt(x), dim=-1)
 
 
+class Dropout(nn.Module):
+    """Dropout whose mask follows from an image's place in the batch of all ranks: N ranks learn what one does."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop a share p of the numbers of vectors (B, D) in training mode, and scale the others up."""
+        if not self.training:
+            return x
+        rank, size = distributed.rank(), distributed.size()
+        kept = torch.rand(len(x) * size, *x.shape[1:], device=x.device)[rank::size] >= self.p
+        return x * kept / (1 - self.p)
+
+
 # name: (backbone, layers from the map (B, 2048, H, W) to the embedding, embedding size)
 RECIPES = {
     "resnet50": ("resnet50", lambda: [AveragePool()], 2048),
@@ -114,7 +131,7 @@ class LandmarkNet(nn.Module):
             # A norm first: embeddings of the recipes differ in scale by 10^4, and one learning rate must fit them all
             self.head = nn.Sequential(
                 nn.LayerNorm(self.num_features), nn.Linear(self.num_features, hidden), nn.ReLU(),
-                nn.Dropout(0.2), nn.Linear(hidden, num_classes),
+                Dropout(0.2), nn.Linear(hidden, num_classes),
             )  # fmt: skip
 
     def forward_features(self, x: Tensor) -> Tensor:

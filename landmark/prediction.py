@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from landmark.data import Bad, LabelMap, Quarantine
+from landmark.data import Bad, Batch, LabelMap, Quarantine
 from landmark.models import LandmarkNet
 from landmark.runtime import InputError, autocast
 from landmark.tables import write_submission
@@ -43,34 +43,34 @@ class Predictions:
         write_submission(path, list(ids), [a[0] for a in answers], [a[1] for a in answers])
 
 
+def merged(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of several ranks as one, each image once."""
+    if len(parts) == 1:
+        return parts[0]
+    ids = np.array([image_id for part in parts for image_id in part.ids], dtype=object)
+    _, first = np.unique(ids.astype(str), return_index=True)
+    columns = (np.concatenate([getattr(p, name) for p in parts])[first] for name in ("class_index", "score", "loss"))
+    bad = {item.image_id: item for part in parts for item in part.bad}
+    return Predictions(ids[first].tolist(), *columns, bad=list(bad.values()))
+
+
 @torch.inference_mode()
-def predict(
-    model: nn.Module, loader: DataLoader, *, quarantine: Quarantine | None = None, progress: bool = False
-) -> Predictions:
-    """Predict every image of a loader, in evaluation mode; the model's own mode is restored afterwards.
+def predictions(model: nn.Module, loader: Iterable[Batch]) -> Iterator[Predictions]:
+    """Predictions batch by batch, in evaluation mode; the model's own mode is restored afterwards.
 
     Args:
         model: images (B, 3, S, S) → logits (B, K).
         loader: batches of `data.make_loader`, not shuffled.
-        quarantine: collects bad images and refuses too many.
-        progress: show a bar.
 
     Raises:
-        InputError: logits that are not finite, or more bad images than `quarantine` allows.
-
-    Source: section 5.1 of the paper scores the same way.
+        InputError: logits that are not finite.
     """
     was_training, where = model.training, next(model.parameters()).device
-    ids: list[str] = []
-    bad: list[Bad] = []
-    columns: list[tuple[np.ndarray, ...]] = []
     model.eval()
     try:
-        for batch in tqdm(loader, desc="predict", unit="batch", disable=not progress, leave=False):
-            bad.extend(batch.bad)
-            if quarantine is not None:
-                quarantine.add(batch.bad)
+        for batch in loader:
             if not batch.ids:
+                yield Predictions([], np.zeros(0, int), np.zeros(0), np.zeros(0), batch.bad)
                 continue
             images = batch.images.to(where, memory_format=torch.channels_last, non_blocking=True)
             with autocast(where):
@@ -83,13 +83,35 @@ def predict(
             known = batch.labels >= 0
             loss = torch.full((len(logits),), float("nan"))
             loss[known] = F.cross_entropy(logits[known], batch.labels[known], reduction="none")
-            ids.extend(batch.ids)
-            columns.append((index.numpy(), score.double().numpy(), loss.double().numpy()))
+            yield Predictions(batch.ids, index.numpy(), score.double().numpy(), loss.double().numpy(), batch.bad)
     finally:
         model.train(was_training)
-    empty = (np.zeros(0, int), np.zeros(0), np.zeros(0))
-    index, score, loss = (np.concatenate(parts) for parts in zip(empty, *columns, strict=True))
-    return Predictions(ids, index.astype(int), score, loss, bad)
+
+
+def predict(
+    model: nn.Module, loader: DataLoader, *, quarantine: Quarantine | None = None, progress: bool = False
+) -> Predictions:
+    """Predict every image of a loader.
+
+    Args:
+        model: images (B, 3, S, S) → logits (B, K).
+        loader: batches of `data.make_loader`, not shuffled.
+        quarantine: collects bad images and refuses too many.
+        progress: show a bar.
+
+    Raises:
+        InputError: logits that are not finite, or more bad images than `quarantine` allows.
+
+    Source: section 5.1 of the paper scores the same way.
+    """
+    parts = [Predictions([], np.zeros(0, int), np.zeros(0), np.zeros(0), [])]
+    for part in predictions(model, tqdm(loader, desc="predict", unit="batch", disable=not progress, leave=False)):
+        if quarantine is not None:
+            quarantine.add(part.bad)
+        parts.append(part)
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("class_index", "score", "loss"))
+    bad = [item for part in parts for item in part.bad]
+    return Predictions([image_id for part in parts for image_id in part.ids], *columns, bad=bad)
 
 
 @torch.inference_mode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass, fields
@@ -34,6 +33,7 @@ class TrainConfig:
         freeze: the first N parameter tensors of the backbone do not train, or all up to the named stage.
         weights: of the backbone: "imagenet", "miniature", "none" or a file.
         min_images: landmarks with fewer train images are dropped.
+        clean: train on the images that train_clean.csv lists, and no others.
         dev_fraction: share of each landmark's images held out.
         seed: of weights, order, augmentation and dropout.
         bad_limit: bad images that fail the run; None for 10 or one in a hundred, whichever is more.
@@ -55,6 +55,7 @@ class TrainConfig:
     freeze: int | str = 85
     weights: str = "imagenet"
     min_images: int = 100
+    clean: bool = False
     dev_fraction: float = 0.1
     seed: int = 0
     bad_limit: int | None = None
@@ -84,8 +85,9 @@ class TrainConfig:
             raise InputError(f"lr={self.lr!r}: give a finite number above 0")
         if not (isinstance(self.dev_fraction, (int, float)) and 0 < self.dev_fraction < 1):
             raise InputError(f"dev_fraction={self.dev_fraction!r}: give a share between 0 and 1")
-        if not isinstance(self.decay, bool):
-            raise InputError(f"decay={self.decay!r}: give true or false")
+        for name in ("decay", "clean"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}={getattr(self, name)!r}: give true or false")
         if self.epochs is not None and self.steps is not None:
             raise InputError("epochs and steps are both given: choose one")
         if self.epochs is None and self.steps is None:
@@ -118,12 +120,6 @@ def read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged (not a JSON object): delete the run's folder and train again")
     return content
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -169,13 +165,21 @@ def open_run(path: str | Path) -> Run:
         InputError: not a run, not finished, or damaged.
     """
     path = Path(path)
-    settings = read_json(path / "config.json")
+    config = saved_config(path)
     if not (path / "result.json").exists():
         raise InputError(f"{path}: this run is not finished: train with the same settings again to go on with it")
     result = read_json(path / "result.json")
-    if "settings" not in settings or "sha256" not in result:
-        raise InputError(f"{path}: config.json or result.json is damaged: delete the folder and train again")
-    return Run(path, TrainConfig.of(settings["settings"]), LabelMap.load(path / "labels.json"), result)
+    if "sha256" not in result:
+        raise InputError(f"{path / 'result.json'}: damaged: delete the folder and train again")
+    return Run(path, config, LabelMap.load(path / "labels.json"), result)
+
+
+def saved_config(path: str | Path) -> TrainConfig:
+    """Settings of a run, finished or not; InputError when its config.json is missing or damaged."""
+    settings = read_json(Path(path) / "config.json").get("settings")
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}/config.json: damaged (no settings): delete the folder and train again")
+    return TrainConfig.of(settings)
 
 
 def refuse_other(path: Path, wanted: dict) -> None:

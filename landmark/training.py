@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -19,6 +20,9 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
+from landmark import distributed
+from landmark.backbones import freeze_stage
+from landmark.checkpoints import Checkpoints
 from landmark.data import (
     Batch,
     GoogleLandmarks,
@@ -28,44 +32,63 @@ from landmark.data import (
     check_coverage,
     eval_transform,
     make_loader,
-    split_dev,
     train_transform,
 )  # fmt: skip
 from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
-from landmark.prediction import Predictions, predict
-from landmark.runs import LOG, Run, TrainConfig, open_run, refuse_other, sha256, write_json
-from landmark.runtime import InputError, atomic_path, autocast, device, fast_dtype
-from landmark.tables import filter_min_images
+from landmark.prediction import Predictions, merged, predict
+from landmark.runs import LOG, Run, TrainConfig, open_run, refuse_other, write_json
+from landmark.runtime import InputError, asked_to_stop, atomic_path, autocast, device, fast_dtype, sha256
+from landmark.splits import split_dev
 
-SAVE_EVERY = 120  # seconds between saved states
+SAVE_EVERY = 120.0  # seconds between saved states
 IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
 
 
-def fit(config: TrainConfig, root: str | Path, out: str | Path, *, workers: int = 2, progress: bool = True) -> Run:
+def fit(
+    config: TrainConfig,
+    root: str | Path,
+    out: str | Path,
+    *,
+    workers: int = 2,
+    progress: bool = True,
+    save_seconds: float = SAVE_EVERY,
+    save_steps: int | None = None,
+    tensorboard: bool = False,
+) -> Run:
     """Train a network on a GLDv2 folder; a finished run found in `out` is loaded, a stopped one goes on.
 
     Adam on the cross-entropy, mixed precision where it pays. After every epoch (or ten times in a run of steps) the
-    whole dev set is scored; the best dev GAP decides which checkpoint is `best`.
+    whole dev set is scored; the best dev GAP decides which checkpoint is `best`. Weights, losses and order of a run
+    that was killed and started again are those of one that was not, bit for bit on a CPU. In the processes of
+    `torchrun` or `distributed.launch` each trains on its share of every batch, `batch_size` images of it.
 
     Args:
         config: what to train.
-        root: folder in the GLDv2 layout.
+        root: folder in the GLDv2 layout: loose images, TARs or both.
         out: folder of the run: config.json, labels.json, metrics.csv, best.safetensors, last.safetensors,
-            result.json (written last) and, until then, state.pt.
+            result.json (written last) and, until then, the last two states.
         workers: processes that decode images when they do not all fit in memory; the result does not depend on them.
-        progress: show a bar with loss, images a second and the time left.
+        progress: show a bar with loss, dev GAP, images a second and the time left.
+        save_seconds: time between states; more when `out` is so slow that saving would take a twentieth of the time.
+        save_steps: steps between states, besides.
+        tensorboard: also write the log for TensorBoard, into `out/tensorboard`.
 
     Returns:
         The finished run.
 
     Raises:
-        InputError: data or settings that cannot be used, another run in `out`, too many bad images, or a loss that is
-            not finite (before the step that would spread it).
+        InputError: data or settings that cannot be used, another run in `out`, too many bad images, a full disk, or a
+            loss that is not finite (before the step that would spread it).
+        KeyboardInterrupt: asked to stop by Ctrl-C or SIGTERM: the step is finished and its state saved; asked twice,
+            at once, and the last saved state stands.
 
     Source: the paper, section 5 (Adam 3e-4, cross-entropy).
     """
-    return _Trainer(config, Path(root), Path(out), workers, progress).run()
+    with distributed.group():
+        trainer = _Trainer(config, Path(root), Path(out), workers, progress and distributed.rank() == 0)
+        trainer.save_seconds, trainer.save_steps = save_seconds, save_steps
+        return trainer.run(tensorboard)
 
 
 def _fingerprint(table: pd.DataFrame) -> dict:
@@ -74,11 +97,11 @@ def _fingerprint(table: pd.DataFrame) -> dict:
 
 
 class _Trainer:
-    """One run: what it reads, what it has learnt so far, where it writes."""
+    """One run: what it reads, what it has learnt so far, where it writes. Of several ranks the first one writes."""
 
     def __init__(self, config: TrainConfig, root: Path, out: Path, workers: int, progress: bool):
         self.config, self.root, self.out, self.progress = config, root, out, progress
-        table = filter_min_images(GoogleLandmarks(root).train, config.min_images)
+        table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
         wanted = {"settings": asdict(config), "data": _fingerprint(table)}
         refuse_other(out, wanted)
         self.finished = (out / "result.json").exists()
@@ -90,10 +113,8 @@ class _Trainer:
         self.split = split_dev(table, root, config.dev_fraction, config.seed)
         self.labels = LabelMap(table["landmark_id"])
         self.where = device()
-        model = create_model(
-            config.model, len(self.labels), weights=config.weights, freeze=config.freeze, seed=config.seed
-        )
-        self.model = model.to(self.where, memory_format=torch.channels_last)
+        self.model = self._network()
+        self.parallel = distributed.parallel(self.model)
         learning = [p for p in self.model.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(learning, lr=config.lr, fused=True)
         self.scaler = torch.amp.GradScaler(self.where.type, enabled=fast_dtype(self.where) == torch.float16)
@@ -103,15 +124,27 @@ class _Trainer:
         self.workers = 0 if keep else workers  # augmenting what is in memory is not worth a process
         self.train = LandmarkDataset(self.split.train, root, "train", self.labels, augment, config.seed, keep)
         dev = LandmarkDataset(self.split.dev, root, "train", self.labels, plain, keep=keep)
-        self.dev = make_loader(dev, config.batch_size, workers=self.workers)
-        self.per_epoch = len(make_loader(self.train, config.batch_size, shuffle=True).batch_sampler)
+        self.dev = make_loader(dev, config.batch_size, workers=self.workers, shared=True)
+        self.per_epoch = len(make_loader(self.train, config.batch_size, shuffle=True, shared=True).batch_sampler)
         self.steps = config.steps or config.epochs * self.per_epoch
         self.every = self.per_epoch if config.steps is None else max(1, config.steps // 10)
         self.step, self.rows, self.seconds, self.losses, self.best = 0, [], 0.0, [], -1.0
-        write_json(out / "config.json", wanted)  # only now: a setting that failed above must not claim the folder
-        self.labels.save(out / "labels.json")
+        self.states = Checkpoints(out)
+        if distributed.rank() == 0:
+            write_json(out / "config.json", wanted)  # only now: a setting that failed must not claim the folder
+            self.labels.save(out / "labels.json")
 
-    def run(self) -> Run:
+    def _network(self) -> nn.Module:
+        config = self.config
+        model = create_model(
+            config.model, len(self.labels), weights=config.weights, freeze=config.freeze, seed=config.seed
+        )
+        model = distributed.synchronised(model)
+        if isinstance(config.freeze, str):  # exchanged BatchNorms have forgotten that they are frozen
+            freeze_stage(model.backbone, config.freeze)
+        return model.to(self.where, memory_format=torch.channels_last)
+
+    def run(self, tensorboard: bool = False) -> Run:
         """Train what is left to train."""
         if self.finished:
             run = open_run(self.out)
@@ -120,19 +153,18 @@ class _Trainer:
                     f"damaged checkpoint {self.out / 'best.safetensors'}: delete the folder and train again"
                 )
             return run
-        with self._locked():
+        with self._locked(), asked_to_stop() as self.asked, _writer(self.out, tensorboard) as self.board:
             self._restore()
-            bar = tqdm(total=self.steps * self.config.batch_size, initial=self.step * self.config.batch_size,
-                       unit="image", desc=self.out.name, disable=not self.progress)  # fmt: skip
+            bar = tqdm(total=self.steps, initial=self.step, unit="step", desc=self.out.name, disable=not self.progress)
             self.clock = self.saved = time.monotonic()
-            try:
-                with bar:
-                    for batch in self._batches():
-                        self._learn(batch, bar)
-                return self._finish()
-            except (KeyboardInterrupt, InputError):
-                self._save_state()
-                raise
+            self.save_cost = 0.0
+            with bar:
+                for batch in self._batches():
+                    self._learn(batch, bar)
+                    if distributed.total(self.asked.is_set())[0]:  # every rank stops after the same step
+                        self._save_state()
+                        raise KeyboardInterrupt
+            return self._finish()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -140,58 +172,77 @@ class _Trainer:
         try:
             import fcntl
         except ImportError:  # not on this system: no lock
+            fcntl = None
+        if fcntl is None or distributed.rank():
             yield
             return
         with (self.out / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(f"{self.out}: another process is training this run: wait for it") from None
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise InputError(f"{self.out}: another process is training this run: wait for it") from None
+            self.states.sweep()
             yield
         (self.out / ".lock").unlink(missing_ok=True)
 
     def _batches(self) -> Iterator[Batch]:
-        """The batches of the steps that are left."""
+        """This rank's share of the batches of the steps that are left."""
         first, skip = divmod(self.step, self.per_epoch)
         epochs = range(first, -(-self.steps // self.per_epoch))
         loader = make_loader(self.train, self.config.batch_size, shuffle=True, workers=self.workers,
-                             seed=self.config.seed, epochs=epochs, skip=skip)  # fmt: skip
+                             seed=self.config.seed, epochs=epochs, skip=skip, shared=True)  # fmt: skip
         return itertools.islice(loader, self.steps - self.step)
 
     def _learn(self, batch: Batch, bar: tqdm) -> None:
         """One step; evaluation and a saved state where they are due."""
         self.quarantine.add(batch.bad)
-        self.model.train()
-        if len(batch.ids) > 1:  # BatchNorm cannot learn from one image
-            self.losses.append((self._update(batch), len(batch.ids)))
-            bar.set_postfix(loss=f"{self.losses[-1][0]:.3f}", refresh=False)
+        self.parallel.train()
+        (count,) = distributed.total(len(batch.ids))
+        if count > 1:  # BatchNorm cannot learn from one image
+            self.losses.append((self._update(batch, count), count))
         self.step += 1
-        bar.update(self.config.batch_size)
+        now = time.monotonic()
+        if self.losses and self.progress:
+            speed = sum(n for _, n in self.losses) / max(now - self.clock, 1e-9)
+            bar.set_postfix(loss=f"{self.losses[-1][0]:.3f}", gap=f"{self.best:.3f}" if self.rows else "-",
+                            images_s=f"{speed:.1f}", refresh=False)  # fmt: skip
+        bar.update()
         if self.step % self.every == 0 or self.step == self.steps:
             self._evaluate()
-        if time.monotonic() - self.saved > SAVE_EVERY:
+        waited = time.monotonic() - self.saved
+        due = self.save_steps and self.step % self.save_steps == 0
+        if due or waited > max(self.save_seconds, 20 * self.save_cost):
             self._save_state()
 
-    def _update(self, batch: Batch) -> float:
+    def _update(self, batch: Batch, count: float) -> float:
+        """One optimizer step on this rank's share of a batch of `count` images; returns the mean loss of all of it."""
         images = batch.images.to(self.where, memory_format=torch.channels_last, non_blocking=True)
         targets = batch.labels.to(self.where, non_blocking=True)
+        blank = 2 - len(targets)
+        if blank > 0:  # a rank that lacks its share takes part all the same, and BatchNorm wants two images
+            shape = (3, self.config.size, self.config.size)
+            images = torch.cat([images.reshape(-1, *shape), images.new_zeros(blank, *shape)])
+            targets = torch.cat([targets, targets.new_full((blank,), -100)])  # -100: no loss, no gradient
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout, too, follows from seed and step
         with autocast(self.where):
-            loss = F.cross_entropy(self.model(images).float(), targets)
-        value = loss.item()
-        if not np.isfinite(value):
-            self._refuse("loss", value, batch)
+            logits = self.parallel(images)
+        # Ranks average their gradients: shares of unequal size still add up to the mean over the whole batch
+        loss = F.cross_entropy(logits.float(), targets, reduction="sum") / count * distributed.size()
         self.adam.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.adam)
-        norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None]).item()
-        if not np.isfinite(norm) and not self.scaler.is_enabled():  # float16 skips such a step by itself
-            self._refuse("gradient", norm, batch)
+        norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        value, length = torch.stack([loss.detach(), norm.float()]).tolist()  # one wait for the device, not two
+        if not np.isfinite(value):
+            self._refuse("loss", value, batch)
+        if not np.isfinite(length) and not self.scaler.is_enabled():  # float16 skips such a step by itself
+            self._refuse("gradient", length, batch)
         for group in self.adam.param_groups:
             group["lr"] = self._rate()
         self.scaler.step(self.adam)
         self.scaler.update()
-        return value
+        return distributed.total(value)[0] / distributed.size()
 
     def _rate(self) -> float:
         """Learning rate of the next step."""
@@ -206,7 +257,7 @@ class _Trainer:
 
     def _evaluate(self) -> None:
         """Score the whole dev set, log a row, keep the checkpoints."""
-        predictions = predict(self.model, self.dev, quarantine=self.quarantine)
+        predictions = merged(distributed.gather(predict(self.model, self.dev, quarantine=self.quarantine)))
         scores = dev_scores(predictions, self.labels, self.split.dev)
         now = time.monotonic()
         self.seconds, self.clock = self.seconds + now - self.clock, now
@@ -217,11 +268,17 @@ class _Trainer:
         row = {"step": self.step, "epoch": round(self.step / self.per_epoch, 3), "seconds": round(self.seconds, 2),
                "train_loss": mean, **scores, "images_per_second": round(speed, 2), "lr": self._rate()}  # fmt: skip
         self.rows.append(row)
-        if scores["dev_gap"] > self.best:
-            self.best = scores["dev_gap"]
+        better = scores["dev_gap"] > self.best
+        self.best = max(self.best, scores["dev_gap"])
+        if distributed.rank():
+            return
+        if better:
             self._write("best")
         with atomic_path(self.out / "metrics.csv") as part:
             pd.DataFrame(self.rows, columns=LOG).to_csv(part, index=False, lineterminator="\n")
+        if self.board:
+            for name in LOG[2:]:
+                self.board.add_scalar(name, row[name], self.step)
 
     def _write(self, name: str) -> None:
         with atomic_path(self.out / f"{name}.safetensors") as part:
@@ -230,49 +287,65 @@ class _Trainer:
     def _save_state(self) -> None:
         """All that the next step depends on, as plain tensors and text."""
         now = time.monotonic()
-        self.seconds, self.clock, self.saved = self.seconds + now - self.clock, now, now
+        self.seconds, self.clock = self.seconds + now - self.clock, now
         kept = {"step": self.step, "rows": self.rows, "losses": self.losses, "seconds": self.seconds, "best": self.best,
                 "bad": self.quarantine.reasons}  # fmt: skip
         state: dict[str, object] = {
             "model": self.model.state_dict(), "adam": self.adam.state_dict(), "scaler": self.scaler.state_dict(),
-            "kept": json.dumps(kept),
+            "kept": json.dumps(kept), "ranks": distributed.size(),
         }  # fmt: skip
-        with atomic_path(self.out / "state.pt") as part:
-            torch.save(state, part)
+        if distributed.rank() == 0:
+            self.states.save(self.step, state)
+        self.saved = time.monotonic()
+        self.save_cost = self.saved - now
 
     def _restore(self) -> None:
-        path = self.out / "state.pt"
-        if not path.exists():
+        state = self.states.load()
+        if state is None:
             return
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            kept = json.loads(state["kept"])
-            self.model.load_state_dict(state["model"])
-            self.adam.load_state_dict(state["adam"])
-            self.scaler.load_state_dict(state["scaler"])
-        except Exception as error:  # torch.load raises a dozen types on bad bytes; each means the same to the user
-            reason = str(error).split("\n")[0][:120]
+        if state["ranks"] != distributed.size():
             raise InputError(
-                f"damaged checkpoint {path} ({type(error).__name__}: {reason}): delete it to start anew"
-            ) from None
+                f"{self.out}: {state['ranks']} processes trained this run until it stopped, not {distributed.size()}: "
+                "go on with as many, or choose another folder"
+            )
+        kept = json.loads(state["kept"])
+        self.model.load_state_dict(state["model"])
+        self.adam.load_state_dict(state["adam"])
+        self.scaler.load_state_dict(state["scaler"])
         self.step, self.rows, self.seconds, self.best = (kept[k] for k in ("step", "rows", "seconds", "best"))
         self.losses = [tuple(pair) for pair in kept["losses"]]
         self.quarantine.reasons.update(kept["bad"])
 
     def _finish(self) -> Run:
-        self._write("last")
-        last = {key: self.rows[-1][key] for key in ("dev_loss", "dev_gap", "dev_top1")}
-        best = max(self.rows, key=lambda row: row["dev_gap"])
-        result = {
-            **{key: best[key] for key in ("step", "dev_loss", "dev_gap", "dev_top1")}, "last": last,
-            "seconds": self.seconds, "classes": len(self.labels), "train_images": len(self.split.train),
-            "dev_images": len(self.split.dev), "duplicate_pairs": len(self.split.duplicates),
-            "bad_images": self.quarantine.reasons, "sha256": sha256(self.out / "best.safetensors"),
-            "settings": asdict(self.config),
-        }  # fmt: skip
-        write_json(self.out / "result.json", result)
-        (self.out / "state.pt").unlink(missing_ok=True)
+        bad = dict(pair for reasons in distributed.gather(self.quarantine.reasons) for pair in reasons.items())
+        if distributed.rank() == 0:
+            self._write("last")
+            last = {key: self.rows[-1][key] for key in ("dev_loss", "dev_gap", "dev_top1")}
+            best = max(self.rows, key=lambda row: row["dev_gap"])
+            result = {
+                **{key: best[key] for key in ("step", "dev_loss", "dev_gap", "dev_top1")}, "last": last,
+                "seconds": self.seconds, "classes": len(self.labels), "train_images": len(self.split.train),
+                "dev_images": len(self.split.dev), "duplicate_pairs": len(self.split.duplicates),
+                "bad_images": bad, "sha256": sha256(self.out / "best.safetensors"), "settings": asdict(self.config),
+            }  # fmt: skip
+            write_json(self.out / "result.json", result)
+            self.states.clear()
+        distributed.gather(None)  # nobody opens the run before it is written
         return open_run(self.out)
+
+
+@contextlib.contextmanager
+def _writer(out: Path, wanted: bool) -> Iterator[object | None]:
+    """A TensorBoard writer when one is wanted, on the first rank."""
+    if not wanted or distributed.rank():
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("TensorBoard is not installed: pip install tensorboard, or leave it out") from None
+    with SummaryWriter(out / "tensorboard") as writer:
+        yield writer
 
 
 def dev_scores(predictions: Predictions, labels: LabelMap, table: pd.DataFrame) -> dict[str, float]:

@@ -1,6 +1,10 @@
 """Runs: what they write, how they resume, what they refuse. Real JPEGs, a small network in the place of the large ones."""
 
 import json
+import os
+import shutil
+import signal
+import tarfile
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import torch
 from torch import nn
 
 from landmark import experiments, prediction, runs, training
+from landmark.checkpoints import Checkpoints
 from landmark.data import Bad, Batch, GoogleLandmarks, LabelMap, Quarantine
 from landmark.runs import TrainConfig, open_run
 from landmark.runtime import InputError
@@ -71,28 +76,80 @@ def test_a_run_and_its_files(tmp_path, world):
     assert len(run.labels) == 3 and run.result["bad_images"]
 
 
-@pytest.mark.parametrize("stop", [1, 2, 3, 4])
-def test_resumed_is_uninterrupted(tmp_path, world, monkeypatch, stop):
-    """Fails when order, augmentation, dropout, BatchNorm or Adam's state of a stopped run differ by one bit."""
-    whole = fit(CONFIG, world, tmp_path / "whole", workers=0, progress=False)
-    update, count = training._Trainer._update, iter(range(100))
+LOGGED = ["step", "epoch", "train_loss", "dev_loss", "dev_gap", "dev_top1", "lr"]
 
-    def interrupted(self, batch):
-        if next(count) == stop:
-            raise KeyboardInterrupt
-        return update(self, batch)
+
+class Killed(BaseException):
+    """What SIGKILL looks like from inside: nothing after it runs."""
+
+
+@pytest.fixture(scope="module")
+def packed(world, tmp_path_factory):
+    """The tiny world with its train images in two TARs."""
+    root = tmp_path_factory.mktemp("packed")
+    shutil.copy(world / "train.csv", root)
+    (root / "train").mkdir()
+    files = sorted((world / "train").glob("*/*/*/*.jpg"))
+    for number in range(2):
+        with tarfile.open(root / "train" / f"images_{number:03}.tar", "w") as tar:
+            for path in files[number::2]:
+                tar.add(path, path.relative_to(world / "train").as_posix())
+    return root
+
+
+@pytest.mark.parametrize("where", ["folder", "tars"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_any_step_it_ends_the_same(tmp_path, world, packed, monkeypatch, workers, where):
+    """Fails when weights, losses or the order of images after a kill at any step differ by one bit."""
+    root = world if where == "folder" else packed
+    monkeypatch.setattr(training, "IN_MEMORY", 0)  # else small worlds need no workers
+    update, seen, fatal = training._Trainer._update, [], [None]
+
+    def watched(self, batch, count):
+        if self.step == fatal[0]:
+            raise Killed
+        seen.append((self.step, tuple(batch.ids)))
+        return update(self, batch, count)
+
+    monkeypatch.setattr(training._Trainer, "_update", watched)
+    whole = fit(CONFIG, root, tmp_path / "whole", workers=workers, progress=False)
+    order = list(seen)
+    for step in range(1, 5) if workers == 0 else (2,):
+        seen.clear()
+        fatal[0] = step
+        with pytest.raises(Killed):
+            fit(CONFIG, root, tmp_path / f"{step}", workers=workers, progress=False, save_steps=2)
+        fatal[0] = None
+        run = fit(CONFIG, root, tmp_path / f"{step}", workers=workers, progress=False, save_steps=2)
+        assert same(run, whole) and run.metrics[LOGGED].equals(whole.metrics[LOGGED])
+        assert dict(seen) == dict(order) and len(seen) == len(order) + step % 2, "steps after the last state only"
+        assert not list(run.path.glob("state*"))
+
+
+def test_asked_to_stop_it_finishes_the_step(tmp_path, world, monkeypatch):
+    """Fails when Ctrl-C in the middle of a step saves half of it, or the second one is not obeyed at once."""
+    whole = fit(CONFIG, world, tmp_path / "whole", workers=0, progress=False)
+    update, signals = training._Trainer._update, [1]
+
+    def interrupted(self, batch, count):
+        for _ in range(signals[0] if self.step == 2 else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, batch, count)
 
     monkeypatch.setattr(training._Trainer, "_update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
-    assert (tmp_path / "run" / "state.pt").exists()
+    assert [p.name.split("-")[1] for p in (tmp_path / "run").glob("state-*.pt")] == ["000000003"]
     with pytest.raises(InputError, match="not finished"):
         open_run(tmp_path / "run")
+    signals[0] = 2
+    with pytest.raises(KeyboardInterrupt):
+        fit(CONFIG, world, tmp_path / "twice", workers=0, progress=False)
+    assert not list((tmp_path / "twice").glob("state-*.pt"))
     monkeypatch.setattr(training._Trainer, "_update", update)
-    run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
-    assert same(run, whole) and not (tmp_path / "run" / "state.pt").exists()
-    columns = ["step", "epoch", "train_loss", "dev_loss", "dev_gap", "dev_top1", "lr"]
-    assert run.metrics[columns].equals(whole.metrics[columns])
+    for name in ("run", "twice"):
+        run = fit(CONFIG, world, tmp_path / name, workers=0, progress=False)
+        assert same(run, whole) and run.metrics[LOGGED].equals(whole.metrics[LOGGED])
 
 
 def test_other_settings_are_refused(tmp_path, world):
@@ -119,17 +176,17 @@ def test_a_failed_start_does_not_claim_the_folder(tmp_path, world, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path, world, monkeypatch):
-    """Fails when a NaN reaches the weights, or the message lacks the step and the images."""
+    """Fails when a NaN reaches a saved state, healthy ones are dropped, or the message lacks step and images."""
     forward, calls = Small.forward, iter(range(100))
 
     def poisoned(self, x):
-        return forward(self, x) * (float("nan") if self.training and next(calls) == 2 else 1)
+        return forward(self, x * (float("nan") if self.training and next(calls) == 2 else 1))
 
     monkeypatch.setattr(Small, "forward", poisoned)
     with pytest.raises(InputError, match=r"loss of step 3 is nan.*images: [0-9a-f]{16}"):
-        fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
-    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
-    assert all(torch.isfinite(v).all() for v in state["model"].values())
+        fit(CONFIG, world, tmp_path / "run", workers=0, progress=False, save_steps=1)
+    state = Checkpoints(tmp_path / "run").load()
+    assert json.loads(state["kept"])["step"] == 2 and all(torch.isfinite(v).all() for v in state["model"].values())
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "labels.json", "result.json", "config.json"])
@@ -142,15 +199,14 @@ def test_damage_is_named(tmp_path, world, name):
         open_run(run.path).model()
 
 
-def test_damaged_state_is_named(tmp_path, world, monkeypatch):
-    """Fails when a half-written state starts a run anew without a word."""
-    monkeypatch.setattr(training._Trainer, "_finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+def test_the_number_of_processes_is_part_of_a_stopped_run(tmp_path, world, monkeypatch):
+    """Fails when a run of two processes goes on with one, whose batches are other ones."""
+    monkeypatch.setattr(training._Trainer, "_finish", lambda self: self._save_state() or (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
         fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
-    monkeypatch.undo()
-    path = tmp_path / "run" / "state.pt"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="damaged checkpoint.*state.pt"):
+    states = Checkpoints(tmp_path / "run")
+    states.save(9, {**states.load(), "ranks": 2})
+    with pytest.raises(InputError, match="2 processes"):
         fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
 
 
@@ -212,3 +268,10 @@ def test_closed_and_open_scores(tmp_path, world):
     assert scores["closed_low"] <= scores["closed"] <= scores["closed_high"] and 0 <= scores["open"] <= scores["closed"]
     assert experiments.test_scores(run, data, n=20) == pytest.approx(scores)
     assert json.loads((run.path / "result.json").read_text())["classes"] == 3
+
+
+def test_tensorboard_on_request(tmp_path, world):
+    """Fails when the log is not written where it was asked for, or is written unasked."""
+    fit(CONFIG, world, tmp_path / "quiet", workers=0, progress=False)
+    run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False, tensorboard=True)
+    assert list((run.path / "tensorboard").iterdir()) and not (tmp_path / "quiet" / "tensorboard").exists()

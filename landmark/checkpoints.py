@@ -1,0 +1,83 @@
+"""Saved states of a stopped run: `state-<step>-<hash>.pt`, the newest two kept, each whole or not there."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from landmark.runtime import InputError, atomic_path, sha256
+
+KEPT = 2
+
+
+class Checkpoints:
+    """The states in a run's folder. They hold tensors, numbers and text only, and no code in them is ever run.
+
+    The name carries the beginning of the file's SHA-256, because the format does not notice a flipped byte.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    def paths(self) -> list[Path]:
+        """The states, newest first."""
+        return sorted(self.folder.glob("state-*-*.pt"), reverse=True)
+
+    def save(self, step: int, state: dict) -> None:
+        """Write a state, then drop all but the newest two.
+
+        Raises:
+            InputError: it cannot be written, as on a full disk; the states before are untouched.
+        """
+        try:
+            with atomic_path(self.folder / "state.pt") as part:
+                torch.save(state, part)
+                path = self.folder / f"state-{step:09}-{sha256(part)[:16]}.pt"
+            (self.folder / "state.pt").replace(path)
+        except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of a full disk
+            free = shutil.disk_usage(self.folder).free >> 20
+            why = str(error).splitlines()[0][:120]
+            raise InputError(
+                f"{self.folder}: the state of step {step} cannot be written ({why}; {free} MiB free); the state before "
+                "is whole: make room, then the same command goes on"
+            ) from None
+        for old in [p for p in self.paths() if p != path][KEPT - 1 :]:
+            old.unlink(missing_ok=True)
+
+    def load(self) -> dict | None:
+        """The newest state that is whole, on the CPU; None when there is none. Damaged ones are told and passed over.
+
+        Raises:
+            InputError: there are states, and every one is damaged.
+        """
+        damaged = []
+        for path in self.paths():
+            try:
+                found = sha256(path)[:16]
+                if found != path.stem.rsplit("-", 1)[1]:
+                    raise ValueError(f"its sha256 begins with {found}")
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # torch.load raises a dozen types on bad bytes; each means the same to the user
+                reason = str(error).splitlines()[0][:120]
+                damaged.append(f"damaged checkpoint {path} ({type(error).__name__}: {reason})")
+                continue
+            for line in damaged:
+                print(f"{line}: going on from {path.name}", file=sys.stderr)
+            return state
+        if damaged:
+            raise InputError(f"{'; '.join(damaged)}: delete it to start anew")
+        return None
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for path in [*self.folder.glob(".*.part"), *self.folder.glob("state.pt")]:
+            path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove all states: the run is finished."""
+        self.sweep()
+        for path in self.paths():
+            path.unlink(missing_ok=True)

@@ -1,0 +1,126 @@
+"""A submission written while predicting: constant memory, several ranks, and it goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from landmark import distributed
+from landmark.data import GoogleLandmarks, Quarantine, check_coverage
+from landmark.prediction import predictions
+from landmark.runs import Run
+from landmark.runtime import InputError, atomic_path
+from landmark.tables import write_submission
+
+ROWS = 2048  # of the test table in one part
+
+
+def write_predictions(
+    run: Run, data: GoogleLandmarks, out: str | Path, *, bad_limit: int | None = None, workers: int = 2,
+    progress: bool = True,
+) -> dict:  # fmt: skip
+    """Write one row for each id of test.csv, in its order; an image that is missing or unreadable has an empty cell.
+
+    Parts of 2,048 rows are written beside `out` as they are ready and joined at the end. Started again after a stop,
+    parts of the same run and table are kept. In the processes of `torchrun` each predicts its share of the parts.
+
+    Args:
+        run: a finished run.
+        data: with test.csv and the test images, loose or in TARs.
+        out: the submission.
+        bad_limit: missing or unreadable images that fail it; None for 10 or one in a hundred, whichever is more.
+        workers: processes that decode images.
+        progress: show a bar.
+
+    Returns:
+        `rows` and `predictions` counted, and `bad`: image id → reason; empty on all ranks but the first.
+
+    Raises:
+        InputError: too many bad images, or a table that cannot be read; `out` is then as it was.
+    """
+    out, table = Path(out), data.test
+    limit = bad_limit if bad_limit is not None else max(10, len(table) // 100)
+    check_coverage(table, data.root, "test", limit)
+    parts = out.parent / f".{out.name}.parts"
+    numbers = range(-(-len(table) // ROWS))
+    with distributed.group():
+        if distributed.rank() == 0:
+            _claim(parts, run, table["id"])
+        distributed.gather(None)  # nobody writes before the folder is there
+        mine = [k for k in numbers if k % distributed.size() == distributed.rank() and not _part(parts, k).exists()]
+        _predict(run, data, parts, mine, limit, workers, progress and distributed.rank() == 0)
+        distributed.gather(None)  # nobody joins before all parts are there
+        if distributed.rank() == 0:
+            return _join(parts, len(numbers), out, limit)
+        return {}
+
+
+def _part(parts: Path, number: int) -> Path:
+    return parts / f"{number:06}.json"
+
+
+def _claim(parts: Path, run: Run, ids) -> None:
+    """Keep the parts of this very run and table, drop those of any other."""
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    plan = {"run": run.result["sha256"], "test": digest, "rows": ROWS}
+    try:
+        if json.loads((parts / "plan.json").read_text()) == plan:
+            return
+    except (OSError, ValueError):
+        pass
+    shutil.rmtree(parts, ignore_errors=True)
+    with atomic_path(parts / "plan.json") as part:
+        part.write_text(json.dumps(plan))
+
+
+def _predict(
+    run: Run, data: GoogleLandmarks, parts: Path, numbers: list[int], limit: int, workers: int, progress: bool
+) -> None:
+    """Predict the rows of some parts, with one loader for all of them."""
+    if not numbers:
+        return
+    table = data.test
+    rows = np.concatenate([np.arange(k * ROWS, min((k + 1) * ROWS, len(table))) for k in numbers])
+    ids = table["id"].to_numpy(object)[rows]
+    loader = run.loader(table.iloc[rows], data.root, workers=workers)
+    quarantine, found, bad, seen = Quarantine(limit), {}, {}, 0
+    bar = tqdm(total=len(rows), unit="img", desc="predict", disable=not progress)
+    queue = iter(numbers)
+    with bar:
+        for some in predictions(run.model(), loader):
+            quarantine.add(some.bad)
+            found |= some.mapping(run.labels)
+            bad |= {item.image_id: item.reason for item in some.bad}
+            seen += len(some.ids) + len(some.bad)
+            bar.update(len(some.ids) + len(some.bad))
+            while seen >= ROWS or (seen and seen == len(ids)):
+                now, ids = ids[:ROWS].tolist(), ids[ROWS:]
+                content = {"rows": [[i, *found.pop(i, (None, None))] for i in now],
+                           "bad": {i: bad.pop(i) for i in now if i in bad}}  # fmt: skip
+                with atomic_path(_part(parts, next(queue))) as part:
+                    part.write_text(json.dumps(content))
+                seen -= len(now)
+
+
+def _join(parts: Path, count: int, out: Path, limit: int) -> dict:
+    """All parts as one submission."""
+    ids, landmarks, scores, bad = [], [], [], {}
+    for number in range(count):
+        try:
+            content = json.loads(_part(parts, number).read_text())
+        except ValueError as error:
+            raise InputError(f"{_part(parts, number)}: damaged ({error}): delete it and predict again") from None
+        for column, values in zip((ids, landmarks, scores), zip(*content["rows"], strict=True), strict=True):
+            column.extend(values)
+        bad |= content["bad"]
+    quarantine = Quarantine(limit)
+    quarantine.reasons.update(bad)
+    quarantine.add([])
+    write_submission(out, ids, landmarks, scores)
+    shutil.rmtree(parts)
+    return {"rows": len(ids), "predictions": len(ids) - len(bad), "bad": bad}

@@ -1,0 +1,55 @@
+"""What the processes of test_distributed.py run; importable in each of them."""
+
+import os
+
+import torch
+from torch import nn
+
+from landmark import distributed, runs, training
+from landmark.models import Dropout
+from landmark.runtime import InputError
+
+
+class Plain(nn.Module):
+    """A network with dropout and without BatchNorm: what several ranks learn can be compared with what one does."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.data_config = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+        self.backbone = nn.Conv2d(3, 6, 3, 4)
+        self.head = nn.Sequential(Dropout(0.3), nn.Linear(6, classes))
+
+    def forward(self, x):
+        return self.head(self.backbone(x).relu().mean((2, 3)))
+
+
+def create(name, classes, *, weights=None, freeze=0, seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Plain(classes)
+
+
+def fit(config, root, out):
+    """`training.fit` of the plain network, in full precision."""
+    torch.set_num_threads(1)
+    training.create_model = runs.create_model = create
+    training.autocast = lambda where: torch.autocast("cpu", enabled=False)
+    training.fit(config, root, out, workers=0, progress=False)
+
+
+def fail_on_rank_one(out):
+    """One rank finds bad input while the others wait for it."""
+    with distributed.group():
+        if distributed.rank() == 1:
+            raise InputError("image 0123456789abcdef is on fire")
+        distributed.total(1)
+        (out / "went on").touch()
+
+
+def sums(out):
+    """What `total` and `gather` say on each rank."""
+    with distributed.group():
+        text = (
+            f"{distributed.size()} {distributed.total(distributed.rank() + 1, 0.5)} {distributed.gather(os.getpid())}"
+        )
+        (out / f"rank{distributed.rank()}").write_text(text)

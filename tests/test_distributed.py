@@ -1,0 +1,66 @@
+"""Several processes that act as one: two real ones over gloo, on this machine."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import ranks
+
+from landmark import distributed
+from landmark.data import Bad
+from landmark.prediction import Predictions, merged
+from landmark.runs import TrainConfig, open_run
+from landmark.runtime import InputError
+
+CONFIG = {"model": "resnet50", "size": 32, "steps": 6, "min_images": 2, "dev_fraction": 0.3, "weights": "none", "lr": 0.01}  # fmt: skip
+
+
+@pytest.fixture
+def sound(world, tmp_path):
+    """The tiny world without its unreadable files: where one is left out, the rows of dropout's mask move up."""
+    planted = pd.read_csv(world / "planted.csv", dtype=str)
+    train = pd.read_csv(world / "train.csv", dtype=str)
+    train = train[~train["id"].isin(planted["id"][planted["fault"] == "unreadable"])]
+    (tmp_path / "sound").mkdir()
+    train.to_csv(tmp_path / "sound" / "train.csv", index=False)
+    (tmp_path / "sound" / "train").symlink_to(world / "train")
+    return tmp_path / "sound"
+
+
+def test_two_ranks_learn_what_one_does(tmp_path, sound, monkeypatch):
+    """Fails when gradients of unequal shares are averaged wrongly, masks differ, or an image is seen twice or never."""
+    for module in (ranks.training, ranks.runs):
+        monkeypatch.setattr(module, "create_model", ranks.create)
+    monkeypatch.setattr(ranks.training, "autocast", ranks.training.autocast)
+    ranks.fit(TrainConfig(**CONFIG, batch_size=8), sound, tmp_path / "one")
+    distributed.launch(ranks.fit, TrainConfig(**CONFIG, batch_size=4), sound, tmp_path / "two", processes=2)
+    one, two = (open_run(tmp_path / name) for name in ("one", "two"))
+    columns = ["step", "epoch", "train_loss", "dev_loss", "dev_gap", "dev_top1"]
+    assert np.allclose(one.metrics[columns], two.metrics[columns], rtol=1e-4, atol=1e-5)
+    assert one.result["bad_images"] == two.result["bad_images"]
+    assert not [p.name for p in two.path.iterdir() if p.name.startswith(("state", ".state", ".lock"))]
+
+
+def test_sums_and_lists(tmp_path):
+    """Fails when a rank is missing from a sum, or ranks disagree on an order."""
+    distributed.launch(ranks.sums, tmp_path, processes=2)
+    first, second = ((tmp_path / f"rank{i}").read_text() for i in range(2))
+    assert first == second and first.startswith("2 [3.0, 1.0] [")
+
+
+def test_a_rank_that_fails_ends_all(tmp_path):
+    """Fails when the other rank waits for ever, or the error shown is not the failing rank's own."""
+    start = time.monotonic()
+    with pytest.raises(InputError, match="process 1 of 2 failed.*image 0123456789abcdef is on fire"):
+        distributed.launch(ranks.fail_on_rank_one, tmp_path, processes=2)
+    assert time.monotonic() - start < 60 and not (tmp_path / "went on").exists()
+
+
+def test_merged_counts_an_image_once():
+    """Fails when padding or a repeated image counts twice in GAP."""
+    parts = [Predictions(["b", "a"], np.array([1, 0]), np.array([0.5, 0.25]), np.zeros(2), [Bad("x", "empty file")]),
+             Predictions(["a", "c"], np.array([0, 2]), np.array([0.25, 0.1]), np.zeros(2), [Bad("x", "empty file")])]  # fmt: skip
+    whole = merged(parts)
+    assert whole.ids == ["a", "b", "c"] and whole.class_index.tolist() == [0, 1, 2] and len(whole.bad) == 1
+    assert whole.score.tolist() == [0.25, 0.5, 0.1]

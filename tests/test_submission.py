@@ -1,0 +1,109 @@
+"""Submissions written part by part: every row, in order, also after a kill."""
+
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from landmark import runs, submission
+from landmark.data import GoogleLandmarks
+from landmark.images import image_path
+from landmark.runs import TrainConfig
+from landmark.runtime import InputError
+
+
+class Brightness(nn.Module):
+    """Names a landmark by the mean of an image: the same image always gets the same answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.linspace(-1, 1, 3))
+
+    def forward(self, x):
+        return x.float().mean((1, 2, 3))[:, None] * self.scale * 5
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, world):
+    labels = runs.LabelMap([1, 2, 3])
+    monkeypatch.setattr(runs.Run, "model", lambda self, which="best": Brightness())
+    monkeypatch.setattr(submission, "ROWS", 4)
+    return runs.Run(
+        tmp_path / "run", TrainConfig(model="resnet50", size=32, batch_size=3), labels, {"sha256": "a" * 64}
+    )
+
+
+@pytest.fixture
+def data(world, tmp_path):
+    """The tiny world's test set with one file gone and one broken; a copy, as the world is shared."""
+    shutil.copytree(world, tmp_path / "data")
+    found = GoogleLandmarks(tmp_path / "data")
+    image_path(found.root, "test", found.test["id"][2]).unlink()
+    image_path(found.root, "test", found.test["id"][5]).write_bytes(b"<html>")
+    return found
+
+
+def rows(path):
+    return [line.split(",") for line in path.read_text().splitlines()[1:]]
+
+
+def test_a_row_for_every_id_in_order(tmp_path, run, data):
+    """Fails when an image without a file loses its row, the order changes, or parts stay behind."""
+    told = submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+    found = rows(tmp_path / "s.csv")
+    assert [row[0] for row in found] == data.test["id"].tolist()
+    assert [k for k, row in enumerate(found) if not row[1]] == [2, 5]
+    assert told["rows"] == 12 and told["predictions"] == 10 and len(told["bad"]) == 2
+    assert "no such file" in told["bad"][data.test["id"][2]]
+    assert not list(tmp_path.glob(".s.csv*"))
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_killed_it_goes_on(tmp_path, run, data, monkeypatch, batches):
+    """Fails when a restart predicts finished parts again, or its file differs from that of one go."""
+    submission.write_predictions(run, data, tmp_path / "whole.csv", workers=0, progress=False)
+    predictions, seen = submission.predictions, []
+
+    class Killed(BaseException):
+        pass
+
+    def dying(model, loader):
+        for number, some in enumerate(predictions(model, loader)):
+            if number == batches:
+                raise Killed
+            yield some
+
+    monkeypatch.setattr(submission, "predictions", dying)
+    with pytest.raises(Killed):
+        submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+    assert not (tmp_path / "s.csv").exists()
+
+    def watched(model, loader):
+        for some in predictions(model, loader):
+            seen.extend(some.ids + [item.image_id for item in some.bad])
+            yield some
+
+    monkeypatch.setattr(submission, "predictions", watched)
+    submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+    assert len(seen) == 12 - 4 * (3 * batches // 4), "only the parts that were not whole"
+    assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_parts_of_another_run_are_not_mixed_in(tmp_path, run, data):
+    """Fails when the parts of an older run end in this one's submission."""
+    parts = tmp_path / ".s.csv.parts"
+    submission._claim(parts, runs.Run(run.path, run.config, run.labels, {"sha256": "b" * 64}), data.test["id"])
+    submission._part(parts, 0).write_text('{"rows": [["x", 1, 0.5]], "bad": {}}')
+    submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+    assert [row[0] for row in rows(tmp_path / "s.csv")] == data.test["id"].tolist()
+
+
+def test_too_many_bad_images_leave_the_old_file(tmp_path, run, data):
+    """Fails when a mixed-up folder silently becomes an empty submission."""
+    (tmp_path / "s.csv").write_text("old")
+    with pytest.raises(InputError, match=r"limit 0"):
+        submission.write_predictions(run, data, tmp_path / "s.csv", bad_limit=0, workers=0, progress=False)
+    with pytest.raises(InputError, match="limit 1"):
+        submission.write_predictions(run, data, tmp_path / "s.csv", bad_limit=1, workers=0, progress=False)
+    assert (tmp_path / "s.csv").read_text() == "old"
