@@ -6,14 +6,17 @@ The names below are loaded from their modules when first asked for, so that `imp
 from importlib import import_module
 
 _HOME = {
-    "experiments": "batch_of course_config course_data course_run course_split dev_table learning_tables min_images "
-    "miniature_weights names_of paired_differences pictures sample_rows score_table squares test_predictions "
-    "test_scores truth_of",
+    "data": "GoogleLandmarks",
+    "experiments": "batch_of course_config course_data course_mirror course_run course_split dev_table learning_tables "
+    "min_images miniature_weights names_of paired_differences pictures planted_faults real_config sample_rows "
+    "score_table scratch squares test_predictions test_scores truth_of",
+    "distributed": "launch",
     "figures": "save_figure",
     "metrics": "auroc gap_steps global_average_precision",
     "models": "create_model list_models",
     "runs": "Run TrainConfig open_run",
     "runtime": "InputError describe seed_everything",
+    "studies": "full_scale_hours killed_and_resumed training_rate window_mixing",
     "synthetic": "WorldConfig make_world",
     "training": "fit",
 }

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import inspect
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
-from landmark import experiments, metrics, tables
-from landmark.data import GoogleLandmarks, Quarantine, check_coverage
+from landmark import experiments, metrics, sources, tables
+from landmark.backbones import WEIGHTS
+from landmark.data import GoogleLandmarks
+from landmark.download import download
 from landmark.health import check_data
 from landmark.models import RECIPES, create_model, list_models
-from landmark.prediction import predict
-from landmark.runs import TrainConfig, open_run
+from landmark.runs import TrainConfig, open_run, saved_config
 from landmark.runtime import InputError
+from landmark.shrink import QUALITY, shrink
+from landmark.submission import write_predictions
+from landmark.suspects import find_suspects
 from landmark.synthetic import WorldConfig, make_world
-from landmark.training import fit
+from landmark.training import SAVE_EVERY, fit
 
 
 def _synth(args: argparse.Namespace) -> int:
@@ -31,6 +36,15 @@ def _synth(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     report = check_data(args.data, progress=not args.json)
+    if args.run:
+        run, names = open_run(args.run), experiments.names_of(GoogleLandmarks(args.data))
+        found = find_suspects(run.model(), GoogleLandmarks(args.data).train, args.data, size=run.config.size,
+                              workers=args.workers, progress=not args.json)  # fmt: skip
+        reasons = {"wrong_label": "{suspicion:.0%} of its neighbours are no {name}", "rotated": "turn by {turn}°"}
+        for kind, why in reasons.items():
+            rows = found[found[kind]].to_dict("records")
+            details = [why.format(name=names.get(row["landmark_id"], row["landmark_id"]), **row) for row in rows]
+            report.tell(kind, "train", [row["id"] for row in rows], details)
     print(json.dumps(report.to_dict(), indent=1) if args.json else "\n".join(report.lines()))
     return report.exit_code
 
@@ -42,27 +56,74 @@ def _models(args: argparse.Namespace) -> int:
     return 0
 
 
+def _download(args: argparse.Namespace) -> int:
+    if args.what == "gldv2":
+        items = sources.gldv2(args.data, splits=args.splits, shards=args.shards, mirror=args.mirror,
+                              md5_file=args.md5_file)  # fmt: skip
+    elif args.what == "weights":
+        items = sources.weights(WEIGHTS.values(), args.data, mirror=args.mirror)
+    else:
+        plan = sources.gldv2_clean if args.what == "gldv2-clean" else sources.landmarks50
+        items = plan(args.data, mirror=args.mirror)
+    download(items, yes=args.yes, dry_run=args.dry_run, workers=args.workers)
+    return 0
+
+
+def _shrink(args: argparse.Namespace) -> int:
+    out = args.out or args.data.with_name(f"{args.data.resolve().name}-{args.size}")
+    told = shrink(args.data, out, args.size, splits=args.splits, quality=args.quality, workers=args.workers)
+    print(
+        f"{out}: {told.images} images in {told.tars} TARs, {told.bytes / 1e9:.3f} GB, {len(told.bad)} left out as bad"
+    )
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    found = {}
+    for what in args.what:
+        module, name = BENCHMARKS[what].split(":")
+        measure = getattr(importlib.import_module(f"landmark.{module}"), name)
+        given = {key: value for key in inspect.signature(measure).parameters
+                 if (value := getattr(args, key, None)) is not None}  # fmt: skip
+        found[what] = measure(**given)
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        for what, values in found.items():
+            print(what, *(f"  {key:28} {_told(value)}" for key, value in values.items()), sep="\n")
+    return 0
+
+
+def _told(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
+
+
 def _train(args: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way to say stop: the state is saved
     names = {f.name for f in fields(TrainConfig)}
-    config = TrainConfig(**{name: value for name, value in vars(args).items() if name in names})
+    given = {name: value for name, value in vars(args).items() if name in names}
+    saved = asdict(saved_config(args.out)) if args.resume and (args.out / "config.json").exists() else {}
+    if "model" not in saved | given:
+        raise InputError("--model is missing: choose one of " + ", ".join(list_models()))
+    if given.keys() & {"epochs", "steps"}:
+        saved = {name: value for name, value in saved.items() if name not in ("epochs", "steps")}
+    config = TrainConfig(**saved | given)
     if config.weights == "miniature":
         experiments.miniature_weights(RECIPES[config.model][0])
-    run = fit(config, args.data, args.out, workers=args.workers)
+    run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
+              save_steps=args.save_steps, tensorboard=args.tensorboard)  # fmt: skip
     result = run.result
     print(f"{run.path}: {result['classes']} landmarks, best dev GAP {result['dev_gap']:.4f} at step {result['step']}")
     return 0
 
 
 def _predict(args: argparse.Namespace) -> int:
-    run, data = open_run(args.run), GoogleLandmarks(args.data)
-    check_coverage(data.test, data.root, "test", args.bad_limit)
-    found = predict(
-        run.model(), run.loader(data.test, data.root, workers=args.workers),
-        quarantine=Quarantine(args.bad_limit), progress=True,
-    )  # fmt: skip
-    found.write(args.out, run.labels, data.test["id"].tolist())
-    print(f"{args.out}: {len(data.test)} rows, {len(found.ids)} predictions, {len(found.bad)} bad images")
+    told = write_predictions(
+        open_run(args.run), GoogleLandmarks(args.data), args.out, bad_limit=args.bad_limit, workers=args.workers
+    )
+    if told:
+        for image_id, reason in list(told["bad"].items())[:20]:
+            print(f"{image_id}: {reason}: no prediction", file=sys.stderr)
+        print(f"{args.out}: {told['rows']} rows, {told['predictions']} predictions, {len(told['bad'])} bad images")
     return 0
 
 
@@ -89,9 +150,29 @@ def _score(args: argparse.Namespace) -> int:
     return 0
 
 
+BENCHMARKS = {
+    "tables": "table_benchmark:bench_tables", "check": "check_benchmark:bench_check", "data": "benchmarks:bench_data",
+    "layers": "benchmarks:bench_layers", "train": "benchmarks:bench_train", "predict": "benchmarks:bench_predict",
+}  # fmt: skip
+
+
 def _freeze(text: str) -> int | str:
     """A number of tensors, or the name of a stage."""
     return int(text) if text.lstrip("-").isdigit() else text
+
+
+SETTINGS = (
+    ("model", str, "see `landmark models`"),
+    ("min_images", int, "drop landmarks with fewer train images"),
+    ("size", int, "pixels"),
+    ("batch_size", int, "images in a step, of each process"),
+    ("lr", float, "of Adam"),
+    ("freeze", _freeze, "first N parameter tensors, or all up to a stage"),
+    ("weights", str, "imagenet, miniature, none, or a file"),
+    ("seed", int, "of everything"),
+    ("dev_fraction", float, "held out of each landmark"),
+    ("bad_limit", int, "bad images that fail the run (10 or 1 %% when left out)"),
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,35 +204,64 @@ def _parser() -> argparse.ArgumentParser:
 
     check = command("check", _check, "health report of a data set; exit 0 sound, 1 bad images, 2 a broken table")
     check.add_argument("data", type=Path, help="folder in the GLDv2 layout")
+    check.add_argument("--run", type=Path, help="a finished run, to look for wrong labels and turned images with")
+    check.add_argument("--workers", type=int, default=2, help="processes that decode (for --run)")
     check.add_argument("--json", action="store_true", help="print JSON")
 
     command("models", _models, "list the models")
 
+    fetching = command("download", _download, "fetch data or weights; goes on where it stopped")
+    fetching.add_argument("what", choices=("gldv2", "gldv2-clean", "landmarks50", "weights"), help="what to fetch")
+    fetching.add_argument("data", type=Path, nargs="?", help="folder to fill (may be left out for weights)")
+    fetching.add_argument(
+        "--splits", nargs="+", default=["train", "test"], choices=tuple(sources.SHARDS), help="of gldv2"
+    )
+    fetching.add_argument("--shards", default="", help="TARs of each split, such as 0-9 or 0,3,7-9; all when left out")
+    fetching.add_argument("--mirror", default="", help="address of a server with the public layout")
+    fetching.add_argument("--md5-file", type=Path, help="sums that stand in for the published ones")
+    fetching.add_argument("--dry-run", action="store_true", help="list the files with their sizes, fetch nothing")
+    fetching.add_argument("--yes", action="store_true", help="do not ask before fetching")
+    fetching.add_argument("--workers", type=int, default=4, help="files at a time")
+
+    reduced = command("shrink", _shrink, "write a data set with smaller images, as TARs; goes on where it stopped")
+    reduced.add_argument("data", type=Path, help="folder in the GLDv2 layout")
+    reduced.add_argument("--size", type=int, default=256, help="shorter side, pixels")
+    reduced.add_argument("--out", type=Path, help="new folder; DATA-SIZE when left out")
+    reduced.add_argument("--splits", nargs="+", default=["train", "test"], choices=tuple(sources.SHARDS), help="which")
+    reduced.add_argument("--quality", type=int, default=QUALITY, help="of the JPEGs")
+    reduced.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+
+    bench = command("bench", _bench, "measure this machine, side by side with a plain way, in one run")
+    bench.add_argument("what", nargs="+", choices=tuple(BENCHMARKS), help="what to measure")
+    bench.add_argument("--rows", type=int, help="of the generated table (tables)")
+    bench.add_argument("--images", type=int, help="images (check, data, train, predict)")
+    bench.add_argument("--size", type=int, help="pixels")
+    bench.add_argument("--batch-size", type=int, help="images in a step")
+    bench.add_argument("--repeats", type=int, help="rounds, interleaved")
+    bench.add_argument("--json", action="store_true", help="print JSON")
+
     train = command("train", _train, "train a model; a stopped run goes on, a finished one is loaded")
     train.add_argument("data", type=Path, help="folder in the GLDv2 layout")
-    train.add_argument("--model", required=True, help="see `landmark models`")
     train.add_argument("--out", type=Path, required=True, help="folder of the run")
-    train.add_argument(
-        "--min-images", type=int, default=config.min_images, help="drop landmarks with fewer train images"
-    )
-    train.add_argument("--size", type=int, default=config.size, help="pixels")
-    train.add_argument("--batch-size", type=int, default=config.batch_size, help="images in a step")
+    train.add_argument("--resume", action="store_true", help="take settings that are not given from the run in --out")
+    for name, kind, text in SETTINGS:  # left out, so that --resume can tell what was given
+        told = getattr(config, name)
+        train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=argparse.SUPPRESS,
+                           help=text if told is None or name == "model" else f"{text} (default: {told})")  # fmt: skip
     budget = train.add_mutually_exclusive_group()
-    budget.add_argument("--epochs", type=int, help="passes over the train images (6 when --steps is left out too)")
-    budget.add_argument("--steps", type=int, help="optimizer steps")
-    train.add_argument("--lr", type=float, default=config.lr, help="of Adam")
-    train.add_argument("--freeze", type=_freeze, default=config.freeze, help="first N parameter tensors, or a stage")
-    train.add_argument("--weights", default=config.weights, help="imagenet, miniature, none, or a file")
-    train.add_argument("--seed", type=int, default=config.seed, help="of everything")
-    train.add_argument("--dev-fraction", type=float, default=config.dev_fraction, help="held out of each landmark")
-    train.add_argument("--bad-limit", type=int, help="bad images that fail the run (10 or 1 %% when left out)")
+    budget.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="passes over the train images (6)")
+    budget.add_argument("--steps", type=int, default=argparse.SUPPRESS, help="optimizer steps, in place of epochs")
+    train.add_argument("--clean", action="store_true", default=argparse.SUPPRESS, help="only images of train_clean.csv")
     train.add_argument("--workers", type=int, default=2, help="processes that decode")
+    train.add_argument("--save-seconds", type=float, default=SAVE_EVERY, help="time between saved states")
+    train.add_argument("--save-steps", type=int, help="steps between saved states, besides")
+    train.add_argument("--tensorboard", action="store_true", help="write the log for TensorBoard as well")
 
     forecast = command("predict", _predict, "write a submission for the test images")
     forecast.add_argument("run", type=Path, help="folder of a finished run")
     forecast.add_argument("data", type=Path, help="folder in the GLDv2 layout")
     forecast.add_argument("--out", type=Path, required=True, help="submission.csv to write")
-    forecast.add_argument("--bad-limit", type=int, default=0, help="bad images that are left without a prediction")
+    forecast.add_argument("--bad-limit", type=int, help="bad images that fail it (10 or 1 %% when left out)")
     forecast.add_argument("--workers", type=int, default=2, help="processes that decode")
 
     score = command("score", _score, "GAP of a submission")
@@ -174,6 +284,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, ValueError, OSError) as error:
         print(f"landmark {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if "WORLD_SIZE" not in os.environ:
+            raise
+        told = str(error).splitlines()[0]
+        print(f"landmark {args.command}: a process of this group has ended, so this one does ({told})", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"\nlandmark {args.command}: stopped; the same command goes on from here", file=sys.stderr)
         return 130

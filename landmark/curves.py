@@ -197,3 +197,32 @@ def sketch_error(
     ax.minorticks_off()
     ax.legend(loc="lower left")
     return fig
+
+
+@styled
+def window_mixing(windows: Sequence[int], shares: Sequence[float], *, chosen: int | None = None,
+                  title: str = "How well a shuffling window mixes") -> Figure:  # fmt: skip
+    """Archives that take part in a batch, as a share of what a full shuffle gives, against the window.
+
+    Args:
+        windows: (N,) widths of the window, in archives.
+        shares: (N,) measured shares, 1 for a full shuffle.
+        chosen: the window in use, marked.
+        title: over the panel.
+
+    >>> window_mixing([1, 2, 4], [0.1, 0.3, 0.9]).axes[0].get_xlabel()
+    'window (archives)'
+    """
+    x, y = numbers(windows, "windows"), numbers(shares, "shares")
+    if len(x) != len(y):
+        raise ValueError(f"windows and shares: {len(x)} and {len(y)} values, as many of each are needed")
+    fig, (ax,) = canvas(title)
+    ax.plot(x, y, color=BLUE, marker="o", label="measured")
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    reference(ax, 1, "full shuffle", vertical=False)
+    if chosen is not None:
+        reference(ax, chosen, f"in use: {chosen}")
+    ax.set(xlabel="window (archives)", ylabel="archives in a batch,\nshare of a full shuffle", ylim=(0, 1.1))
+    fig.legend(loc="outside lower left", ncols=3)
+    return fig

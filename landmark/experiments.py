@@ -5,6 +5,7 @@ Notebooks ask for a run by name. It is trained the first time and loaded ever af
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -18,13 +19,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from landmark import metrics, tables
+from landmark.archives import open_images
 from landmark.backbones import miniature_path
-from landmark.data import Batch, GoogleLandmarks, Split, split_dev
-from landmark.images import ImageError, image_path, read_image
+from landmark.data import Batch, GoogleLandmarks
+from landmark.images import ImageError, read_image
+from landmark.localserver import serve
+from landmark.mirror import make_mirror
 from landmark.models import RECIPES
 from landmark.prediction import Predictions, predict
 from landmark.runs import Run, TrainConfig
 from landmark.runtime import InputError, atomic_path, data_root, quick, runs_root
+from landmark.splits import Split, split_dev
 from landmark.synthetic import WorldConfig, make_world
 from landmark.training import fit
 
@@ -34,6 +39,7 @@ PAPER = pd.DataFrame(
 )
 """GAP and loss on the 2019 paper's own dev set, from its Figure 5."""
 
+_servers = contextlib.ExitStack()
 QUICK_WORLD = WorldConfig(landmarks=4, images=8, test=72, size=64)
 FULL_WORLD = WorldConfig()
 PRETRAINING = WorldConfig(landmarks=60, images=40, test=0, size=112, siblings=1, pretraining=True)
@@ -123,6 +129,34 @@ def miniature_weights(backbone: str) -> Path:
     return path
 
 
+def course_mirror(real: bool = False) -> str:
+    """Where notebook 10 downloads from: "" is the public servers, else a server of this process, until it ends.
+
+    That server offers the world of the course in the layout of the public ones; it says so.
+    """
+    if real:
+        print("downloads: from the public servers")
+        return ""
+    folder = make_mirror(course_data().root, data_root() / f"{mode()}-mirror")
+    print("downloads: from this machine, the world above in the layout of the public servers")
+    return _servers.enter_context(serve(folder))
+
+
+def scratch(name: str) -> Path:
+    """A folder of this course's mode for what a notebook fetches and trains on the way, as seen from here."""
+    return Path(os.path.relpath(data_root() / f"{mode()}-{name}"))
+
+
+def real_config(model: str, real: bool = False) -> TrainConfig:
+    """Settings of notebook 10's run: those of the real photographs, or half the course's epochs on the miniature."""
+    if real:
+        return TrainConfig(model=model, min_images=10, epochs=6, size=299, weights="imagenet")
+    config = course_config(model, min_images=max(2, min_images() // 2))
+    if config.weights == "miniature":
+        miniature_weights(RECIPES[model][0])
+    return replace(config, epochs=config.epochs // 2) if config.epochs else config
+
+
 def truth_of(data: GoogleLandmarks, split: str = "all") -> dict[str, tuple[int, ...]]:
     """image_id → landmark ids of the test set, of one split ("public", "private") or of both ("all")."""
     solution = data.solution
@@ -181,10 +215,10 @@ def score_table(models: Iterable[str], data: GoogleLandmarks, n: int = 1000) -> 
 
 def pictures(table: pd.DataFrame, root: str | Path, split: str = "train", size: int = 160) -> list[np.ndarray]:
     """Images of a table's rows as arrays, the longer side at most `size` pixels; grey where one cannot be read."""
-    out = []
+    images, out = open_images(root, split), []
     for image_id in table["id"]:
         try:
-            image = read_image(image_path(root, split, image_id))
+            image = read_image(images.read(image_id), at_least=size)
         except ImageError:
             image = Image.new("RGB", (size, size * 3 // 4), (150, 150, 150))
         image.thumbnail((size, size))
@@ -200,15 +234,20 @@ def sample_rows(table: pd.DataFrame, landmarks: Sequence[int], per_landmark: int
 
 
 def names_of(data: GoogleLandmarks) -> dict[int, str]:
-    """landmark_id → readable name, from the categories."""
-    categories = data.categories
-    names = categories["category"].str.rsplit(":", n=1).str[-1].str.replace("_", " ")
-    return dict(zip(categories["landmark_id"], names, strict=True))
+    """landmark_id → readable name, where the tables of names are present."""
+    names = tables.label_names(data.root)
+    return names["name"].to_dict() if "name" in names else {}
+
+
+def planted_faults(data: GoogleLandmarks) -> pd.DataFrame:
+    """What a miniature world has planted: id, fault; no rows for real data, where nobody knows."""
+    path = data.root / "planted.csv"
+    return pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame({"id": [], "fault": []}, dtype=str)
 
 
 def course_split(data: GoogleLandmarks, seed: int = 0) -> Split:
     """The split that the course's runs use."""
-    return split_dev(tables.filter_min_images(data.train, min_images()), data.root, seed=seed)
+    return split_dev(data.labelled(min_images()), data.root, seed=seed)
 
 
 def batch_of(run: Run, table: pd.DataFrame, root: str | Path, split: str = "test") -> Batch:

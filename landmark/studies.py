@@ -1,12 +1,17 @@
-"""Small measurements the notebooks make: suspicious labels, sketch errors, attention, speed, open-world curves."""
+"""Small measurements the notebooks make: sketch errors, attention, speed, resumed runs, open-world curves."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -14,41 +19,9 @@ from landmark import metrics
 from landmark.data import LabelMap
 from landmark.functional import count_sketch, spatial_softmax, tensor_sketch
 from landmark.layers import SelfAttention2d
-from landmark.models import LandmarkNet
-from landmark.runtime import autocast, device
-
-
-def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) -> np.ndarray:
-    """Suspicion that a label is wrong: share of an image's k nearest neighbours (cosine) with another label, (N,).
-
-    >>> x = np.array([[1.0, 0], [1, 0.1], [1, 0.2], [0, 1]])
-    >>> neighbours_far_off(x, [1, 1, 2, 2], k=2).tolist()
-    [0.5, 0.5, 1.0, 0.5]
-    """
-    x = np.asarray(embedding, float)
-    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    likeness = x @ x.T
-    np.fill_diagonal(likeness, -np.inf)
-    nearest = np.argsort(-likeness, 1, kind="stable")[:, :k]
-    label = np.asarray(label)
-    return (label[nearest] != label[:, None]).mean(1)
-
-
-def sky_side(picture: np.ndarray) -> int:
-    """Degrees (0, 90, 180, 270) to turn a picture counter-clockwise so that its smoothest, brightest edge is on top.
-
-    >>> bright_left = np.zeros((40, 40, 3), np.uint8)
-    >>> bright_left[:, :12] = 200
-    >>> sky_side(bright_left)
-    270
-    """
-    grey = np.asarray(picture, float).mean(-1) / 255
-    scores = []
-    for turn in range(4):
-        turned = np.rot90(grey, turn)
-        strip = turned[: max(len(turned) // 4, 2)]
-        scores.append(strip.mean() - 3 * np.abs(np.diff(strip, axis=1)).mean() - np.abs(np.diff(strip, axis=0)).mean())
-    return int(np.argmax(scores)) * 90
+from landmark.models import LandmarkNet, create_model
+from landmark.runtime import autocast, device, sha256
+from landmark.sampling import mixing, shuffled
 
 
 def stage_sizes(module: nn.Module) -> list[tuple[str, int]]:
@@ -132,6 +105,29 @@ def throughput(model: LandmarkNet, size: int, batch: int = 16, repeats: int = 3)
     return rates
 
 
+def training_rate(model: str, size: int = 299, batch: int = 8) -> float:
+    """Images a second of training steps on ready tensors, in the mixed precision of this machine, 85 tensors frozen."""
+    return throughput(create_model(model, 1000, freeze=85), size, batch, repeats=2)["mixed precision"]
+
+
+def full_scale_hours(rate: float, images: int = 1_200_000, epochs: int = 6) -> pd.DataFrame:
+    """Hours of training on 1, 2 and 8 devices at `rate` images a second each; sizes of the paper's filtered set.
+
+    >>> full_scale_hours(100.0, images=360_000, epochs=2)["hours"].tolist()
+    [2.0, 1.0, 0.25]
+    """
+    devices = np.array([1, 2, 8])
+    hours = images * epochs / (3600 * rate * devices)
+    return pd.DataFrame({"images/s": rate * devices, "hours": hours, "days": hours / 24},
+                        index=pd.Index(devices, name="devices"))  # fmt: skip
+
+
+def window_mixing(windows: Sequence[int], shards: int, per_shard: int, batch: int, seed: int = 0) -> list[float]:
+    """Archives in a batch of each shuffling window, as a share of those in a batch of a full shuffle."""
+    where = np.repeat(np.arange(1, shards + 1), per_shard)
+    return [mixing(shuffled(where, seed, 0, window), where, batch)["distinct"] for window in windows]
+
+
 def gradient_norms(model: LandmarkNet, images: Tensor, labels: Tensor) -> list[tuple[str, float]]:
     """Norm of the loss's gradient in each child of the backbone, and in the head, for one batch."""
     model.zero_grad(set_to_none=True)
@@ -185,3 +181,36 @@ def confusion(predictions: Mapping, truth: Mapping, landmark_ids: Sequence[int])
             if shown in index and landmark_id in index:
                 counts[index[shown], index[landmark_id]] += 1
     return counts
+
+
+def killed_and_resumed(root: str | Path, folder: str | Path, *, model: str = "resnet50", steps: int = 5) -> dict:
+    """Train a short run twice, once killed by SIGKILL on the way and started again with `--resume`, and compare.
+
+    Args:
+        root: small data set in the GLDv2 layout; landmarks with 4 images or more are used.
+        folder: of the two runs, emptied first.
+        model: to train from scratch, at 64 pixels, 8 images a step.
+        steps: of either run.
+
+    Returns:
+        killed_after: step of the last state when the process was killed; same_weights and same_log: whether the two
+        runs agree in every bit.
+    """
+    folder = Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = {"model": model, "size": 64, "batch-size": 8, "min-images": 4, "weights": "none", "steps": steps,
+                "save-steps": 1, "workers": 0}  # fmt: skip
+    options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "landmark", "train", str(root), *options, "--out"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*command, str(folder / "whole")], check=True, **quiet)
+    with subprocess.Popen([*command, str(folder / "killed")], **quiet) as child:
+        while not (states := list((folder / "killed").glob("state-00000000[2-9]-*"))) and child.poll() is None:
+            time.sleep(0.01)
+        child.kill()
+    subprocess.run([*command, str(folder / "killed"), "--resume"], check=True, **quiet)
+    weights = [sha256(folder / name / "last.safetensors") for name in ("whole", "killed")]
+    logs = [pd.read_csv(folder / name / "metrics.csv").drop(columns=["seconds", "images_per_second"])
+            for name in ("whole", "killed")]  # fmt: skip
+    killed = max((int(path.name.split("-")[1]) for path in states), default=steps)
+    return {"killed_after": killed, "same_weights": weights[0] == weights[1], "same_log": logs[0].equals(logs[1])}

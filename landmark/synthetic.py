@@ -26,6 +26,7 @@ from landmark.architecture import Landmark, design
 from landmark.images import image_path
 from landmark.renderer import Frame, Light
 from landmark.runtime import InputError, atomic_path
+from landmark.sacred import SACRED
 
 Rng = np.random.Generator
 VERSION = 2  # raise it when the same settings give other pixels
@@ -297,6 +298,7 @@ def _write_tables(root: Path, config: WorldConfig, shots: list[_Shot], landmarks
     test = [s for s in shots if s.split == "test"]
     train, test = [train[i] for i in rng.permutation(len(train))], [test[i] for i in rng.permutation(len(test))]
     public = set(rng.permutation(len(test))[: len(test) // 3].tolist())
+    sacred = landmarks["kind"].isin(list(SACRED))
     category = "https://example.org/Category:" + landmarks["name"].str.replace(" ", "_")
     planted = [
         (s.split, s.image_id, s.fault, s.truth, 0 if s.fault == "unreadable" else s.rotation) for s in shots if s.fault
@@ -312,6 +314,11 @@ def _write_tables(root: Path, config: WorldConfig, shots: list[_Shot], landmarks
              for i, s in enumerate(test)], columns=["id", "landmarks", "Usage"],
         ),
         "train_label_to_category.csv": pd.DataFrame({"landmark_id": landmarks["landmark_id"], "category": category}),
+        "train_label_to_hierarchical.csv": pd.DataFrame(
+            {"landmark_id": landmarks["landmark_id"], "category": category, "supercategory": landmarks["kind"],
+             "hierarchical_label": np.where(sacred, "religious building", "secular building"),
+             "natural_or_human_made": "human-made"}
+        ),
         "landmarks.csv": landmarks,
         "planted.csv": pd.DataFrame(
             planted, columns=["split", "id", "fault", "true_landmark_id", "rotation"]
@@ -327,7 +334,7 @@ def make_world(
 ) -> Path:
     """Make a miniature world, or return it when it is there already.
 
-    Writes train.csv, test.csv, recognition_solution_v2.1.csv, train_label_to_category.csv, the images under
+    Writes train.csv, test.csv, recognition_solution_v2.1.csv, the two tables of names, the images under
     train/a/b/c and test/a/b/c, and beside them what the real set does not tell: planted.csv (every fault),
     landmarks.csv (names, families, roles) and, last of all, world.json. Stopped, it goes on where it was.
 

@@ -7,14 +7,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "landmark"
 FLOORS = {
-    0: "functional metrics plots diagrams runtime renderer materials",
-    1: "layers backbones saliency tables images solids sprites figures charts curves panels mechanisms",
-    2: "data models scenery sacred secular",
-    3: "prediction runs health architecture",
-    4: "training studies distractors",
-    5: "synthetic",
-    6: "experiments",
-    7: "cli __init__ __main__",
+    0: "diagrams functional localserver materials metrics plots renderer runtime sampling",
+    1: "bigtable charts checkpoints curves distributed figures images layers mechanisms panels saliency "
+    "solids sprites tarindex web",
+    2: "archives sacred scenery secular tables transfer",
+    3: "architecture backbones inspection landmarks50 mirror shrink table_benchmark",
+    4: "distractors health models sources splits",
+    5: "check_benchmark data download inference synthetic",
+    6: "prediction runs studies suspects",
+    7: "submission training",
+    8: "benchmarks experiments",
+    9: "cli __init__ __main__",
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 MODULES = sorted(PACKAGE.glob("*.py"))

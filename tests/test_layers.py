@@ -2,6 +2,7 @@
 
 import torch
 
+from landmark import functional
 from landmark.layers import CompactBilinearPooling, GeM, SelfAttention2d, SpatialAttention
 
 
@@ -55,6 +56,19 @@ def test_sketch_of_a_zero_map_and_its_hashes_are_saved():
     v = torch.randn(1, 12)
     assert torch.equal(other(v), layer(v))
     assert not torch.equal(CompactBilinearPooling(12, dim=16, seed=2)(v), layer(v))
+
+
+def test_sketch_layer_takes_any_layout_and_loads_older_weights():
+    """Fails when channels-last maps are read as another map, or the buffers' names or values change."""
+    layer = CompactBilinearPooling(12, dim=64)
+    assert {name: tuple(t.shape) for name, t in layer.state_dict().items()} == dict.fromkeys(
+        "h1 s1 h2 s2".split(), (12,)
+    )
+    x = torch.randn(2, 12, 3, 5)
+    torch.testing.assert_close(layer(x.to(memory_format=torch.channels_last)), layer(x))
+    expected = functional.tensor_sketch(x.flatten(2).mT, layer.h1, layer.s1, layer.h2, layer.s2, 64).sum(1)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
+    assert layer.double()(x.double()).dtype == torch.float64
 
 
 def test_gem_and_spatial_attention_keep_their_shapes_and_gradients():

@@ -23,7 +23,7 @@ def run_table():
 
 def gap_frame(names, **more):
     row = {"closed": 0.7, "closed_low": 0.6, "closed_high": 0.8, "open": 0.3, "open_low": 0.2, "open_high": 0.4} | more
-    return pd.DataFrame([row] * len(names), index=names)
+    return pd.DataFrame([row] * len(names), index=pd.Index(names, dtype=object))  # Arrow holds no lone surrogates
 
 
 MATRIX = np.eye(8) * 5 + 1
@@ -40,6 +40,7 @@ SAMPLES = {
     "batch_gap_noise": lambda: curves.batch_gap_noise({16: RNG.random(20), 64: RNG.random(20)}, 0.5),
     "deletion_curves": lambda: curves.deletion_curves({n: RNG.random((3, 5)) for n in ["random", *NAMES[:3]]}),
     "sketch_error": lambda: curves.sketch_error([64, 256, 1024], RNG.random((3, 9)) + 0.01),
+    "window_mixing": lambda: curves.window_mixing([1, 2, 4], [0.1, 0.5, 1.0], chosen=2),
     "class_sizes": lambda: charts.class_sizes([100, 30, 10, 3, 1], 10),
     "filter_curve": lambda: charts.filter_curve([100, 30, 10, 3, 1], 10),
     "split_bars": lambda: charts.split_bars([9, 5], [1, 2], {"all in train": 3, "torn apart": 0}),
@@ -161,6 +162,7 @@ REFUSED = {
     "a curve of one step": lambda: curves.deletion_curves({"a": [[0.5]]}),
     "one dimension": lambda: curves.sketch_error([64], [[0.1]]),
     "NaN errors": lambda: curves.sketch_error([64, 128], [[0.1], [np.nan]]),
+    "windows without shares": lambda: curves.window_mixing([1, 2], [0.1]),
     "no classes": lambda: charts.class_sizes([], 3),
     "an empty class": lambda: charts.class_sizes([3, 0], 3),
     "one class to filter": lambda: charts.filter_curve([3]),

@@ -1,0 +1,81 @@
+"""A copy of the public servers' layout in small, made of a miniature world: to try downloads without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+from landmark import tables
+from landmark.images import image_files
+from landmark.runtime import InputError
+
+METADATA = ("train.csv", "test.csv", "train_label_to_category.csv", "train_label_to_hierarchical.csv")
+SOLUTION = "recognition_solution_v2.1.csv"
+
+
+def make_mirror(world: str | Path, out: str | Path, tars: int = 3) -> Path:
+    """Lay out a GLDv2 folder as the public servers do: metadata, TARs with their MD5 sums, and the 50-landmark zip.
+
+    Args:
+        world: folder with tables and loose images.
+        out: new folder, to be served by `localserver.serve`; a finished one is taken as it is.
+        tars: of train images; the test images are one more.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: `out` holds something else.
+    """
+    world, out = Path(world), Path(out)
+    if (out / "complete").exists():
+        return out
+    if out.exists() and any(out.iterdir()) and not (out / "metadata").is_dir():
+        raise InputError(f"{out}: exists and is not a mirror: choose a new folder")
+    for folder in ("metadata", "ground_truth"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for name in METADATA:
+        shutil.copyfile(world / name, out / "metadata" / name)
+    clean = tables.read_train(world / "train.csv").groupby("landmark_id")["id"].agg(" ".join)
+    clean.rename("images").to_csv(out / "metadata" / "train_clean.csv")
+    shutil.copyfile(world / SOLUTION, out / "ground_truth" / SOLUTION)
+    for split, count in (("train", tars), ("test", 1)):
+        files = list(image_files(world, split)[0].items())
+        for number in range(count):
+            _pack(out / split / f"images_{number:03}.tar", files[number::count], out / "md5sum" / split)
+    _zip(world, out / "landmark_images.zip")
+    (out / "complete").touch()
+    return out
+
+
+def _pack(path: Path, files: list[tuple[str, Path]], sums: Path) -> None:
+    """One TAR as published (members a/b/c/<id>.jpg) and the file with its MD5 sum."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sums.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for image_id, file in files:
+            member = tarfile.TarInfo("/".join((*image_id[:3], f"{image_id}.jpg")))
+            member.size = file.stat().st_size
+            with file.open("rb") as content:
+                tar.addfile(member, content)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "md5").hexdigest()
+    (sums / f"md5.{path.stem}.txt").write_text(f"{digest}  {path.name}\n")
+
+
+def _zip(world: Path, path: Path) -> None:
+    """The course-size subset as published: landmark_images/{train,test}/NN.Name/<id>.jpg, every fifth image in test."""
+    train, files = tables.read_train(world / "train.csv"), image_files(world, "train")[0]
+    category = world / "train_label_to_category.csv"
+    names = dict(tables.read_categories(category).itertuples(index=False)) if category.exists() else {}
+    sizes = train["landmark_id"].value_counts()
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, landmark_id in enumerate(sizes.index[:50]):
+            name = names.get(landmark_id, f"Landmark_{landmark_id}").rsplit(":", 1)[-1]
+            for k, image_id in enumerate(train["id"][train["landmark_id"] == landmark_id]):
+                if image_id in files:
+                    part = "test" if k % 5 == 4 else "train"
+                    archive.write(files[image_id], f"landmark_images/{part}/{number:02}.{name}/{image_id}.jpg")

@@ -1,0 +1,81 @@
+"""The benchmarks at the smallest size: what they report, not how fast anything is."""
+
+import json
+
+import pytest
+import torch
+
+from landmark import benchmarks
+from landmark.layers import CompactBilinearPooling
+from landmark.runtime import InputError
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A few small files, a small network, no child process."""
+    monkeypatch.setattr(benchmarks, "PIXELS", 64)
+    monkeypatch.setattr(benchmarks, "FILES", 8)
+    monkeypatch.setattr(benchmarks, "WORKERS", 0)
+    monkeypatch.setattr(benchmarks, "CLASSES", 20)
+    monkeypatch.setattr(benchmarks, "_peak", lambda *work: 1)
+
+
+@pytest.mark.parametrize(("bench", "parts"), [
+    (benchmarks.bench_train, {"decode", "transform", "host_to_device", "forward", "backward", "step"}),
+    (benchmarks.bench_predict, {"decode", "transform", "host_to_device", "forward"}),
+])  # fmt: skip
+def test_both_sides_and_every_part_are_reported(small, bench, parts):
+    """Fails when a side or a part is not timed, a ratio is upside down, or the result is not plain JSON."""
+    told = bench(size=64, batch_size=3, images=4, repeats=1)
+    json.dumps(told)
+    for side in benchmarks.SIDES:
+        assert set(told[side]["seconds"]) == parts and min(told[side]["seconds"].values()) >= 0
+        assert set(told[side]["images_per_second"]) == {"end_to_end", "network"}
+    for kind, ratio in told["ratio_spread"].items():
+        ours, plain = (told[side]["images_per_second"][kind]["median"] for side in ("ours", "plain"))
+        assert (
+            ratio["median"] == pytest.approx(ours / plain, rel=1e-2) == pytest.approx(told[f"ratio_{kind}"], rel=1e-2)
+        )
+    rates = told["ours"]["images_per_second"]
+    assert told["loader_share"] == pytest.approx(
+        1 - rates["end_to_end"]["median"] / rates["network"]["median"], abs=2e-3
+    )
+
+
+def test_sides_train_the_same_frozen_network(small, tmp_path):
+    """Fails when one side learns more tensors than the other or starts from other weights."""
+    root, table = benchmarks._world(tmp_path, 3)
+    sides = benchmarks._train_sides(root, table, 64, 3)
+    plain, ours = (sides[name].model for name in benchmarks.SIDES)
+    assert [p.requires_grad for p in plain.parameters()] == [p.requires_grad for p in ours.parameters()]
+    assert sum(not p.requires_grad for p in plain.parameters()) == benchmarks.FROZEN
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), ours.parameters(), strict=True))
+
+
+def test_data_benchmark_reads_sound_files_only(small):
+    """Fails when a broken file of the world reaches the plain loader, which cannot skip it."""
+    told = benchmarks.bench_data(size=32, images=10, repeats=2)
+    assert told["plain"]["seconds"].keys() == told["ours"]["seconds"].keys() == {"decode", "transform"}
+    assert told["ratio_end_to_end"] > 0
+
+
+def test_layer_benchmark_compares_equal_values(monkeypatch):
+    """Fails when the textbook form and the layer differ, in values or in gradients."""
+    monkeypatch.setattr(benchmarks, "_peak", lambda *work: 1)
+    told = benchmarks.bench_layers(batch_size=1, map_size=2, repeats=1)
+    assert told["difference"] < 1e-4 and told["ratio_network"] > 0
+    layer, x = CompactBilinearPooling(6, dim=16), torch.randn(2, 6, 2, 2)
+    torch.testing.assert_close(benchmarks.textbook_pooling(x, layer), layer(x), rtol=1e-4, atol=1e-4)
+
+
+def test_peak_memory_is_that_of_the_work_alone():
+    """Fails when what the process held before counts, or a freed peak is missed."""
+    held = torch.ones(128, 1 << 18)
+    assert 60 <= benchmarks._peak(torch.ones, 64, held.shape[1]) <= 90
+
+
+def test_settings_are_checked():
+    """Fails when a benchmark of nothing divides by zero."""
+    for bench in (benchmarks.bench_train, benchmarks.bench_predict, benchmarks.bench_data, benchmarks.bench_layers):
+        with pytest.raises(InputError, match="repeats=0"):
+            bench(repeats=0)

@@ -1,0 +1,79 @@
+"""Oracle: the network itself, in float32."""
+
+import pytest
+import torch
+from torch import nn
+
+from landmark import inference
+from landmark.backbones import freeze_stage
+from landmark.inference import fast_model, fold_batch_norms
+from landmark.models import create_model
+
+
+def _awake(module):
+    """Give every BatchNorm statistics and weights of its own: fresh ones would hide a fold that is left out."""
+    noise = torch.Generator().manual_seed(0)
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.normal_(0, 0.1, generator=noise)
+            norm.running_var.uniform_(0.5, 1.5, generator=noise)
+            norm.weight.data.uniform_(0.5, 1.5, generator=noise)
+            norm.bias.data.normal_(0, 0.1, generator=noise)
+    return module.eval()
+
+
+@pytest.mark.parametrize("name", ["xception", "resnet50"])
+def test_fast_model_gives_the_same_logits(monkeypatch, name):
+    """Fails when a norm is dropped, folded twice or into the wrong convolution, or the network itself is changed."""
+    monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.float32)
+    model = _awake(create_model(name, 5))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    x = torch.rand(2, 3, 72, 72)
+    with torch.inference_mode():
+        fast = fast_model(model)
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(fast.forward_head(fast.forward_features(x), pre_logits=True),
+                                   model.forward_head(model.forward_features(x), pre_logits=True),
+                                   rtol=1e-3, atol=1e-4)  # fmt: skip
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert not any(p.requires_grad for p in fast.parameters()) and all(p.requires_grad for p in model.parameters())
+
+
+def test_fast_model_in_bfloat16_stays_close(monkeypatch):
+    """Fails when the fold is rounded before it is made, or the features leave in half precision."""
+    monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.bfloat16)
+    model = _awake(create_model("xception", 5))
+    x = torch.rand(2, 3, 72, 72)
+    with torch.inference_mode():
+        features, expected = fast_model(model).forward_features(x), model.forward_features(x)
+    assert features.dtype == torch.float32
+    assert (features - expected).norm() < 0.02 * expected.norm()
+
+
+def test_fast_model_of_a_network_with_a_frozen_stage(monkeypatch):
+    """Fails when a stage whose statistics are frozen cannot be copied, or the copy is in training mode."""
+    monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.float32)
+    model = _awake(create_model("resnet50", 3))
+    freeze_stage(model.backbone, "layer1")
+    model.train()
+    fast, x = fast_model(model), torch.rand(1, 3, 64, 64)
+    assert model.training and not any(module.training for module in fast.modules())
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(x), model.eval()(x), rtol=1e-3, atol=1e-4)
+
+
+def test_a_convolution_with_two_readers_keeps_its_norm():
+    """Fails when a fold changes what another layer reads."""
+
+    class Forked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return x + self.norm(x)
+
+    model, x = _awake(Forked()), torch.randn(2, 3, 5, 5)
+    torch.testing.assert_close(fold_batch_norms(model)(x), model(x))

@@ -1,0 +1,54 @@
+"""The public layout in small: what is downloaded from it is the world it was made of."""
+
+import pandas as pd
+import pytest
+
+from landmark import experiments, sources, studies
+from landmark.archives import ImageStore
+from landmark.data import GoogleLandmarks
+from landmark.download import download
+from landmark.images import image_path
+from landmark.localserver import serve
+from landmark.mirror import make_mirror
+from landmark.runtime import InputError
+
+
+@pytest.fixture(scope="module")
+def mirror(world, tmp_path_factory):
+    return make_mirror(world, tmp_path_factory.mktemp("mirror") / "m", tars=2)
+
+
+def test_downloaded_is_what_was_served(world, mirror, tmp_path):
+    """Fails when a TAR, a sum or a table of the mirror is not laid out as the public servers' are."""
+    with serve(mirror) as url:
+        download(sources.gldv2(tmp_path, shards="0-1", mirror=url), yes=True, progress=False)
+    store, train = ImageStore(tmp_path, "train"), pd.read_csv(world / "train.csv", dtype=str)
+    assert set(train["id"]) <= set(store.ids())
+    for image_id in train["id"].head(5):
+        assert store.read(image_id) == image_path(world, "train", image_id).read_bytes()
+    assert GoogleLandmarks(tmp_path).train.equals(GoogleLandmarks(world).train)
+    listed = GoogleLandmarks(tmp_path).labelled(clean=True)
+    assert sorted(listed["id"]) == sorted(train["id"])
+
+
+def test_the_course_subset(world, mirror, tmp_path):
+    """Fails when the ZIP's names, numbers or ids do not survive the way into the GLDv2 layout."""
+    with serve(mirror) as url:
+        download(sources.landmarks50(tmp_path, mirror=url), yes=True, progress=False)
+    data, whole = GoogleLandmarks(tmp_path), GoogleLandmarks(world)
+    ids = [*data.train["id"], *data.test["id"]]
+    assert sorted(ids) == sorted(whole.train["id"])
+    assert set(experiments.names_of(data).values()) <= set(experiments.names_of(whole).values())
+
+
+def test_another_folder_is_left_alone(world, tmp_path):
+    """Fails when a mirror is laid out over somebody's files."""
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="not a mirror"):
+        make_mirror(world, tmp_path)
+
+
+def test_killed_and_resumed(world, tmp_path):
+    """Fails when a real SIGKILL on the command, then `--resume`, ends with other weights than one go."""
+    told = studies.killed_and_resumed(world, tmp_path / "proof", steps=3)
+    assert told["same_weights"] and told["same_log"] and told["killed_after"] in (2, 3)
