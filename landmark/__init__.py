@@ -16,7 +16,7 @@ _HOME = {
     "models": "create_model list_models",
     "runs": "Run TrainConfig open_run",
     "runtime": "InputError describe seed_everything",
-    "studies": "full_scale_hours killed_and_resumed training_rate window_mixing",
+    "studies": "benchmark_table full_scale_hours killed_and_resumed training_rate window_mixing",
     "synthetic": "WorldConfig make_world",
     "training": "fit",
 }

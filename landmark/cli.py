@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import torch
+
 from landmark import experiments, metrics, sources, tables
 from landmark.backbones import WEIGHTS
 from landmark.data import GoogleLandmarks
@@ -282,14 +284,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return args.function(args)
     except (InputError, ValueError, OSError) as error:
-        print(f"landmark {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"landmark {args.command}: {_one_line(error)}", file=sys.stderr)
         return 2
     except RuntimeError as error:
-        if "WORLD_SIZE" not in os.environ:
+        advice = _advice(error)
+        if not advice:
             raise
-        told = str(error).splitlines()[0]
-        print(f"landmark {args.command}: a process of this group has ended, so this one does ({told})", file=sys.stderr)
+        print(f"landmark {args.command}: {advice} ({_one_line(error)[:300]})", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nlandmark {args.command}: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _one_line(error: BaseException) -> str:
+    """What an error says; of one that comes out of a worker, without the worker's traceback."""
+    text = str(error).strip()
+    if "Original Traceback" in text:
+        text = text.splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split())
+
+
+def _advice(error: RuntimeError) -> str:
+    """What to do about an error of the machine; nothing when it is none."""
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return "out of memory on the device: lower --batch-size or --size"
+    if "DataLoader" in text:
+        return "a process that decodes images was killed or hangs: is memory or /dev/shm full? try --workers 0"
+    if "WORLD_SIZE" in os.environ:
+        return "another process of this group has ended, so this one does"
+    return ""

@@ -84,7 +84,7 @@ def course_config(model: str, **changes) -> TrainConfig:
     """
     settings = {
         "gldv2": {"size": 299, "batch_size": 64, "epochs": 6, "weights": "imagenet"},
-        "miniature": {"size": 96, "batch_size": 32, "epochs": 6, "lr": 1e-3, "decay": True, "weights": "miniature"},
+        "miniature": {"size": 80, "batch_size": 32, "epochs": 5, "lr": 1e-3, "decay": True, "weights": "miniature"},
         "quick": {"size": 64, "batch_size": 8, "steps": 2, "weights": "miniature"},
     }[mode()]
     return replace(TrainConfig(model=model, min_images=min_images(), **settings), **changes)
@@ -119,7 +119,7 @@ def miniature_weights(backbone: str) -> Path:
         return path
     world = replace(QUICK_WORLD, pretraining=True, test=0) if quick() else PRETRAINING
     root = make_world(data_root() / f"{'quick' if quick() else 'miniature'}-pretraining", world)
-    budget = {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 96, "batch_size": 32, "epochs": 7}
+    budget = {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 80, "batch_size": 32, "epochs": 5}
     budget |= {"lr": 2e-3, "decay": True, "freeze": 0, "weights": "none", "min_images": world.min_images}
     config = TrainConfig(model=backbone, **budget)
     run = fit(config, root, runs_root() / f"{'quick' if quick() else 'miniature'}-pretraining-{backbone}")

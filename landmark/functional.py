@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 def gem(x: Tensor, p: Tensor | float = 3.0, eps: float = 1e-6) -> Tensor:
@@ -41,7 +45,7 @@ def count_sketch(x: Tensor, h: Tensor, s: Tensor, dim: int) -> Tensor:
     >>> count_sketch(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 1, 1]), torch.tensor([1.0, 1.0, -1.0]), 2)
     tensor([ 1., -1.])
 
-    Source: Charikar et al., "Finding frequent items in data streams"; the paper, section 3.
+    Source: Charikar et al., "Finding frequent items in data streams"; the paper, section 4.
     """
     return x.new_zeros(*x.shape[:-1], dim).index_add_(-1, h, x * s.to(x.dtype))  # (..., D)
 
@@ -51,7 +55,7 @@ def tensor_sketch(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim
 
     A product of spectra is a circular convolution, and the convolution of two count sketches is the count sketch of
     the outer product with hash `(h1[i] + h2[j]) mod D` and sign `s1[i] s2[j]`: C² products that are never formed.
-    Given (..., P, C) with P places, `sum_places` is the caller's: see `sketch_spectrum`.
+    For the sum over the places of a map `bilinear_sketch` is several times faster.
 
     Args:
         x: vectors (..., C), float32 or float64 (no FFT of half precision on a CPU).
@@ -87,6 +91,83 @@ def sketch_spectrum(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, d
     return first * torch.fft.rfft(count_sketch(x, h2, s2, dim))
 
 
+def bilinear_sketch(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
+    """Tensor sketch summed over places: `½ Im ifft(sum over p of fft(y1[p] + i y2[p])²)`, y1 and y2 count sketches.
+
+    Both sketches of a place share one complex transform: the imaginary part of (y1 + i y2) * (y1 + i y2) is twice their
+    convolution. Places are summed before the inverse transform, and the backward pass sketches anew instead of keeping
+    anything but x. It is deterministic on a CPU, and elsewhere under `torch.use_deterministic_algorithms(True)`.
+
+    Args:
+        x: vectors of places (B, P, C); half precision is computed in float32.
+        h1: first hash (C,).
+        s1: first sign (C,).
+        h2: second hash (C,).
+        s2: second sign (C,).
+        dim: sketch dimension D.
+
+    Returns:
+        Sketches (B, D), float32, or float64 for a float64 x; differentiable once, with respect to x.
+
+    >>> hashes = torch.tensor([1, 0]), torch.ones(2), torch.tensor([2, 1]), torch.ones(2)
+    >>> x = torch.tensor([[[3.0, 0.0], [1.0, 2.0]]])
+    >>> (bilinear_sketch(x, *hashes, 4) - tensor_sketch(x, *hashes, 4).sum(1)).abs().max() < 1e-5
+    tensor(True)
+
+    Source: Gao et al., "Compact Bilinear Pooling", algorithm 2.
+    """
+    return _BilinearSketch.apply(x, h1, s1, h2, s2, dim)
+
+
+class _BilinearSketch(torch.autograd.Function):
+    """`bilinear_sketch`, some places at a time: only their spectra are ever in memory."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
+        ctx.save_for_backward(x, h1, s1, h2, s2)
+        ctx.dim = dim
+        total = x.new_zeros(len(x), dim, dtype=_exact(x).to_complex())
+        for images, places in _portions(x):
+            total[images] += _spectrum(x[images, places], h1, s1, h2, s2, dim).square_().sum(1)
+        return torch.fft.ifft(total).imag / 2  # (B, D)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of y1 and y2 are the real and imaginary part of `ifft(i fft(gradient) conj(spectrum))`."""
+        x, h1, s1, h2, s2 = ctx.saved_tensors
+        outer = torch.fft.fft(gradient)[:, None] * 1j  # (B, 1, D)
+        result = torch.empty_like(x)
+        for images, places in _portions(x):
+            spectrum = _spectrum(x[images, places], h1, s1, h2, s2, ctx.dim)
+            back = torch.fft.ifft(spectrum.conj_physical_().mul_(outer[images])).flatten(0, 1)  # (b p, D)
+            back = torch.view_as_real(back).flatten(1)  # (b p, 2 D)
+            first, second = back.index_select(1, 2 * h1).mul_(s1), back.index_select(1, 2 * h2 + 1).mul_(s2)
+            result[images, places] = first.add_(second).view(*spectrum.shape[:2], -1)
+        return result, None, None, None, None, None
+
+
+def _exact(x: Tensor) -> torch.dtype:
+    """The dtype of the transform: there is no FFT of half precision on a CPU."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _portions(x: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Images and places of (B, P, C) to work on at a time: few, so that their spectra stay in a CPU's cache."""
+    at_once = 32 if x.device.type == "cpu" else 4096
+    images = max(1, at_once // max(1, x.shape[1]))
+    for first, place in itertools.product(range(0, len(x), images), range(0, x.shape[1], at_once)):
+        yield slice(first, first + images), slice(place, place + at_once)
+
+
+def _spectrum(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
+    """`fft(y1 + i y2)` of places (b, p, C): (b, p, D)."""
+    rows = x.flatten(0, 1).to(_exact(x))  # of two axes: adding along the last of three is several times slower
+    both = rows.new_zeros(len(rows), 2 * dim)  # y1 and y2 interleaved, as the parts of complex numbers are
+    both.index_add_(1, 2 * h1, rows * s1.to(rows.dtype)).index_add_(1, 2 * h2 + 1, rows * s2.to(rows.dtype))
+    return torch.fft.fft(torch.view_as_complex(both.view(*x.shape[:2], dim, 2)))
+
+
 def signed_sqrt(x: Tensor, eps: float = 1e-8) -> Tensor:
     """Signed square root `sign(x) (sqrt(|x| + eps) - sqrt(eps))`, with a finite gradient at 0.
 
@@ -110,7 +191,7 @@ def spatial_softmax(x: Tensor) -> Tensor:
     >>> spatial_softmax(torch.zeros(1, 3, 2, 2)).flatten()
     tensor([0.2500, 0.2500, 0.2500, 0.2500])
 
-    Source: the paper, section 3, "Spatial attention".
+    Source: the paper, section 4 and Figure 2.
     """
     total = x.sum(dim=1).flatten(1)  # (B, H W)
     return F.softmax(total, dim=1).view(len(x), 1, *x.shape[2:])  # (B, 1, H, W)

@@ -27,7 +27,7 @@ class GeM(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Parameter-free spatial attention: `x · spatial_softmax(x)`, same shape. Source: the paper, section 3.
+    """Parameter-free spatial attention: `x · spatial_softmax(x)`, same shape. Source: the paper, section 4.
 
     >>> SpatialAttention()(torch.ones(1, 4, 2, 2)).sum().item()
     4.0
@@ -87,7 +87,7 @@ class CompactBilinearPooling(nn.Module):
     >>> CompactBilinearPooling(16, dim=64)(torch.randn(2, 16, 3, 3)).shape
     torch.Size([2, 64])
 
-    Source: Gao et al., "Compact Bilinear Pooling", algorithm 2; the paper, section 3.
+    Source: Gao et al., "Compact Bilinear Pooling", algorithm 2; the paper, section 4.
     """
 
     def __init__(self, in_channels: int, dim: int = 8192, seed: int = 0):
@@ -100,10 +100,5 @@ class CompactBilinearPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Sketch vectors (B, C) or the sum over the places of a map (B, C, H, W)."""
-        if x.dim() == 2:
-            x = x[..., None, None]
-        with torch.autocast(x.device.type, enabled=False):  # there is no FFT of half precision on a CPU
-            places = x.flatten(2).transpose(1, 2)  # (B, H W, C)
-            places = places if x.dtype == torch.float64 else places.float()
-            spectrum = functional.sketch_spectrum(places, self.h1, self.s1, self.h2, self.s2, self.dim)
-            return torch.fft.irfft(spectrum.sum(dim=1), n=self.dim)  # (B, D)
+        places = x.flatten(2).transpose(1, 2) if x.dim() > 2 else x[:, None]  # (B, H W, C)
+        return functional.bilinear_sketch(places, self.h1, self.s1, self.h2, self.s2, self.dim)  # (B, D)

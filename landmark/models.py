@@ -192,7 +192,7 @@ def create_model(
     >>> create_model("resnet50", 0, freeze="layer2").num_features
     2048
 
-    Source: the paper, section 3.
+    Source: the paper, section 4.
     """
     if name not in RECIPES:
         raise InputError(f"no model {name!r}: choose one of {', '.join(RECIPES)}")

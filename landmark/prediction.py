@@ -13,7 +13,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from landmark import distributed
 from landmark.data import Bad, Batch, LabelMap, Quarantine
+from landmark.inference import fast_model
 from landmark.models import LandmarkNet
 from landmark.runtime import InputError, autocast
 from landmark.tables import write_submission
@@ -67,6 +69,7 @@ def predictions(model: nn.Module, loader: Iterable[Batch]) -> Iterator[Predictio
     """
     was_training, where = model.training, next(model.parameters()).device
     model.eval()
+    fast = fast_model(model) if isinstance(model, LandmarkNet) else model
     try:
         for batch in loader:
             if not batch.ids:
@@ -74,7 +77,7 @@ def predictions(model: nn.Module, loader: Iterable[Batch]) -> Iterator[Predictio
                 continue
             images = batch.images.to(where, memory_format=torch.channels_last, non_blocking=True)
             with autocast(where):
-                logits = model(images)
+                logits = fast(images)
             logits = logits.float().cpu()  # softmax and loss in float32
             wrong = ~torch.isfinite(logits).all(1)
             if wrong.any():
@@ -116,15 +119,21 @@ def predict(
 
 @torch.inference_mode()
 def embed(model: LandmarkNet, loader: DataLoader) -> tuple[list[str], np.ndarray]:
-    """Ids and embeddings (N, D) of the images of a loader that can be read, in evaluation mode."""
-    was_training, where = model.training, next(model.parameters()).device
+    """Ids and embeddings (N, D) of the images of a loader that can be read, in evaluation mode.
+
+    Of a loader that is `shared` among ranks, each rank embeds its part and all get the whole, sorted by id.
+    """
+    fast, where = fast_model(model), next(model.parameters()).device
     ids, rows = [], [np.zeros((0, model.num_features), np.float32)]
-    model.eval()
     for batch in loader:
         if batch.ids:
             images = batch.images.to(where, memory_format=torch.channels_last)
             with autocast(where):
-                rows.append(model.forward_head(model.forward_features(images), pre_logits=True).float().cpu().numpy())
+                rows.append(fast.forward_head(fast.forward_features(images), pre_logits=True).float().cpu().numpy())
             ids.extend(batch.ids)
-    model.train(was_training)
-    return ids, np.concatenate(rows)
+    parts = distributed.gather((ids, np.concatenate(rows)))
+    if len(parts) == 1:
+        return parts[0]
+    everything = np.array([image_id for part in parts for image_id in part[0]])
+    names, first = np.unique(everything, return_index=True)
+    return names.tolist(), np.concatenate([part[1] for part in parts])[first]

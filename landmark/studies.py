@@ -20,8 +20,10 @@ from landmark.data import LabelMap
 from landmark.functional import count_sketch, spatial_softmax, tensor_sketch
 from landmark.layers import SelfAttention2d
 from landmark.models import LandmarkNet, create_model
+from landmark.runs import TrainConfig
 from landmark.runtime import autocast, device, sha256
 from landmark.sampling import mixing, shuffled
+from landmark.training import fit
 
 
 def stage_sizes(module: nn.Module) -> list[tuple[str, int]]:
@@ -128,6 +130,18 @@ def window_mixing(windows: Sequence[int], shards: int, per_shard: int, batch: in
     return [mixing(shuffled(where, seed, 0, window), where, batch)["distinct"] for window in windows]
 
 
+def benchmark_table(result: Mapping) -> pd.DataFrame:
+    """What `bench_train` or `bench_predict` found, as rows for plain and ours."""
+    rows = {}
+    for side in ("plain", "ours"):
+        found = result[side]
+        rates = {f"images/s {kind}": value["median"] for kind, value in found["images_per_second"].items()}
+        parts = {f"ms {part}": seconds * 1000 for part, seconds in found["seconds"].items()}
+        rows[side] = rates | parts | {"peak memory MiB": found["peak_memory_mib"]}
+    table = pd.DataFrame(rows).rename(index=lambda name: name.replace("_", " "))
+    return table.assign(ratio=table["ours"] / table["plain"])
+
+
 def gradient_norms(model: LandmarkNet, images: Tensor, labels: Tensor) -> list[tuple[str, float]]:
     """Norm of the loss's gradient in each child of the backbone, and in the head, for one batch."""
     model.zero_grad(set_to_none=True)
@@ -198,17 +212,17 @@ def killed_and_resumed(root: str | Path, folder: str | Path, *, model: str = "re
     """
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    settings = {"model": model, "size": 64, "batch-size": 8, "min-images": 4, "weights": "none", "steps": steps,
-                "save-steps": 1, "workers": 0}  # fmt: skip
-    options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "landmark", "train", str(root), *options, "--out"]
+    settings = {"model": model, "size": 64, "batch_size": 8, "min_images": 4, "weights": "none", "steps": steps}
+    fit(TrainConfig(**settings), root, folder / "whole", workers=0, progress=False)
+    options = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "landmark", "train", str(root), *options, "--save-steps", "1", "--workers", "0"]
+    command += ["--out", str(folder / "killed")]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*command, str(folder / "whole")], check=True, **quiet)
-    with subprocess.Popen([*command, str(folder / "killed")], **quiet) as child:
+    with subprocess.Popen(command, **quiet) as child:
         while not (states := list((folder / "killed").glob("state-00000000[2-9]-*"))) and child.poll() is None:
             time.sleep(0.01)
         child.kill()
-    subprocess.run([*command, str(folder / "killed"), "--resume"], check=True, **quiet)
+    subprocess.run([*command, "--resume"], check=True, **quiet)
     weights = [sha256(folder / name / "last.safetensors") for name in ("whole", "killed")]
     logs = [pd.read_csv(folder / name / "metrics.csv").drop(columns=["seconds", "images_per_second"])
             for name in ("whole", "killed")]  # fmt: skip

@@ -83,7 +83,7 @@ def fit(
         KeyboardInterrupt: asked to stop by Ctrl-C or SIGTERM: the step is finished and its state saved; asked twice,
             at once, and the last saved state stands.
 
-    Source: the paper, section 5 (Adam 3e-4, cross-entropy).
+    Source: the paper, section 5.2 (Adam 3e-4, cross-entropy).
     """
     with distributed.group():
         trainer = _Trainer(config, Path(root), Path(out), workers, progress and distributed.rank() == 0)

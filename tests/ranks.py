@@ -2,11 +2,13 @@
 
 import os
 
+import numpy as np
 import torch
 from torch import nn
 
-from landmark import distributed, runs, training
-from landmark.models import Dropout
+from landmark import distributed, prediction, runs, training
+from landmark.data import GoogleLandmarks, LandmarkDataset, eval_transform, make_loader
+from landmark.models import Dropout, create_model
 from landmark.runtime import InputError
 
 
@@ -53,3 +55,14 @@ def sums(out):
             f"{distributed.size()} {distributed.total(distributed.rank() + 1, 0.5)} {distributed.gather(os.getpid())}"
         )
         (out / f"rank{distributed.rank()}").write_text(text)
+
+
+def embed(root, out):
+    """Each rank embeds its share of the train images; all write what they got."""
+    torch.set_num_threads(1)
+    with distributed.group():
+        data = GoogleLandmarks(root)
+        dataset = LandmarkDataset(data.train, root, transform=eval_transform(32, (0.5,) * 3, (0.5,) * 3))
+        model = create_model("resnet50", 0)
+        ids, rows = prediction.embed(model, make_loader(dataset, 4, shared=True))
+        np.savez(out / f"rank{distributed.rank()}.npz", ids=np.array(ids), rows=rows)

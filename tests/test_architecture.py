@@ -14,9 +14,9 @@ FLOORS = {
     3: "architecture backbones inspection landmarks50 mirror shrink table_benchmark",
     4: "distractors health models sources splits",
     5: "check_benchmark data download inference synthetic",
-    6: "prediction runs studies suspects",
+    6: "prediction runs suspects",
     7: "submission training",
-    8: "benchmarks experiments",
+    8: "benchmarks experiments studies",
     9: "cli __init__ __main__",
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}

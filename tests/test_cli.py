@@ -89,3 +89,22 @@ def test_open_world_curve_by_hand():
     truth = {"a": [1], "d": []}
     answers = {"a": (1, 0.5), "d": (2, 0.9)}
     assert studies.gap_against_distractors(answers, truth, [0.0, 0.5]) == [1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "--workers 0"),
+     (cli.torch.OutOfMemoryError("CUDA out of memory"), "--batch-size"),
+     (cli.InputError("Caught ArchiveError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+                     "  File x\nlandmark.tarindex.ArchiveError: a.tar: changed"), ": a.tar: changed")],
+)  # fmt: skip
+def test_errors_of_the_machine_are_one_line(monkeypatch, capsys, error, words):
+    """Fails when a killed worker or a full GPU ends in a traceback without advice."""
+
+    def broken(args):
+        raise error
+
+    monkeypatch.setattr(cli, "_models", broken)
+    assert run("models") in (1, 2)
+    told = capsys.readouterr().err
+    assert words in told and len(told.strip().splitlines()) == 1

@@ -64,3 +64,16 @@ def test_merged_counts_an_image_once():
     whole = merged(parts)
     assert whole.ids == ["a", "b", "c"] and whole.class_index.tolist() == [0, 1, 2] and len(whole.bad) == 1
     assert whole.score.tolist() == [0.25, 0.5, 0.1]
+
+
+def test_embeddings_are_shared_out(tmp_path, world):
+    """Fails when a rank embeds the others' images, or an image is lost, doubled or filed under another id."""
+    alone_in = tmp_path / "alone"
+    alone_in.mkdir()
+    distributed.launch(ranks.embed, world, tmp_path, processes=2)
+    ranks.embed(world, alone_in)  # as rank 0
+    alone, both = np.load(alone_in / "rank0.npz"), [np.load(tmp_path / f"rank{i}.npz") for i in range(2)]
+    order = np.argsort(alone["ids"])
+    for part in both:
+        assert part["ids"].tolist() == alone["ids"][order].tolist()
+        assert np.allclose(part["rows"], alone["rows"][order], atol=0.05)

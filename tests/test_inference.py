@@ -22,9 +22,12 @@ def _awake(module):
     return module.eval()
 
 
-@pytest.mark.parametrize("name", ["xception", "resnet50"])
-def test_fast_model_gives_the_same_logits(monkeypatch, name):
+@pytest.mark.parametrize(
+    ("name", "chips"), [("xception", inference.X86), ("resnet50", inference.X86), ("xception", {})]
+)
+def test_fast_model_gives_the_same_logits(monkeypatch, name, chips):
     """Fails when a norm is dropped, folded twice or into the wrong convolution, or the network itself is changed."""
+    monkeypatch.setattr(inference, "X86", chips)
     monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.float32)
     model = _awake(create_model(name, 5))
     before = {key: value.clone() for key, value in model.state_dict().items()}

@@ -270,6 +270,30 @@ def test_closed_and_open_scores(tmp_path, world):
     assert json.loads((run.path / "result.json").read_text())["classes"] == 3
 
 
+def test_a_slow_drive_is_written_to_less_often(tmp_path, world, monkeypatch):
+    """Fails when saving to a slow drive takes more than a twentieth of the time of training."""
+    save, steps = Checkpoints.save, []
+
+    def slow(self, step, state):
+        steps.append(step)
+        now[0] += 100
+        save(self, step, state)
+
+    now = [0.0]
+    monkeypatch.setattr(Checkpoints, "save", slow)
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    update = training._Trainer._update
+
+    def steady(self, batch, count):
+        now[0] += 10
+        return update(self, batch, count)
+
+    monkeypatch.setattr(training._Trainer, "_update", steady)
+    long = TrainConfig(**{**CONFIG.__dict__, "steps": 250})
+    fit(long, world, tmp_path / "run", workers=0, progress=False, save_seconds=30)
+    assert steps == [4, 205], "after 30 s, then after 20 times the 100 s that it took"
+
+
 def test_tensorboard_on_request(tmp_path, world):
     """Fails when the log is not written where it was asked for, or is written unasked."""
     fit(CONFIG, world, tmp_path / "quiet", workers=0, progress=False)

@@ -1,0 +1,412 @@
+"""How fast training, prediction, loading and the layers are, against the plain recipe of 2019 in the same run.
+
+Plain: float32, channels first, Pillow at full size and one transform after another in the workers, Adam as it was, and
+`torch.topk` of the softmax. Both sides see the same files, the same network and the same frozen tensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import multiprocessing
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision import transforms
+from tqdm.auto import tqdm
+
+from landmark import functional
+from landmark.data import GoogleLandmarks, LabelMap, LandmarkDataset, eval_transform, make_loader, train_transform
+from landmark.images import ImageError, image_path, read_image
+from landmark.layers import CompactBilinearPooling
+from landmark.models import LandmarkNet, create_model
+from landmark.prediction import predictions
+from landmark.runs import TrainConfig
+from landmark.runtime import InputError, describe, device
+from landmark.synthetic import make_world
+from landmark.training import _Trainer
+
+MODEL, FROZEN, CLASSES = "xception", 85, 6512  # the paper's network, its frozen tensors, its landmarks
+WORKERS = 2
+PIXELS, FILES = 640, 48  # longer side and number of the JPEG files, which are read again and again
+SIDES = ("plain", "ours")
+
+
+class _Plain(Dataset):
+    """Images as a script of 2019 loads them."""
+
+    def __init__(self, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool = False):
+        self.paths = [image_path(root, "train", image_id) for image_id in table["id"]]
+        labels = LabelMap(table["landmark_id"])
+        self.labels = [labels.to_index(landmark_id) for landmark_id in table["landmark_id"]]
+        moved = [transforms.RandomHorizontalFlip(), transforms.RandomAffine(0, translate=(0.1, 0.1))] if augment else []
+        ready = [transforms.ToTensor(), transforms.Normalize(**model.data_config)]
+        self.transform = transforms.Compose([transforms.Resize((size, size)), *moved, *ready])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def decode(self, index: int) -> Image.Image:
+        return Image.open(self.paths[index]).convert("RGB")
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.decode(index)), self.labels[index]
+
+
+@dataclass
+class _Side:
+    """One way to do the work: endless batches from files, what is done with them, and where that can be timed."""
+
+    dataset: Dataset
+    batches: Callable[[], Iterator]
+    run: Callable[[Iterator], Iterator]  # one item for each batch
+    model: nn.Module
+    optimizer: torch.optim.Optimizer | None = None
+
+
+def bench_train(size: int = 299, batch_size: int = 32, images: int = 64, repeats: int = 5) -> dict:
+    """Images a second of training, from JPEG files and of the network alone.
+
+    Args:
+        size: pixels of the network's input.
+        batch_size: images in a step.
+        images: in one timing; rounded up to whole batches.
+        repeats: timings of each side, interleaved.
+
+    Returns:
+        `ratio_end_to_end` and `ratio_network` (ours to plain, medians of the pairs), `loader_share` (what the network
+        loses to the loader), and for each side `images_per_second`, `seconds` of the parts and `peak_memory_mib`.
+    """
+    return _bench(_train_sides, size, batch_size, images, repeats)
+
+
+def bench_predict(size: int = 299, batch_size: int = 32, images: int = 128, repeats: int = 5) -> dict:
+    """Images a second of prediction; arguments and result as those of `bench_train`."""
+    return _bench(_predict_sides, size, batch_size, images, repeats)
+
+
+def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
+    """Images a second that one thread decodes and augments; `ratio_end_to_end` is ours to plain.
+
+    Args:
+        size: pixels of the network's input.
+        images: in one timing.
+        repeats: timings of each side, interleaved.
+    """
+    _check(size=size, images=images, repeats=repeats)
+    with tempfile.TemporaryDirectory() as scratch:
+        root, table = _world(Path(scratch), images)
+        sides = _datasets(root, table, size, create_model(MODEL, 0), augment=True)
+        rates: dict[str, list[float]] = {name: [] for name in SIDES}
+        with _as_a_worker():
+            for _, name in itertools.product(range(repeats), SIDES):
+                start = time.perf_counter()
+                for index in range(images):
+                    sides[name][index % len(table)]
+                rates[name].append(images / (time.perf_counter() - start))
+        parts = {name: _loading(sides[name]) for name in SIDES}
+    told = {name: {"images_per_second": _spread(rates[name]), "seconds": parts[name]} for name in SIDES}
+    return _facts(size=size, images=images, repeats=repeats) | told | {"ratio_end_to_end": _ratio(rates)["median"]}
+
+
+def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 5) -> dict:
+    """Forward and backward of `CompactBilinearPooling` on maps of 2048 channels, sketches of 8192 numbers.
+
+    Plain is the textbook form: sketch, product of spectra and inverse transform for every place, then the sum.
+
+    Args:
+        batch_size: maps.
+        map_size: height and width of a map.
+        repeats: timings of each side, interleaved.
+
+    Returns:
+        `ratio_network` (plain seconds to ours), `memory_share` (our extra peak memory to plain), `difference` (the
+        larger relative one of values and gradients), and for each side `seconds` and `peak_memory_mib`.
+    """
+    _check(map_size=map_size, batch_size=batch_size, repeats=repeats)
+    seconds: dict[str, list[float]] = {name: [] for name in SIDES}
+    found = {name: _pool(name, map_size, batch_size) for name in SIDES}  # also warms both up
+    for _, name in itertools.product(range(repeats), SIDES):
+        start = time.perf_counter()
+        _pool(name, map_size, batch_size)
+        _wait()
+        seconds[name].append(time.perf_counter() - start)
+    peak = {name: _peak(_pool, name, map_size, batch_size) for name in SIDES}
+    pairs = list(zip(found["plain"], found["ours"], strict=True))
+    difference = max(((a - b).norm() / a.norm()).item() for a, b in pairs)
+    told = {name: {"seconds": _spread(seconds[name]), "peak_memory_mib": peak[name]} for name in SIDES}
+    ratio = _spread([a / b for a, b in zip(*seconds.values(), strict=True)])
+    return _facts(map_size=map_size, batch_size=batch_size, repeats=repeats) | told | {
+        "ratio_network": ratio["median"], "ratio_spread": ratio,
+        "memory_share": round(peak["ours"] / max(peak["plain"], 1), 3), "difference": difference,
+    }  # fmt: skip
+
+
+def textbook_pooling(x: Tensor, layer: CompactBilinearPooling) -> Tensor:
+    """Compact bilinear pooling of a map (B, C, H, W) as it is written in papers: (B, D)."""
+    places = x.flatten(2).transpose(1, 2)  # (B, H W, C)
+    return functional.tensor_sketch(places, layer.h1, layer.s1, layer.h2, layer.s2, layer.dim).sum(1)
+
+
+def _pool(name: str, size: int, batch_size: int) -> tuple[Tensor, Tensor]:
+    where = device()
+    layer = CompactBilinearPooling(2048).to(where)
+    noise = torch.Generator().manual_seed(0)
+    x = torch.randn(batch_size, 2048, size, size, generator=noise).to(where).requires_grad_()
+    y = textbook_pooling(x, layer) if name == "plain" else layer(x)
+    y.square().sum().backward()
+    return y.detach(), x.grad
+
+
+def _train_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int) -> dict[str, _Side]:
+    config = TrainConfig(model=MODEL, size=size, batch_size=batch_size, freeze=FROZEN, weights="none",
+                         min_images=1)  # fmt: skip
+    trainer = _Trainer(config, root, root / "run", WORKERS, progress=False)
+    trainer.parallel.train()
+    where = device()
+    model = create_model(MODEL, len(trainer.labels), freeze=FROZEN).to(where).train()
+    learning = [p for p in model.parameters() if p.requires_grad]
+    adam = torch.optim.Adam(learning, lr=config.lr, foreach=False, fused=False)
+
+    def learn(batch: list[Tensor]) -> float:
+        images, labels = (tensor.to(where) for tensor in batch)
+        loss = F.cross_entropy(model(images), labels)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        return loss.item()
+
+    sets = _datasets(root, table, size, model, augment=True)
+    return {
+        "plain": _Side(sets["plain"], _plain_batches(sets["plain"], batch_size), lambda b: map(learn, b), model, adam),
+        "ours": _Side(sets["ours"], _our_batches(sets["ours"], batch_size, shuffle=True),
+                      lambda batches: (trainer._update(batch, len(batch.ids)) for batch in batches),
+                      trainer.model, trainer.adam),
+    }  # fmt: skip
+
+
+def _predict_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int) -> dict[str, _Side]:
+    where = device()
+    model = create_model(MODEL, CLASSES).to(where).eval()
+    other = create_model(MODEL, CLASSES).to(where).eval()
+
+    @torch.no_grad()
+    def answer(batch: list[Tensor]) -> tuple[Tensor, ...]:
+        best = torch.topk(torch.softmax(model(batch[0].to(where)), 1), 20)
+        return best.values.cpu(), best.indices.cpu()
+
+    sets = _datasets(root, table, size, model, augment=False)
+    return {
+        "plain": _Side(sets["plain"], _plain_batches(sets["plain"], batch_size), lambda b: map(answer, b), model),
+        "ours": _Side(sets["ours"], _our_batches(sets["ours"], batch_size), lambda b: predictions(other, b), other),
+    }  # fmt: skip
+
+
+def _datasets(root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> dict[str, Dataset]:
+    transform = (train_transform if augment else eval_transform)(size, **model.data_config)
+    ours = LandmarkDataset(table, root, "train", LabelMap(table["landmark_id"]), transform)
+    return {"plain": _Plain(root, table, size, model, augment), "ours": ours}
+
+
+def _plain_batches(dataset: Dataset, batch_size: int) -> Callable[[], Iterator]:
+    def batches() -> Iterator:
+        order = RandomSampler(dataset, num_samples=1 << 20)
+        return iter(DataLoader(dataset, batch_size, sampler=order, num_workers=WORKERS))
+
+    return batches
+
+
+def _our_batches(dataset: LandmarkDataset, batch_size: int, shuffle: bool = False) -> Callable[[], Iterator]:
+    return lambda: iter(make_loader(dataset, batch_size, shuffle=shuffle, workers=WORKERS, epochs=range(1 << 20)))
+
+
+def _bench(make: Callable[..., dict[str, _Side]], size: int, batch_size: int, images: int, repeats: int) -> dict:
+    _check(size=size, batch_size=batch_size, images=images, repeats=repeats)
+    steps = math.ceil(images / batch_size)
+    with tempfile.TemporaryDirectory() as scratch:
+        root, table = _world(Path(scratch), batch_size)
+        sides = make(root, table, size, batch_size)
+        ready = {name: next(side.batches()) for name, side in sides.items()}
+        rates: dict[str, dict[str, list[float]]] = {kind: {n: [] for n in SIDES} for kind in ("end_to_end", "network")}
+        turns = list(itertools.product(range(repeats), rates, SIDES))
+        for _, kind, name in tqdm(turns, desc=make.__name__.strip("_").split("_")[0], leave=False):
+            side = sides[name]
+            batches = side.batches() if kind == "end_to_end" else itertools.repeat(ready[name])
+            rates[kind][name].append(steps * batch_size / _seconds(side.run(batches), steps))
+        parts = {name: _loading(sides[name].dataset) | _parts(sides[name], ready[name]) for name in SIDES}
+        peak = {name: _peak(_work, make, root, table, size, batch_size, name) for name in SIDES}
+    told = {
+        name: {"images_per_second": {kind: _spread(rates[kind][name]) for kind in rates},
+               "seconds": parts[name], "peak_memory_mib": peak[name]} for name in SIDES
+    }  # fmt: skip
+    both, alone = _ratio(rates["end_to_end"]), _ratio(rates["network"])
+    loss = [1 - a / b for a, b in zip(rates["end_to_end"]["ours"], rates["network"]["ours"], strict=True)]
+    return _facts(size=size, batch_size=batch_size, images=images, repeats=repeats) | told | {
+        "ratio_end_to_end": both["median"], "ratio_network": alone["median"],
+        "loader_share": round(statistics.median(loss), 3),
+        "ratio_spread": {"end_to_end": both, "network": alone},
+    }  # fmt: skip
+
+
+def _seconds(run: Iterator, steps: int) -> float:
+    """Seconds of some steps after the first two, which fill the workers' queues and wake the network up."""
+    for _ in range(2):
+        next(run)
+    _wait()
+    start = time.perf_counter()
+    for _ in range(steps):
+        next(run)
+    _wait()
+    return time.perf_counter() - start
+
+
+def _parts(side: _Side, ready: object, steps: int = 3) -> dict[str, float]:
+    """Seconds an image of each part of a step on a ready batch: medians of what hooks tell."""
+    spent: dict[str, list[float]] = {}
+    clock = [0.0]
+
+    def mark(part: str) -> Callable[..., None]:
+        def hook(*_: object) -> None:
+            _wait()
+            spent.setdefault(part, []).append(time.perf_counter() - clock[0])
+            clock[0] = time.perf_counter()
+
+        return hook
+
+    hooks = [side.model.register_forward_pre_hook(mark("host_to_device")),
+             side.model.register_forward_hook(mark("forward"))]  # fmt: skip
+    if side.optimizer:
+        hooks += [side.optimizer.register_step_pre_hook(mark("backward")),
+                  side.optimizer.register_step_post_hook(mark("step"))]  # fmt: skip
+    run = side.run(itertools.repeat(ready))
+    next(run)
+    spent.clear()
+    for _ in range(steps):
+        clock[0] = time.perf_counter()
+        next(run)
+    for hook in hooks:
+        hook.remove()
+    return {part: round(statistics.median(values) / len(_images(ready)), 6) for part, values in spent.items()}
+
+
+def _loading(dataset: Dataset) -> dict[str, float]:
+    """Seconds an image of decoding and of the transforms."""
+    spent: dict[str, list[float]] = {"decode": [], "transform": []}
+    with _as_a_worker():
+        for index in range(min(len(dataset), FILES)):
+            start = time.perf_counter()
+            dataset.decode(index)
+            decoded = time.perf_counter() - start
+            start = time.perf_counter()
+            dataset[index]
+            spent["decode"].append(decoded)
+            spent["transform"].append(max(0.0, time.perf_counter() - start - decoded))
+    return {part: round(statistics.median(values), 6) for part, values in spent.items()}
+
+
+def _work(make: Callable[..., dict[str, _Side]], root: Path, table: pd.DataFrame, size: int, batch: int, name: str):
+    side = make(root, table, size, batch)[name]
+    data = next(side.batches())
+    return lambda: next(side.run(iter([data])))
+
+
+def _images(batch: object) -> Tensor:
+    return batch[0] if isinstance(batch, list) else batch.images
+
+
+def _peak(function: Callable, *args: object) -> int:
+    """Memory that the work takes at its peak beyond what it starts with, MiB, in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measured, function, args).result()
+
+
+def _measured(function: Callable, args: tuple) -> int:
+    if function is _work:
+        function, args = _work(*args), ()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    before = _high_water()
+    function(*args)
+    return round((_high_water() - before) / 2**20)
+
+
+def _high_water() -> int:
+    """Bytes that the device, or else this process, has held at most."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage tells on Linux counts the process that started this one
+        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextlib.contextmanager
+def _as_a_worker() -> Iterator[None]:
+    """One thread, as a loader's worker has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _wait() -> None:
+    """Until the device has done what it was asked to."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _world(folder: Path, at_least: int) -> tuple[Path, pd.DataFrame]:
+    """JPEG files of a miniature world and the rows of those that are sound, repeated until a batch is full."""
+    root = make_world(folder / "world", landmarks=4, images=FILES // 4, test=0, size=PIXELS, progress=False)
+    rows = GoogleLandmarks(root).train
+    table = rows[[_sound(image_path(root, "train", image_id)) for image_id in rows["id"]]][:FILES]
+    copies = math.ceil(at_least / len(table))
+    table = pd.concat([table] * copies)
+    return root, table[: len(table) // at_least * at_least].reset_index(drop=True)
+
+
+def _sound(path: Path) -> bool:
+    try:
+        read_image(path)
+    except ImageError:
+        return False
+    return True
+
+
+def _check(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise InputError(f"{name}={value}: give 1 or more")
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    """Median, lowest and highest."""
+    return {"median": _short(statistics.median(values)), "low": _short(min(values)), "high": _short(max(values))}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _ratio(rates: dict[str, list[float]]) -> dict[str, float]:
+    return _spread([ours / plain for plain, ours in zip(rates["plain"], rates["ours"], strict=True)])
+
+
+def _facts(**settings: int) -> dict:
+    return {"machine": describe(), **settings}
