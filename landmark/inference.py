@@ -14,6 +14,7 @@ from landmark.models import LandmarkNet
 from landmark.runtime import fast_dtype
 
 X86 = {"x86_64", "AMD64"}
+CACHE = 4 * 299**2  # pixels of the images whose maps fit in a CPU's cache: a batch of 32 at a time is a fifth slower
 
 
 def fast_model(model: LandmarkNet) -> LandmarkNet:
@@ -54,7 +55,8 @@ class _Folded(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) → feature map (B, C, H', W') in float32."""
         if self.blocked:
-            return self.graph(x.to(self.dtype).to_mkldnn()).to_dense(torch.float32)
+            few = max(1, CACHE // (x.shape[2] * x.shape[3]))
+            return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in x.split(few)]).float()
         return self.graph(x.to(self.dtype, memory_format=torch.channels_last)).float()
 
 

@@ -43,6 +43,18 @@ def test_fast_model_gives_the_same_logits(monkeypatch, name, chips):
     assert not any(p.requires_grad for p in fast.parameters()) and all(p.requires_grad for p in model.parameters())
 
 
+def test_portions_of_a_batch_are_put_together_in_order(monkeypatch):
+    """Fails when an image is lost or moved where a batch is worked on in portions, or the portions change a value."""
+    model = _awake(create_model("resnet50", 3))
+    x = torch.rand(5, 3, 64, 64)
+    with torch.inference_mode():
+        whole = fast_model(model)(x)
+        monkeypatch.setattr(inference, "CACHE", 2 * 64**2)
+        torch.testing.assert_close(fast_model(model)(x), whole)
+        monkeypatch.setattr(inference, "CACHE", 1)
+        torch.testing.assert_close(fast_model(model)(x), whole)
+
+
 def test_fast_model_in_bfloat16_stays_close(monkeypatch):
     """Fails when the fold is rounded before it is made, or the features leave in half precision."""
     monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.bfloat16)
