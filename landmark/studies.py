@@ -161,18 +161,30 @@ def gradient_norms(model: LandmarkNet, images: Tensor, labels: Tensor) -> list[t
     return norms
 
 
-def gap_against_distractors(
-    predictions: Mapping, truth: Mapping, shares: Sequence[float], seed: int = 0
-) -> list[float]:
-    """GAP as distractors join: all landmark queries, with so many distractors that they make up each of `shares`."""
-    queries = [i for i, landmarks in truth.items() if landmarks]
-    rest = sorted(i for i, landmarks in truth.items() if not landmarks)
-    rest = np.random.default_rng(seed).permutation(rest).tolist()
+def gap_against_distractors(predictions: Mapping, truth: Mapping, shares: Sequence[float]) -> list[float]:
+    """GAP if distractors made up each of `shares` of the test set and scored as those at hand do.
+
+    Each distractor counts `w = share / (1 - share) · queries / distractors` times in every rank below it:
+    GAP(w) = (1/M) Σ_i rel(i) · (right ones so far) / (queries so far + w · distractors so far).
+
+    Args:
+        predictions: image id → (landmark_id, score).
+        truth: image id → landmark ids, none for a distractor.
+        shares: from 0 to below 1.
+
+    >>> gap_against_distractors({"a": (1, 0.5), "d": (2, 0.9)}, {"a": [1], "d": []}, [0.0, 0.5, 0.75])
+    [1.0, 0.5, 0.25]
+    """
+    steps = metrics.gap_steps(predictions, truth)
+    right = np.array(steps["correct"], bool)
+    empty = np.array([not truth[image_id] for image_id in steps["id"]], bool)
+    queries = sum(bool(len(landmarks)) for landmarks in truth.values())
+    distractors = len(truth) - queries
     gaps = []
     for share in shares:
-        count = min(len(rest), round(share / (1 - share) * len(queries)))
-        part = {i: truth[i] for i in [*queries, *rest[:count]]}
-        gaps.append(metrics.global_average_precision(metrics.restrict(predictions, part), part))
+        weight = share / (1 - share) * queries / max(distractors, 1)
+        rank = np.cumsum(np.where(empty, weight, 1.0))
+        gaps.append(float((np.cumsum(right)[right] / rank[right]).sum() / queries))
     return gaps
 
 
