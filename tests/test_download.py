@@ -421,7 +421,13 @@ def test_gldv2_from_a_mirror(mirror, tmp_path, capsys):
     mirror.faults["train/images_001.tar"] = Fault(times=2, cut=BLOCK)
     mirror.faults["metadata/train.csv"] = Fault(times=1, status=503)
     fetch_all(mirror, data)
-    names = {"train.csv", "test.csv", "recognition_solution_v2.1.csv", "train_label_to_category.csv", "train_clean.csv"}
+    names = {
+        "train.csv",
+        "test.csv",
+        "recognition_solution_v2.1.csv",
+        "train_label_to_category.csv",
+        "train_clean.csv",
+    } | {"train_label_to_hierarchical.csv"}
     names |= {f"train/images_00{k}.tar" for k in range(3)} | {"test/images_000.tar"}
     found = tree(data)
     assert {p.as_posix() for p in found} == names
@@ -485,7 +491,7 @@ def test_sizes_question_and_refusal(mirror, tmp_path, capsys, monkeypatch):
     download(items, dry_run=True, progress=False)
     out = capsys.readouterr().out
     assert "train/images_000.tar -> " in out and f"to fetch  {mirror.url}/metadata/train.csv" in out
-    assert "in 7 files to fetch, " in out.splitlines()[-1]
+    assert "in 8 files to fetch, " in out.splitlines()[-1]
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
     with pytest.raises(InputError, match=r"kB in 7 files to fetch.*free.*--yes"):
         download(items, progress=False)
