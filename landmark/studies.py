@@ -210,7 +210,7 @@ def confusion(predictions: Mapping, truth: Mapping, landmark_ids: Sequence[int])
 
 
 def killed_and_resumed(root: str | Path, folder: str | Path, *, model: str = "resnet50", steps: int = 5) -> dict:
-    """Train a short run twice, once killed by SIGKILL on the way and started again with `--resume`, and compare.
+    """Train a short run twice, once in a process that is killed by SIGKILL on the way and then continued, and compare.
 
     Args:
         root: small data set in the GLDv2 layout; landmarks with 4 images or more are used.
@@ -234,7 +234,7 @@ def killed_and_resumed(root: str | Path, folder: str | Path, *, model: str = "re
         while not (states := list((folder / "killed").glob("state-00000000[2-9]-*"))) and child.poll() is None:
             time.sleep(0.01)
         child.kill()
-    subprocess.run([*command, "--resume"], check=True, **quiet)
+    fit(TrainConfig(**settings), root, folder / "killed", workers=0, progress=False)
     weights = [sha256(folder / name / "last.safetensors") for name in ("whole", "killed")]
     logs = [pd.read_csv(folder / name / "metrics.csv").drop(columns=["seconds", "images_per_second"])
             for name in ("whole", "killed")]  # fmt: skip

@@ -108,3 +108,15 @@ def test_errors_of_the_machine_are_one_line(monkeypatch, capsys, error, words):
     assert run("models") in (1, 2)
     told = capsys.readouterr().err
     assert words in told and len(told.strip().splitlines()) == 1
+
+
+def test_resume_takes_the_settings_of_the_run(tmp_path, world, capsys):
+    """Fails when `--resume` needs the settings again, or other ones slip into a run that has begun."""
+    trained = ("train", world, "--out", tmp_path / "run")
+    small = ("--min-images", 2, "--weights", "none", "--size", 32, "--steps", 1, "--batch-size", 4, "--workers", 0)
+    assert run(*trained, "--resume") == 2 and "--model" in capsys.readouterr().err
+    assert run(*trained, "--model", "resnet50", *small) == 0
+    (tmp_path / "run" / "result.json").unlink()
+    assert run(*trained, "--resume", "--lr", 0.1) == 2 and "lr: 0.0003 → 0.1" in capsys.readouterr().err
+    assert run(*trained, "--resume", "--workers", 0) == 0
+    assert (tmp_path / "run" / "result.json").exists()
