@@ -59,6 +59,8 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _download(args: argparse.Namespace) -> int:
+    if args.data is None and args.what != "weights":
+        raise InputError(f"no folder to fill: landmark download {args.what} DATA")
     if args.what == "gldv2":
         items = sources.gldv2(args.data, splits=args.splits, shards=args.shards, mirror=args.mirror,
                               md5_file=args.md5_file)  # fmt: skip

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from landmark import distributed, tables
-from landmark.archives import ImageStore, open_images
+from landmark.archives import open_images
 from landmark.images import ImageError, read_image
 from landmark.runtime import InputError, atomic_path
 from landmark.sampling import EpochSampler
@@ -66,10 +66,6 @@ class GoogleLandmarks:
     def categories(self) -> pd.DataFrame:
         """Rows of train_label_to_category.csv."""
         return tables.read_categories(self.root / "train_label_to_category.csv")
-
-    def images(self, split: str) -> ImageStore:
-        """The images of a split, loose or in TARs."""
-        return open_images(self.root, split)
 
 
 class LabelMap:

@@ -198,17 +198,6 @@ def answers_by_kind(predictions: Mapping, truth: Mapping, labels: LabelMap) -> d
     return {kind: values for kind, values in scores.items() if values}
 
 
-def confusion(predictions: Mapping, truth: Mapping, landmark_ids: Sequence[int]) -> np.ndarray:
-    """Counts (K, K) of true against predicted landmark, for the queries that show one of `landmark_ids`."""
-    index = {landmark_id: i for i, landmark_id in enumerate(landmark_ids)}
-    counts = np.zeros((len(index), len(index)))
-    for image_id, (landmark_id, _) in predictions.items():
-        for shown in truth[image_id]:
-            if shown in index and landmark_id in index:
-                counts[index[shown], index[landmark_id]] += 1
-    return counts
-
-
 def killed_and_resumed(root: str | Path, folder: str | Path, *, model: str = "resnet50", steps: int = 5) -> dict:
     """Train a short run twice, once in a process that is killed by SIGKILL on the way and then continued, and compare.
 

@@ -407,8 +407,3 @@ def filter_min_images(train: pd.DataFrame, min_images: int) -> pd.DataFrame:
     ['a', 'b']
     """
     return train[_frequent(train["landmark_id"], min_images)].reset_index(drop=True)
-
-
-def by_image(table: pd.DataFrame, column: str, convert: Callable = lambda value: value) -> dict:
-    """One column of a table as a dictionary by image id."""
-    return {image_id: convert(value) for image_id, value in zip(table["id"], table[column], strict=True)}

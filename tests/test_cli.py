@@ -42,6 +42,7 @@ def test_synth_check_train_predict_score(tmp_path, capsys):
         (("train", "{}", "--model", "vgg", "--out", "{}/r"), "xception"),
         (("predict", "{}", "{}", "--out", "{}/s.csv"), "not a training run"),
         (("synth", "{}/w", "--landmarks", "0"), "landmarks=0"),
+        (("download", "gldv2"), "download gldv2 DATA"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(tmp_path, capsys, args, words):

@@ -433,9 +433,10 @@ def test_gldv2_from_a_mirror(mirror, tmp_path, capsys):
     fetch_all(mirror, data)
     assert not [line for line in mirror.log if line[0] == "GET"]
     assert "all here already" in capsys.readouterr().out
+    from landmark.archives import open_images
     from landmark.data import GoogleLandmarks
 
-    assert len(GoogleLandmarks(data).images("train").ids()) == len(GoogleLandmarks(data).train)
+    assert len(open_images(data, "train").ids()) == len(GoogleLandmarks(data).train)
 
 
 def test_one_wrong_tar_does_not_stop_the_others(mirror, tmp_path):
@@ -589,7 +590,8 @@ def test_landmarks50(mirror, tmp_path, world, capsys):
     with zipfile.ZipFile(mirror.folder / "landmark_images.zip") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     assert len(members) == len(train) + len(test) and list(test["id"]) == list(solution["id"])
-    labels = tables.by_image(train, "landmark_id") | tables.by_image(solution, "landmarks", lambda cell: cell[0])
+    labels = dict(zip(train["id"], train["landmark_id"], strict=True))
+    labels |= {image_id: cell[0] for image_id, cell in zip(solution["id"], solution["landmarks"], strict=True)}
     for name, content in members.items():
         _, split, landmark, file = name.split("/")
         assert image_path(data, split, file[:-4]).read_bytes() == content
