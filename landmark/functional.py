@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import torch
@@ -124,26 +125,27 @@ class _BilinearSketch(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
-        ctx.save_for_backward(x, h1, s1, h2, s2)
+        # y1 and y2 lie interleaved in one row, as the parts of complex numbers do, so that one pass fills both
+        bins, signs = torch.cat([2 * h1, 2 * h2 + 1]), torch.stack([s1, s2]).to(_exact(x))  # (2 C), (2, C)
+        ctx.save_for_backward(x, bins, signs)
         ctx.dim = dim
         total = x.new_zeros(len(x), dim, dtype=_exact(x).to_complex())
         for images, places in _portions(x):
-            total[images] += _spectrum(x[images, places], h1, s1, h2, s2, dim).square_().sum(1)
+            total[images] += _spectrum(x[images, places], bins, signs, dim).square_().sum(1)
         return torch.fft.ifft(total).imag / 2  # (B, D)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of y1 and y2 are the real and imaginary part of `ifft(i fft(gradient) conj(spectrum))`."""
-        x, h1, s1, h2, s2 = ctx.saved_tensors
+        x, bins, signs = ctx.saved_tensors
         outer = torch.fft.fft(gradient)[:, None] * 1j  # (B, 1, D)
         result = torch.empty_like(x)
         for images, places in _portions(x):
-            spectrum = _spectrum(x[images, places], h1, s1, h2, s2, ctx.dim)
-            back = torch.fft.ifft(spectrum.conj_physical_().mul_(outer[images])).flatten(0, 1)  # (b p, D)
-            back = torch.view_as_real(back).flatten(1)  # (b p, 2 D)
-            first, second = back.index_select(1, 2 * h1).mul_(s1), back.index_select(1, 2 * h2 + 1).mul_(s2)
-            result[images, places] = first.add_(second).view(*spectrum.shape[:2], -1)
+            spectrum = _spectrum(x[images, places], bins, signs, ctx.dim)
+            back = torch.fft.ifft(spectrum.conj_physical_().mul_(outer[images]))  # (b, p, D)
+            both = torch.view_as_real(back).flatten(2).flatten(0, 1).index_select(1, bins)  # (b p, 2 C)
+            result[images, places] = both.view(*back.shape[:2], *signs.shape).mul_(signs).sum(2)
         return result, None, None, None, None, None
 
 
@@ -154,17 +156,16 @@ def _exact(x: Tensor) -> torch.dtype:
 
 def _portions(x: Tensor) -> Iterator[tuple[slice, slice]]:
     """Images and places of (B, P, C) to work on at a time: few, so that their spectra stay in a CPU's cache."""
-    at_once = 32 if x.device.type == "cpu" else 4096
-    images = max(1, at_once // max(1, x.shape[1]))
-    for first, place in itertools.product(range(0, len(x), images), range(0, x.shape[1], at_once)):
-        yield slice(first, first + images), slice(place, place + at_once)
+    count, at_once = x.shape[1], 50 if x.device.type == "cpu" else 4096
+    images, places = max(1, at_once // max(1, count)), math.ceil(count / max(1, math.ceil(count / at_once)))
+    for first, place in itertools.product(range(0, len(x), images), range(0, count, max(1, places))):
+        yield slice(first, first + images), slice(place, place + places)
 
 
-def _spectrum(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
+def _spectrum(x: Tensor, bins: Tensor, signs: Tensor, dim: int) -> Tensor:
     """`fft(y1 + i y2)` of places (b, p, C): (b, p, D)."""
-    rows = x.flatten(0, 1).to(_exact(x))  # of two axes: adding along the last of three is several times slower
-    both = rows.new_zeros(len(rows), 2 * dim)  # y1 and y2 interleaved, as the parts of complex numbers are
-    both.index_add_(1, 2 * h1, rows * s1.to(rows.dtype)).index_add_(1, 2 * h2 + 1, rows * s2.to(rows.dtype))
+    rows = (x.unsqueeze(2) * signs).flatten(2).flatten(0, 1)  # two axes: adding along the last of three is slower
+    both = rows.new_zeros(len(rows), 2 * dim).index_add_(1, bins, rows)
     return torch.fft.fft(torch.view_as_complex(both.view(*x.shape[:2], dim, 2)))
 
 
