@@ -6,17 +6,12 @@ Plain: float32, channels first, Pillow at full size and one transform after anot
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-import multiprocessing
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,21 +24,22 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 from tqdm.auto import tqdm
 
-from landmark import functional
 from landmark.data import GoogleLandmarks, LabelMap, LandmarkDataset, eval_transform, make_loader, train_transform
+from landmark.gauges import SIDES, check, facts, matrix_peak, one_thread, peak_memory, ratio, short, spread, wait
 from landmark.images import ImageError, image_path, read_image
-from landmark.layers import CompactBilinearPooling
+from landmark.inference import fast_model
+from landmark.int8 import has_int8
 from landmark.models import LandmarkNet, create_model
 from landmark.prediction import predictions
 from landmark.runs import TrainConfig
-from landmark.runtime import InputError, describe, device
+from landmark.runtime import device, fast_dtype
+from landmark.submission import SAMPLE
 from landmark.synthetic import make_world
 from landmark.training import _Trainer
 
 MODEL, FROZEN, CLASSES = "xception", 85, 6512  # the paper's network, its frozen tensors, its landmarks
 WORKERS = 2
 PIXELS, FILES = 640, 48  # longer side and number of the JPEG files, which are read again and again
-SIDES = ("plain", "ours")
 
 
 class _Plain(Dataset):
@@ -75,6 +71,7 @@ class _Side:
     batches: Callable[[], Iterator]
     run: Callable[[Iterator], Iterator]  # one item for each batch
     model: nn.Module
+    precision: torch.dtype
     optimizer: torch.optim.Optimizer | None = None
 
 
@@ -89,13 +86,15 @@ def bench_train(size: int = 299, batch_size: int = 32, images: int = 64, repeats
 
     Returns:
         `ratio_end_to_end` and `ratio_network` (ours to plain, medians of the pairs), `loader_share` (what the network
-        loses to the loader), and for each side `images_per_second`, `seconds` of the parts and `peak_memory_mib`.
+        loses to the loader), `ratio_at_peak` (what `ratio_network` would be if all of our products ran at the chip's
+        peak), and for each side `precision`, `images_per_second`, `seconds` of the parts, `peak_memory_mib`,
+        `matrix_peak_gflops` (large matrix products in this precision) and `share_of_peak`.
     """
     return _bench(_train_sides, size, batch_size, images, repeats)
 
 
 def bench_predict(size: int = 299, batch_size: int = 32, images: int = 128, repeats: int = 5) -> dict:
-    """Images a second of prediction; arguments and result as those of `bench_train`."""
+    """Images a second of prediction, in 8-bit integers where the chip has them; else as `bench_train`."""
     return _bench(_predict_sides, size, batch_size, images, repeats)
 
 
@@ -107,69 +106,20 @@ def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
         images: in one timing.
         repeats: timings of each side, interleaved.
     """
-    _check(size=size, images=images, repeats=repeats)
+    check(size=size, images=images, repeats=repeats)
     with tempfile.TemporaryDirectory() as scratch:
         root, table = _world(Path(scratch), images)
         sides = _datasets(root, table, size, create_model(MODEL, 0), augment=True)
         rates: dict[str, list[float]] = {name: [] for name in SIDES}
-        with _as_a_worker():
+        with one_thread():
             for _, name in itertools.product(range(repeats), SIDES):
                 start = time.perf_counter()
                 for index in range(images):
                     sides[name][index % len(table)]
                 rates[name].append(images / (time.perf_counter() - start))
         parts = {name: _loading(sides[name]) for name in SIDES}
-    told = {name: {"images_per_second": _spread(rates[name]), "seconds": parts[name]} for name in SIDES}
-    return _facts(size=size, images=images, repeats=repeats) | told | {"ratio_end_to_end": _ratio(rates)["median"]}
-
-
-def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 5) -> dict:
-    """Forward and backward of `CompactBilinearPooling` on maps of 2048 channels, sketches of 8192 numbers.
-
-    Plain is the textbook form: sketch, product of spectra and inverse transform for every place, then the sum.
-
-    Args:
-        batch_size: maps.
-        map_size: height and width of a map.
-        repeats: timings of each side, interleaved.
-
-    Returns:
-        `ratio_network` (plain seconds to ours), `memory_share` (our extra peak memory to plain), `difference` (the
-        larger relative one of values and gradients), and for each side `seconds` and `peak_memory_mib`.
-    """
-    _check(map_size=map_size, batch_size=batch_size, repeats=repeats)
-    seconds: dict[str, list[float]] = {name: [] for name in SIDES}
-    found = {name: _pool(name, map_size, batch_size) for name in SIDES}  # also warms both up
-    for _, name in itertools.product(range(repeats), SIDES):
-        start = time.perf_counter()
-        _pool(name, map_size, batch_size)
-        _wait()
-        seconds[name].append(time.perf_counter() - start)
-    peak = {name: _peak(_pool, name, map_size, batch_size) for name in SIDES}
-    pairs = list(zip(found["plain"], found["ours"], strict=True))
-    difference = max(((a - b).norm() / a.norm()).item() for a, b in pairs)
-    told = {name: {"seconds": _spread(seconds[name]), "peak_memory_mib": peak[name]} for name in SIDES}
-    ratio = _spread([a / b for a, b in zip(*seconds.values(), strict=True)])
-    return _facts(map_size=map_size, batch_size=batch_size, repeats=repeats) | told | {
-        "ratio_network": ratio["median"], "ratio_spread": ratio,
-        "memory_share": round(peak["ours"] / max(peak["plain"], 1), 3), "difference": difference,
-    }  # fmt: skip
-
-
-def textbook_pooling(x: Tensor, layer: CompactBilinearPooling) -> Tensor:
-    """Compact bilinear pooling of a map (B, C, H, W) as it is written in papers: (B, D)."""
-    places = x.flatten(2).transpose(1, 2)  # (B, H W, C)
-    return functional.tensor_sketch(places, layer.h1, layer.s1, layer.h2, layer.s2, layer.dim).sum(1)
-
-
-def _pool(name: str, size: int, batch_size: int) -> tuple[Tensor, Tensor]:
-    where = device()
-    layer = CompactBilinearPooling(2048).to(where)
-    noise = torch.Generator().manual_seed(0)
-    x = torch.randn(batch_size, 2048, size, size, generator=noise).to(where).requires_grad_()
-    y = textbook_pooling(x, layer) if name == "plain" else layer(x)
-    y.square().sum().backward()
-    return y.detach(), x.grad
+    told = {name: {"images_per_second": spread(rates[name]), "seconds": parts[name]} for name in SIDES}
+    return facts(size=size, images=images, repeats=repeats) | told | {"ratio_end_to_end": ratio(rates)["median"]}
 
 
 def _train_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int) -> dict[str, _Side]:
@@ -192,27 +142,33 @@ def _train_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int) ->
 
     sets = _datasets(root, table, size, model, augment=True)
     return {
-        "plain": _Side(sets["plain"], _plain_batches(sets["plain"], batch_size), lambda b: map(learn, b), model, adam),
+        "plain": _Side(sets["plain"], _plain_batches(sets["plain"], batch_size), lambda b: map(learn, b), model,
+                       torch.float32, adam),
         "ours": _Side(sets["ours"], _our_batches(sets["ours"], batch_size, shuffle=True),
                       lambda batches: (trainer._update(batch, len(batch.ids)) for batch in batches),
-                      trainer.model, trainer.adam),
+                      trainer.model, fast_dtype(where), trainer.adam),
     }  # fmt: skip
 
 
 def _predict_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int) -> dict[str, _Side]:
     where = device()
     model = create_model(MODEL, CLASSES).to(where).eval()
+    sets = _datasets(root, table, size, model, augment=False)
     other = create_model(MODEL, CLASSES).to(where).eval()
+    ours = _our_batches(sets["ours"], batch_size)
+    some = next(ours()).images[:SAMPLE] if has_int8(where) else None
+    precision = fast_dtype(where) if some is None else torch.int8
+    fast = fast_model(other, some)
 
     @torch.no_grad()
     def answer(batch: list[Tensor]) -> tuple[Tensor, ...]:
         best = torch.topk(torch.softmax(model(batch[0].to(where)), 1), 20)
         return best.values.cpu(), best.indices.cpu()
 
-    sets = _datasets(root, table, size, model, augment=False)
     return {
-        "plain": _Side(sets["plain"], _plain_batches(sets["plain"], batch_size), lambda b: map(answer, b), model),
-        "ours": _Side(sets["ours"], _our_batches(sets["ours"], batch_size), lambda b: predictions(other, b), other),
+        "plain": _Side(sets["plain"], _plain_batches(sets["plain"], batch_size), lambda b: map(answer, b), model,
+                       torch.float32),
+        "ours": _Side(sets["ours"], ours, lambda batches: predictions(fast, batches), fast, precision),
     }  # fmt: skip
 
 
@@ -231,11 +187,11 @@ def _plain_batches(dataset: Dataset, batch_size: int) -> Callable[[], Iterator]:
 
 
 def _our_batches(dataset: LandmarkDataset, batch_size: int, shuffle: bool = False) -> Callable[[], Iterator]:
-    return lambda: iter(make_loader(dataset, batch_size, shuffle=shuffle, workers=WORKERS, epochs=range(1 << 20)))
+    return lambda: iter(make_loader(dataset, batch_size, shuffle=shuffle, epochs=range(1 << 20)))
 
 
 def _bench(make: Callable[..., dict[str, _Side]], size: int, batch_size: int, images: int, repeats: int) -> dict:
-    _check(size=size, batch_size=batch_size, images=images, repeats=repeats)
+    check(size=size, batch_size=batch_size, images=images, repeats=repeats)
     steps = math.ceil(images / batch_size)
     with tempfile.TemporaryDirectory() as scratch:
         root, table = _world(Path(scratch), batch_size)
@@ -248,17 +204,23 @@ def _bench(make: Callable[..., dict[str, _Side]], size: int, batch_size: int, im
             batches = side.batches() if kind == "end_to_end" else itertools.repeat(ready[name])
             rates[kind][name].append(steps * batch_size / _seconds(side.run(batches), steps))
         parts = {name: _loading(sides[name].dataset) | _parts(sides[name], ready[name]) for name in SIDES}
-        peak = {name: _peak(_work, make, root, table, size, batch_size, name) for name in SIDES}
+        peak = {name: peak_memory(_work, make, root, table, size, batch_size, name) for name in SIDES}
+        work = _operations(sides["plain"], ready["plain"]) / batch_size / 1e9
+    most = {name: matrix_peak(sides[name].precision) for name in SIDES}
+    alone = {name: statistics.median(rates["network"][name]) for name in SIDES}
     told = {
-        name: {"images_per_second": {kind: _spread(rates[kind][name]) for kind in rates},
-               "seconds": parts[name], "peak_memory_mib": peak[name]} for name in SIDES
+        name: {"precision": str(sides[name].precision).removeprefix("torch."),
+               "images_per_second": {kind: spread(rates[kind][name]) for kind in rates},
+               "seconds": parts[name], "peak_memory_mib": peak[name], "matrix_peak_gflops": round(most[name]),
+               "share_of_peak": round(work * alone[name] / most[name], 3)} for name in SIDES
     }  # fmt: skip
-    both, alone = _ratio(rates["end_to_end"]), _ratio(rates["network"])
+    both, network = ratio(rates["end_to_end"]), ratio(rates["network"])
     loss = [1 - a / b for a, b in zip(rates["end_to_end"]["ours"], rates["network"]["ours"], strict=True)]
-    return _facts(size=size, batch_size=batch_size, images=images, repeats=repeats) | told | {
-        "ratio_end_to_end": both["median"], "ratio_network": alone["median"],
+    return facts(size=size, batch_size=batch_size, images=images, repeats=repeats) | told | {
+        "ratio_end_to_end": both["median"], "ratio_network": network["median"],
+        "ratio_at_peak": short(most["ours"] / (work * alone["plain"])), "gflop_per_image": short(work),
         "loader_share": round(statistics.median(loss), 3),
-        "ratio_spread": {"end_to_end": both, "network": alone},
+        "ratio_spread": {"end_to_end": both, "network": network},
     }  # fmt: skip
 
 
@@ -266,12 +228,31 @@ def _seconds(run: Iterator, steps: int) -> float:
     """Seconds of some steps after the first two, which fill the workers' queues and wake the network up."""
     for _ in range(2):
         next(run)
-    _wait()
+    wait()
     start = time.perf_counter()
     for _ in range(steps):
         next(run)
-    _wait()
+    wait()
     return time.perf_counter() - start
+
+
+def _operations(side: _Side, ready: object) -> int:
+    """Multiplications and additions that a step asks for in convolutions and fully connected layers.
+
+    The backward pass takes as many again for the gradient of the weights, and once more for that of the input.
+    """
+    total = [0]
+
+    def hook(layer: nn.Module, given: tuple[Tensor], result: Tensor) -> None:
+        gradients = layer.weight.requires_grad + given[0].requires_grad if torch.is_grad_enabled() else 0
+        total[0] += 2 * result.numel() * layer.weight[0].numel() * (1 + gradients)
+
+    layers = [m for m in side.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(hook) for layer in layers]
+    next(side.run(iter([ready])))
+    for handle in hooks:
+        handle.remove()
+    return total[0]
 
 
 def _parts(side: _Side, ready: object, steps: int = 3) -> dict[str, float]:
@@ -281,7 +262,7 @@ def _parts(side: _Side, ready: object, steps: int = 3) -> dict[str, float]:
 
     def mark(part: str) -> Callable[..., None]:
         def hook(*_: object) -> None:
-            _wait()
+            wait()
             spent.setdefault(part, []).append(time.perf_counter() - clock[0])
             clock[0] = time.perf_counter()
 
@@ -306,7 +287,7 @@ def _parts(side: _Side, ready: object, steps: int = 3) -> dict[str, float]:
 def _loading(dataset: Dataset) -> dict[str, float]:
     """Seconds an image of decoding and of the transforms."""
     spent: dict[str, list[float]] = {"decode": [], "transform": []}
-    with _as_a_worker():
+    with one_thread():
         for index in range(min(len(dataset), FILES)):
             start = time.perf_counter()
             dataset.decode(index)
@@ -328,49 +309,6 @@ def _images(batch: object) -> Tensor:
     return batch[0] if isinstance(batch, list) else batch.images
 
 
-def _peak(function: Callable, *args: object) -> int:
-    """Memory that the work takes at its peak beyond what it starts with, MiB, in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measured, function, args).result()
-
-
-def _measured(function: Callable, args: tuple) -> int:
-    if function is _work:
-        function, args = _work(*args), ()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    before = _high_water()
-    function(*args)
-    return round((_high_water() - before) / 2**20)
-
-
-def _high_water() -> int:
-    """Bytes that the device, or else this process, has held at most."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if status.exists():  # what getrusage tells on Linux counts the process that started this one
-        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-@contextlib.contextmanager
-def _as_a_worker() -> Iterator[None]:
-    """One thread, as a loader's worker has."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _wait() -> None:
-    """Until the device has done what it was asked to."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def _world(folder: Path, at_least: int) -> tuple[Path, pd.DataFrame]:
     """JPEG files of a miniature world and the rows of those that are sound, repeated until a batch is full."""
     root = make_world(folder / "world", landmarks=4, images=FILES // 4, test=0, size=PIXELS, progress=False)
@@ -387,26 +325,3 @@ def _sound(path: Path) -> bool:
     except ImageError:
         return False
     return True
-
-
-def _check(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if value < 1:
-            raise InputError(f"{name}={value}: give 1 or more")
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
-    return {"median": _short(statistics.median(values)), "low": _short(min(values)), "high": _short(max(values))}
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.4g}")
-
-
-def _ratio(rates: dict[str, list[float]]) -> dict[str, float]:
-    return _spread([ours / plain for plain, ours in zip(rates["plain"], rates["ours"], strict=True)])
-
-
-def _facts(**settings: int) -> dict:
-    return {"machine": describe(), **settings}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +18,13 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torchvision.transforms import v2
 
 from landmark import distributed, tables
 from landmark.archives import open_images
 from landmark.images import ImageError, read_image
-from landmark.runtime import InputError, atomic_path
+from landmark.runtime import InputError, atomic_path, device
 from landmark.sampling import EpochSampler
 from landmark.splits import Split, split_dev  # noqa: F401  (public names of this room)
 
@@ -195,8 +199,32 @@ class LandmarkDataset(Dataset):
         return len(self.ids)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample | Bad:
+        return self._sample(key, self._read(key))
+
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[Sample | Bad]:
+        """A batch; outside a loader's processes threads decode it."""
+        if get_worker_info() is not None:
+            return [self[key] for key in keys]
+        with warnings.catch_warnings():  # what the threads set aside together is put back here
+            images = list(_threads().map(self._read, keys))
+        return [self._sample(key, image) for key, image in zip(keys, images, strict=True)]
+
+    def _read(self, key: int | tuple[int, int]) -> Image.Image | Tensor | Bad:
+        """An image from its file, or prepared if it is in memory."""
+        index = key[1] if isinstance(key, tuple) else key
+        if self.kept is not None and index in self.kept:
+            return self.kept[index]
+        try:
+            return self.decode(index)
+        except ImageError as error:
+            return Bad(self.ids[index].decode(), error.reason)
+
+    def _sample(self, key: int | tuple[int, int], image: Image.Image | Tensor | Bad) -> Sample | Bad:
         epoch, index = key if isinstance(key, tuple) else (self.epoch, key)
-        image = self._prepared(index)
+        if isinstance(image, Image.Image):
+            image = self.prepare(image).contiguous()  # (3, S, S) uint8, the same in every epoch
+        if self.kept is not None:
+            self.kept[index] = image
         if isinstance(image, Tensor) and self.augment:
             with torch.random.fork_rng(devices=[]):  # torch.manual_seed would seed every other device as well
                 torch.default_generator.manual_seed(
@@ -209,17 +237,11 @@ class LandmarkDataset(Dataset):
         """One image, at reduced scale where that leaves enough pixels; ImageError as `read_image`."""
         return read_image(self.images.read(self.ids[index].decode()), at_least=self.at_least)
 
-    def _prepared(self, index: int) -> Tensor | Bad:
-        """One image decoded, cut and resized, as (3, S, S) uint8: the part that is the same in every epoch."""
-        if self.kept is not None and index in self.kept:
-            return self.kept[index]
-        try:
-            image: Tensor | Bad = self.prepare(self.decode(index))
-        except ImageError as error:
-            image = Bad(self.ids[index].decode(), error.reason)
-        if self.kept is not None:
-            self.kept[index] = image
-        return image
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that decode, one for each core. Torch's work stays out of them: each would start a team of its own."""
+    return ThreadPoolExecutor(os.cpu_count(), "decode")
 
 
 def collate(items: Sequence[Sample | Bad]) -> Batch:
@@ -240,9 +262,17 @@ class Shift:
         """Shift an image (3, H, W)."""
         height, width = image.shape[-2:]
         dy, dx = ((torch.rand(2) * 2 - 1) * self.fraction * torch.tensor([height, width])).round().int().tolist()
-        rows = (torch.arange(height) + dy).clamp(0, height - 1)
-        columns = (torch.arange(width) + dx).clamp(0, width - 1)
-        return image.index_select(1, rows).index_select(2, columns)  # several times faster than image[:, rows]
+        return _moved(_moved(image, dy, 1), dx, 2)
+
+
+def _moved(image: Tensor, by: int, axis: int) -> Tensor:
+    """Image whose place i shows place i + by of another, or its edge; ten times as fast as looking places up."""
+    size = image.shape[axis]
+    by = max(-size, min(size, by))
+    edge = image.narrow(axis, size - 1 if by > 0 else 0, 1)
+    kept = image.narrow(axis, max(by, 0), size - abs(by))
+    edges = edge.expand(*(abs(by) if i == axis else -1 for i in range(image.dim())))
+    return torch.cat([kept, edges] if by > 0 else [edges, kept], axis)
 
 
 class CentreSquare:
@@ -292,7 +322,7 @@ def make_loader(
     batch_size: int,
     *,
     shuffle: bool = False,
-    workers: int = 0,
+    workers: int | None = None,
     seed: int = 0,
     epochs: range = range(1),
     skip: int = 0,
@@ -304,7 +334,8 @@ def make_loader(
         dataset: a `LandmarkDataset`.
         batch_size: images in a batch of this process.
         shuffle: in an order that depends on (seed, epoch) only.
-        workers: processes that decode; they start once for all epochs.
+        workers: processes that decode; they start once for all epochs. With 0, threads decode a batch when it is
+            asked for. None: 2 beside a GPU, else 0, for processes would take a CPU's cores from the network.
         seed: of the order.
         epochs: passes, which decide order and augmentation.
         skip: batches already seen (resuming).
@@ -313,6 +344,8 @@ def make_loader(
     """
     if not len(dataset):
         raise InputError(f"0 images to load from {dataset.root}/{dataset.split}")
+    if workers is None:
+        workers = 0 if device().type == "cpu" else 2
     together = batch_size * distributed.size() if shared else batch_size
     sampler = EpochSampler(len(dataset), together, shuffle, seed, epochs, skip, dataset.shards if shuffle else None)
     return DataLoader(

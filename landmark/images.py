@@ -89,7 +89,8 @@ def read_image(
                     _check_png(name, data)
                 if at_least:
                     image.draft(None, _reduced(image.size, at_least))
-                return _to_rgb(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image)
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -136,9 +137,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    rgb = image.convert("RGB")
-    rgb.load()
-    return rgb
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 _WAVES = np.cos(np.pi / 32 * np.outer(np.arange(9), np.arange(32) + 0.5))  # (9, 32), the slowest of a DCT

@@ -1,4 +1,4 @@
-"""A network rebuilt for prediction: normalisation folded into the convolutions, weights cast once."""
+"""A network rebuilt for prediction: normalisation folded into the convolutions, weights cast once or made integers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from landmark.int8 import has_int8, quantise
 from landmark.models import LandmarkNet
-from landmark.runtime import fast_dtype
+from landmark.runtime import InputError, fast_dtype
 
 X86 = {"x86_64", "AMD64"}
 CACHE = 4 * 299**2  # pixels of the images whose maps fit in a CPU's cache: a batch of 32 at a time is a fifth slower
 
 
-def fast_model(model: LandmarkNet) -> LandmarkNet:
+def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
     """A copy of a network that predicts the same faster and can no longer learn.
 
     Its backbone has every BatchNorm folded into the convolution before it, and weights in the dtype and memory layout
     that pay on the chip; pooling and head stay as they are. Input and output stay float32.
 
     Args:
-        model: any network of `create_model`; it is left as it is.
+        model: any network of `create_model`, left as it is; one that is fast already is returned.
+        images: some images (B, 3, H, W) like those to come, 32 are enough. The backbone then computes in 8-bit
+            integers, about twice as fast as in bfloat16; the ranges of its maps are measured on these images.
+
+    Raises:
+        InputError: images are given, and there are none or the chip lacks instructions for 8-bit integers.
 
     >>> from landmark import create_model
     >>> model = create_model("resnet50", 3).eval()
@@ -32,32 +38,46 @@ def fast_model(model: LandmarkNet) -> LandmarkNet:
     >>> bool((fast_model(model)(x) - model(x)).abs().max() < 0.1)
     True
     """
+    if isinstance(model.backbone, _Folded):
+        return model
+    where = next(model.parameters()).device
+    if images is not None and not has_int8(where):
+        raise InputError("no 8-bit integers on this machine (they need a CPU with VNNI): predict without them")
+    if images is not None and not len(images):
+        raise InputError("no image to measure the ranges of 8-bit integers on: predict without them")
     fast = copy.deepcopy(model).eval()
-    fast.backbone = _Folded(fast.backbone, next(model.parameters()).device)
+    fast.backbone = _Folded(fast.backbone, where, images)
     return fast.eval().requires_grad_(False)
 
 
 class _Folded(nn.Module):
     """A backbone in evaluation mode, as one graph of convolutions."""
 
-    def __init__(self, backbone: nn.Module, where: torch.device):
+    def __init__(self, backbone: nn.Module, where: torch.device, images: Tensor | None):
         super().__init__()
         self.dtype = fast_dtype(where)
         graph = fold_batch_norms(_Features(backbone))
         # oneDNN chooses a blocked layout once for weights and maps; channels last is a seventh slower on x86
-        self.blocked = where.type == "cpu" and platform.machine() in X86 and torch.backends.mkldnn.is_available()
-        if self.blocked:
+        blocked = where.type == "cpu" and platform.machine() in X86 and torch.backends.mkldnn.is_available()
+        if images is not None:
+            self.form = "int8"
+            graph = quantise(graph, images.float().split(4))
+        elif blocked:
+            self.form = "blocked"
             _replace(graph, lambda conv: _BlockedConv2d(conv, self.dtype))
         else:
+            self.form = "channels_last"
             graph.to(self.dtype, memory_format=torch.channels_last)
         self.graph = graph
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) → feature map (B, C, H', W') in float32."""
-        if self.blocked:
-            few = max(1, CACHE // (x.shape[2] * x.shape[3]))
-            return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in x.split(few)]).float()
-        return self.graph(x.to(self.dtype, memory_format=torch.channels_last)).float()
+        if self.form == "channels_last":
+            return self.graph(x.to(self.dtype, memory_format=torch.channels_last)).float()
+        portions = x.split(max(1, CACHE // (x.shape[2] * x.shape[3])))
+        if self.form == "int8":
+            return torch.cat([self.graph(part.float()) for part in portions])
+        return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in portions]).float()
 
 
 class _BlockedConv2d(nn.Module):

@@ -148,7 +148,7 @@ class Run:
         load_tensors(model, tensors, path)
         return model.to(device()).eval()
 
-    def loader(self, table: pd.DataFrame, root: str | Path, split: str = "test", *, workers: int = 2,
+    def loader(self, table: pd.DataFrame, root: str | Path, split: str = "test", *, workers: int | None = None,
                batch_size: int | None = None):  # fmt: skip
         """Batches of a table's images, prepared as this run's network wants them, in the table's order."""
         facts = LandmarkNet(self.config.model, 0).data_config

@@ -12,17 +12,19 @@ from tqdm.auto import tqdm
 
 from landmark import distributed
 from landmark.data import GoogleLandmarks, Quarantine, check_coverage
+from landmark.inference import fast_model
 from landmark.prediction import predictions
 from landmark.runs import Run
 from landmark.runtime import InputError, atomic_path
 from landmark.tables import write_submission
 
 ROWS = 2048  # of the test table in one part
+SAMPLE = 32  # images that the ranges of 8-bit integers are measured on
 
 
 def write_predictions(
-    run: Run, data: GoogleLandmarks, out: str | Path, *, bad_limit: int | None = None, workers: int = 2,
-    progress: bool = True,
+    run: Run, data: GoogleLandmarks, out: str | Path, *, bad_limit: int | None = None, workers: int | None = None,
+    progress: bool = True, int8: bool = False,
 ) -> dict:  # fmt: skip
     """Write one row for each id of test.csv, in its order; an image that is missing or unreadable has an empty cell.
 
@@ -34,14 +36,17 @@ def write_predictions(
         data: with test.csv and the test images, loose or in TARs.
         out: the submission.
         bad_limit: missing or unreadable images that fail it; None for 10 or one in a hundred, whichever is more.
-        workers: processes that decode images.
+        workers: processes that decode images, see `make_loader`.
         progress: show a bar.
+        int8: compute in 8-bit integers, see `inference.fast_model`; their ranges are measured on the first images of
+            the table, whichever rows are left to predict.
 
     Returns:
         `rows` and `predictions` counted, and `bad`: image id → reason; empty on all ranks but the first.
 
     Raises:
-        InputError: too many bad images, or a table that cannot be read; `out` is then as it was.
+        InputError: too many bad images, or a table that cannot be read; `out` is then as it was;
+            or `int8` on a machine that lacks it.
     """
     out, table = Path(out), data.test
     limit = bad_limit if bad_limit is not None else max(10, len(table) // 100)
@@ -50,10 +55,10 @@ def write_predictions(
     numbers = range(-(-len(table) // ROWS))
     with distributed.group():
         if distributed.rank() == 0:
-            _claim(parts, run, table["id"])
+            _claim(parts, run, table["id"], int8)
         distributed.gather(None)  # nobody writes before the folder is there
         mine = [k for k in numbers if k % distributed.size() == distributed.rank() and not _part(parts, k).exists()]
-        _predict(run, data, parts, mine, limit, workers, progress and distributed.rank() == 0)
+        _predict(run, data, parts, mine, limit, workers, progress and distributed.rank() == 0, int8)
         distributed.gather(None)  # nobody joins before all parts are there
         if distributed.rank() == 0:
             return _join(parts, len(numbers), out, limit)
@@ -64,10 +69,10 @@ def _part(parts: Path, number: int) -> Path:
     return parts / f"{number:06}.json"
 
 
-def _claim(parts: Path, run: Run, ids) -> None:
+def _claim(parts: Path, run: Run, ids, int8: bool) -> None:
     """Keep the parts of this very run and table, drop those of any other."""
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
-    plan = {"run": run.result["sha256"], "test": digest, "rows": ROWS}
+    plan = {"run": run.result["sha256"], "test": digest, "rows": ROWS, "int8": int8}
     try:
         if json.loads((parts / "plan.json").read_text()) == plan:
             return
@@ -79,12 +84,16 @@ def _claim(parts: Path, run: Run, ids) -> None:
 
 
 def _predict(
-    run: Run, data: GoogleLandmarks, parts: Path, numbers: list[int], limit: int, workers: int, progress: bool
-) -> None:
+    run: Run, data: GoogleLandmarks, parts: Path, numbers: list[int], limit: int, workers: int | None, progress: bool,
+    int8: bool,
+) -> None:  # fmt: skip
     """Predict the rows of some parts, with one loader for all of them."""
     if not numbers:
         return
-    table = data.test
+    table, model = data.test, run.model()
+    if int8:
+        (some,) = run.loader(table[:SAMPLE], data.root, workers=0, batch_size=SAMPLE)
+        model = fast_model(model, some.images)
     rows = np.concatenate([np.arange(k * ROWS, min((k + 1) * ROWS, len(table))) for k in numbers])
     ids = table["id"].to_numpy(object)[rows]
     loader = run.loader(table.iloc[rows], data.root, workers=workers)
@@ -92,7 +101,7 @@ def _predict(
     bar = tqdm(total=len(rows), unit="img", desc="predict", disable=not progress)
     queue = iter(numbers)
     with bar:
-        for some in predictions(run.model(), loader):
+        for some in predictions(model, loader):
             quarantine.add(some.bad)
             found |= some.mapping(run.labels)
             bad |= {item.image_id: item.reason for item in some.bad}

@@ -132,7 +132,7 @@ def _embedding(model: LandmarkNet, images: Tensor) -> Tensor:
 
 def find_suspects(
     model: LandmarkNet, table: pd.DataFrame, root: str | Path, *, size: int, split: str = "train", batch_size: int = 32,
-    workers: int = 2, progress: bool = True,
+    workers: int | None = None, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
     """Suspected wrong labels and turns among the images of a table, by the embeddings of a network.
 

@@ -50,7 +50,7 @@ def fit(
     root: str | Path,
     out: str | Path,
     *,
-    workers: int = 2,
+    workers: int | None = None,
     progress: bool = True,
     save_seconds: float = SAVE_EVERY,
     save_steps: int | None = None,
@@ -68,7 +68,8 @@ def fit(
         root: folder in the GLDv2 layout: loose images, TARs or both.
         out: folder of the run: config.json, labels.json, metrics.csv, best.safetensors, last.safetensors,
             result.json (written last) and, until then, the last two states.
-        workers: processes that decode images when they do not all fit in memory; the result does not depend on them.
+        workers: processes that decode images when they do not all fit in memory, see `make_loader`; the result does
+            not depend on them.
         progress: show a bar with loss, dev GAP, images a second and the time left.
         save_seconds: time between states; more when `out` is so slow that saving would take a twentieth of the time.
         save_steps: steps between states, besides.
@@ -99,7 +100,7 @@ def _fingerprint(table: pd.DataFrame) -> dict:
 class _Trainer:
     """One run: what it reads, what it has learnt so far, where it writes. Of several ranks the first one writes."""
 
-    def __init__(self, config: TrainConfig, root: Path, out: Path, workers: int, progress: bool):
+    def __init__(self, config: TrainConfig, root: Path, out: Path, workers: int | None, progress: bool):
         self.config, self.root, self.out, self.progress = config, root, out, progress
         table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
         wanted = {"settings": asdict(config), "data": _fingerprint(table)}

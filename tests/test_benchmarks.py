@@ -1,11 +1,12 @@
 """The benchmarks at the smallest size: what they report, not how fast anything is."""
 
+import functools
 import json
 
 import pytest
 import torch
 
-from landmark import benchmarks
+from landmark import benchmarks, gauges, layer_benchmark
 from landmark.layers import CompactBilinearPooling
 from landmark.runtime import InputError
 
@@ -17,7 +18,7 @@ def small(monkeypatch):
     monkeypatch.setattr(benchmarks, "FILES", 8)
     monkeypatch.setattr(benchmarks, "WORKERS", 0)
     monkeypatch.setattr(benchmarks, "CLASSES", 20)
-    monkeypatch.setattr(benchmarks, "_peak", lambda *work: 1)
+    monkeypatch.setattr(benchmarks, "peak_memory", lambda *work: 1)
 
 
 @pytest.mark.parametrize(("bench", "parts"), [
@@ -61,21 +62,26 @@ def test_data_benchmark_reads_sound_files_only(small):
 
 def test_layer_benchmark_compares_equal_values(monkeypatch):
     """Fails when the textbook form and the layer differ, in values or in gradients."""
-    monkeypatch.setattr(benchmarks, "_peak", lambda *work: 1)
-    told = benchmarks.bench_layers(batch_size=1, map_size=2, repeats=1)
+    monkeypatch.setattr(layer_benchmark, "peak_memory", lambda *work: 1)
+    told = layer_benchmark.bench_layers(batch_size=1, map_size=2, repeats=1)
     assert told["difference"] < 1e-4 and told["ratio_network"] > 0
     layer, x = CompactBilinearPooling(6, dim=16), torch.randn(2, 6, 2, 2)
-    torch.testing.assert_close(benchmarks.textbook_pooling(x, layer), layer(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer_benchmark.textbook_pooling(x, layer), layer(x), rtol=1e-4, atol=1e-4)
 
 
 def test_peak_memory_is_that_of_the_work_alone():
     """Fails when what the process held before counts, or a freed peak is missed."""
     held = torch.ones(128, 1 << 18)
-    assert 60 <= benchmarks._peak(torch.ones, 64, held.shape[1]) <= 90
+    assert 60 <= gauges.peak_memory(functools.partial, torch.ones, 64, held.shape[1]) <= 90
 
 
 def test_settings_are_checked():
     """Fails when a benchmark of nothing divides by zero."""
-    for bench in (benchmarks.bench_train, benchmarks.bench_predict, benchmarks.bench_data, benchmarks.bench_layers):
+    for bench in (
+        benchmarks.bench_train,
+        benchmarks.bench_predict,
+        benchmarks.bench_data,
+        layer_benchmark.bench_layers,
+    ):
         with pytest.raises(InputError, match="repeats=0"):
             bench(repeats=0)

@@ -1,6 +1,8 @@
 """Labels, splits, batches: the same for any number of workers, and nothing replaced in silence."""
 
+import itertools
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from landmark.data import (
     LandmarkDataset,
     Quarantine,
     Sample,
+    _moved,
     check_coverage,
     collate,
     eval_transform,
@@ -107,6 +110,28 @@ def test_batches_do_not_depend_on_workers(folder):
     assert torch.equal(skipped[0].images, passes[0][2].images)
     epochs = [[b.ids for b in passes[0][:3]], [b.ids for b in passes[0][3:]]]
     assert epochs[0] != epochs[1] and sorted(sum(epochs[0], [])) == sorted(sum(epochs[1], []))
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_shift_looks_places_up(monkeypatch, size):
+    """Fails when the picture moves the wrong way, an edge is not repeated, or a shift is longer than the picture."""
+    image = torch.randint(0, 255, (3, size, size + 2), dtype=torch.uint8)
+    for dy, dx in itertools.product((-9, -2, 0, 3, 9), repeat=2):
+        rows = [min(max(i + dy, 0), size - 1) for i in range(size)]
+        columns = [min(max(i + dx, 0), size + 1) for i in range(size + 2)]
+        assert torch.equal(_moved(_moved(image, dy, 1), dx, 2), image[:, rows][:, :, columns])
+
+
+def test_threads_that_decode_leave_no_trace(folder):
+    """Fails when a batch differs from its images one by one, or decoding in threads changes what Python warns of."""
+    table, filters = GoogleLandmarks(folder).train, list(warnings.filters)
+    dataset = LandmarkDataset(table, folder, "train", LabelMap(range(3)), train_transform(32, **HALF), seed=4)
+    keys = [(1, i) for i in range(12)] * 4
+    for found, key in zip(dataset.__getitems__(keys), keys, strict=True):
+        single = dataset[key]
+        assert type(found) is type(single) and found.image_id == single.image_id
+        assert isinstance(found, Bad) or torch.equal(found.image, single.image)
+    assert warnings.filters == filters
 
 
 def test_kept_images_are_the_same_batches(folder):

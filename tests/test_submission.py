@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from landmark import runs, submission
+from landmark import create_model, runs, submission
 from landmark.data import GoogleLandmarks
 from landmark.images import image_path
+from landmark.int8 import has_int8
 from landmark.runs import TrainConfig
 from landmark.runtime import InputError
 
@@ -90,10 +91,27 @@ def test_killed_it_goes_on(tmp_path, run, data, monkeypatch, batches):
     assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+@pytest.mark.skipif(not has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
+def test_integers_give_the_same_rows_after_a_stop(tmp_path, run, data, monkeypatch):
+    """Fails when the ranges depend on the rows that are left, or parts in floating point are mixed in."""
+    monkeypatch.setattr(runs.Run, "model", lambda self, which="best": create_model("resnet50", 3))
+    whole, stopped = tmp_path / "whole.csv", tmp_path / "s.csv"
+    submission.write_predictions(run, data, whole, workers=0, progress=False, int8=True)
+    parts = tmp_path / ".s.csv.parts"
+    submission._claim(parts, run, data.test["id"], True)
+    submission._predict(run, data, parts, [0], 10, 0, False, True)
+    submission.write_predictions(run, data, stopped, workers=0, progress=False, int8=True)
+    assert stopped.read_bytes() == whole.read_bytes()
+    submission._claim(parts, run, data.test["id"], True)
+    submission._part(parts, 0).write_text("{}")
+    submission.write_predictions(run, data, stopped, workers=0, progress=False)
+    assert [row[0] for row in rows(stopped)] == [row[0] for row in rows(whole)]
+
+
 def test_parts_of_another_run_are_not_mixed_in(tmp_path, run, data):
     """Fails when the parts of an older run end in this one's submission."""
     parts = tmp_path / ".s.csv.parts"
-    submission._claim(parts, runs.Run(run.path, run.config, run.labels, {"sha256": "b" * 64}), data.test["id"])
+    submission._claim(parts, runs.Run(run.path, run.config, run.labels, {"sha256": "b" * 64}), data.test["id"], False)
     submission._part(parts, 0).write_text('{"rows": [["x", 1, 0.5]], "bad": {}}')
     submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
     assert [row[0] for row in rows(tmp_path / "s.csv")] == data.test["id"].tolist()

@@ -1,0 +1,115 @@
+"""What benchmarks measure with: clocks that wait for the device, peaks of memory and of products, spreads."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import torch
+
+from landmark.runtime import InputError, describe, device
+
+SIDES = ("plain", "ours")
+
+
+def peak_memory(prepare: Callable[..., Callable[[], object]], *args: object) -> int:
+    """Memory that work takes at its peak beyond what it starts with, MiB, in a process of its own.
+
+    Args:
+        prepare: called with `args`; returns the work.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measured, prepare, args).result()
+
+
+def _measured(prepare: Callable, args: tuple) -> int:
+    work = prepare(*args)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        _forget_high_water()
+    before = _high_water()
+    work()
+    return round((_high_water() - before) / 2**20)
+
+
+def _forget_high_water() -> None:
+    """What this process held before no longer counts, where the system can be told so."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _high_water() -> int:
+    """Bytes that the device, or else this process, has held at most."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage tells on Linux counts the process that started this one
+        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread, as a loader's worker has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def wait() -> None:
+    """Until the device has done what it was asked to."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def matrix_peak(dtype: torch.dtype, size: int = 2048, repeats: int = 8) -> float:
+    """Billions of multiplications and additions a second in the product of two large square matrices."""
+    where = device()
+    size *= 4 if where.type == "cuda" else 1
+    a = torch.randn(size, size, device=where).mul_(9).to(dtype)
+    product = torch._int_mm if dtype == torch.int8 else torch.mm
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        product(a, a)
+        wait()
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds) / 1e9
+
+
+def check(**numbers: int) -> None:
+    """InputError, naming the setting, for a number below one."""
+    for name, value in numbers.items():
+        if value < 1:
+            raise InputError(f"{name}={value}: give 1 or more")
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, lowest and highest."""
+    return {"median": short(statistics.median(values)), "low": short(min(values)), "high": short(max(values))}
+
+
+def short(value: float) -> float:
+    """Four digits."""
+    return float(f"{value:.4g}")
+
+
+def ratio(rates: dict[str, list[float]]) -> dict[str, float]:
+    """Spread of our rates to the plain ones, pair by pair."""
+    return spread([ours / plain for plain, ours in zip(rates["plain"], rates["ours"], strict=True)])
+
+
+def facts(**settings: int) -> dict:
+    """The machine and the settings, as every result begins."""
+    return {"machine": describe(), **settings}

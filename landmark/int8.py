@@ -1,0 +1,254 @@
+"""A convolutional network in 8-bit integers: an instruction multiplies twice as many of them as of bfloat16.
+
+A map is kept as bytes, `real = r scale (byte - zero)`, with one scale and zero for the map and a factor r for each
+channel. Convolution, maximum, sum and ReLU do not mind r, so it moves into the weights and costs nothing at run time.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, fx, nn
+
+CHIPS = ("avx512_vnni", "avx_vnni", "amx_int8")  # those that multiply bytes and add them in one instruction
+ADD = (operator.add, operator.iadd, torch.add)
+
+
+def has_int8(where: torch.device) -> bool:
+    """Whether the chip has an instruction for products of bytes and torch the convolutions that use it."""
+    chip = getattr(torch.cpu, "get_capabilities", dict)()
+    return where.type == "cpu" and any(chip.get(name) for name in CHIPS) and hasattr(torch.ops.onednn, "qconv_prepack")
+
+
+def quantise(graph: fx.GraphModule, batches: Iterable[Tensor]) -> fx.GraphModule:
+    """The same network on bytes; input and output stay float32.
+
+    Args:
+        graph: convolutions, ReLU, maximum pooling and sums in evaluation mode, see `inference.fold_batch_norms`.
+        batches: images (B, 3, H, W) like those to come; the ranges of all maps are measured on them.
+
+    Raises:
+        ValueError: the graph does something else.
+
+    >>> graph = fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()))
+    >>> x = torch.rand(1, 3, 5, 5)
+    >>> bool((quantise(graph, [x])(x) - graph(x)).abs().max() < 0.05)
+    True
+
+    Source: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
+    inference", section 2; Nagel et al., "Data-free quantization through weight equalization and bias correction",
+    section 4.1.
+    """
+    return _Quantiser(copy.deepcopy(graph), batches).result
+
+
+class _Observer(fx.Interpreter):
+    """Runs a graph and keeps the shape of every map, and for its channels the extremes and the sum of mean squares."""
+
+    def __init__(self, graph: fx.GraphModule):
+        super().__init__(graph)
+        self.seen: dict[fx.Node, tuple[Tensor, Tensor, Tensor]] = {}
+        self.shapes: dict[fx.Node, torch.Size] = {}
+
+    def run_node(self, node: fx.Node) -> Tensor:
+        x = super().run_node(node)
+        low, high, square = x.amin((0, 2, 3)), x.amax((0, 2, 3)), x.square().mean((2, 3)).sum(0)
+        self.shapes[node] = x.shape
+        before = self.seen.get(node, (low, high, torch.zeros_like(square)))
+        self.seen[node] = torch.minimum(low, before[0]), torch.maximum(high, before[1]), square + before[2]
+        return x
+
+
+class _Code:
+    """How the bytes of a map stand for numbers between two extremes; 0 has a byte of its own, for padding."""
+
+    def __init__(self, low: float, high: float):
+        low, high = min(low, 0.0), max(high, 0.0)
+        self.scale = (high - low) / 255 or 1.0
+        self.zero = round(-low / self.scale)
+
+
+class _Quantiser:
+    """Rewrites a graph node by node; `new` and `codes` hold what already has its bytes."""
+
+    def __init__(self, old: fx.GraphModule, batches: Iterable[Tensor]):
+        self.old = old
+        for node in list(old.graph.nodes):
+            if self._kind(node) is nn.Identity:
+                node.replace_all_uses_with(node.args[0])
+                old.graph.erase_node(node)
+        observer = _Observer(old)
+        with torch.no_grad():
+            for images in batches:
+                observer.run(images.float())
+            self.ranges, last = self._equalise(observer.seen)
+        self.shapes = observer.shapes
+        self.graph, self.root = fx.Graph(), nn.Module()
+        self.new: dict[fx.Node, fx.Node] = {}
+        self.codes: dict[fx.Node, _Code] = {}
+        for node in old.graph.nodes:
+            if node.op == "placeholder":
+                code = _Code(*self.ranges[node])
+                self._put(node, code, _Encode(code), self.graph.placeholder(node.name))
+            elif node.op == "output":
+                (source,) = node.args
+                self.graph.output(self._call(_Decode(self.codes[source], last), self.new[source]))
+            elif node not in self.new:
+                self._rewrite(node)
+        self.result = fx.GraphModule(self.root, self.graph)
+
+    def _kind(self, node: fx.Node) -> object:
+        return type(self.old.get_submodule(node.target)) if node.op == "call_module" else node.target
+
+    def _equalise(self, seen: dict) -> tuple[dict[fx.Node, tuple[float, float]], Tensor | float]:
+        """Divide every channel by its size, in the weights; returns the ranges of maps then, and r of the output.
+
+        Maps that a sum, a ReLU or a maximum ties together share their factors.
+        """
+        tied: dict[fx.Node, set[fx.Node]] = {}
+        for node in self.old.graph.nodes:
+            tied[node] = {node}
+            if node.op != "placeholder" and self._kind(node) is not nn.Conv2d:
+                for source in node.all_input_nodes:
+                    tied[node] |= tied[source]
+                for member in tied[node]:
+                    tied[member] = tied[node]
+        ranges = {node: (low.min().item(), high.max().item()) for node, (low, high, _) in seen.items()}
+        groups = {id(group): group for group in tied.values()}.values()
+        for group in groups:
+            if any(node.op == "placeholder" for node in group):
+                continue
+            size = torch.stack([seen[node][2] for node in group]).sum(0).sqrt()
+            r = size.clamp_min(1e-3 * size.mean().item() + 1e-12)  # of a channel that is always 0, too
+            for node in group:
+                low, high, _ = seen[node]
+                ranges[node] = (low / r).min().item(), (high / r).max().item()
+                if self._kind(node) is nn.Conv2d:
+                    conv = self.old.get_submodule(node.target)
+                    conv.weight /= r.view(-1, 1, 1, 1)
+                    if conv.bias is not None:
+                        conv.bias /= r
+                for user in set(node.users):
+                    if self._kind(user) is nn.Conv2d:
+                        conv = self.old.get_submodule(user.target)
+                        parts = conv.weight.unflatten(0, (conv.groups, -1))  # (groups, out, in, k, k)
+                        parts *= r.view(conv.groups, 1, -1, 1, 1)
+                if node.op == "output":
+                    last = r
+        return ranges, last
+
+    def _call(self, module: nn.Module, *args: fx.Node) -> fx.Node:
+        name = f"step{len(self.graph.nodes)}"
+        self.root.add_module(name, module)
+        return self.graph.call_module(name, args)
+
+    def _put(self, node: fx.Node, code: _Code, module: nn.Module, *args: fx.Node) -> None:
+        self.new[node], self.codes[node] = self._call(module, *args), code
+
+    def _rewrite(self, node: fx.Node) -> None:
+        kind, source = self._kind(node), node.all_input_nodes[0]
+        if kind is nn.Conv2d:
+            self._convolve(node, source)
+            return
+        code = self.codes[source]
+        if kind is nn.ReLU:
+            self._put(node, code, _ReLU(code), self.new[source])
+        elif kind is nn.MaxPool2d:
+            self._put(node, code, _MaxPool(self.old.get_submodule(node.target)), self.new[source])
+        else:
+            raise ValueError(f"{node.name}: {kind} has no form in 8-bit integers")
+
+    def _convolve(self, node: fx.Node, source: fx.Node) -> None:
+        """A convolution with the sum and the ReLU that follow it, if nothing else wants what lies between."""
+        parts, other = [node], None
+        after = self._follower(node)
+        if after is not None and self._kind(after) in ADD:
+            others = [term for term in after.all_input_nodes if term in self.new]
+            if others:  # else the other term is a convolution still to come, and takes the sum
+                other = others[0]
+                parts.append(after)
+                after = self._follower(after)
+        relu = after is not None and self._kind(after) is nn.ReLU
+        if relu:
+            parts.append(after)
+        code = _Code(*self.ranges[parts[-1]])
+        old, codes = self.old.get_submodule(node.target), (self.codes[source], code, self.codes.get(other))
+        conv = _Conv(old, codes, relu, self.shapes[source])
+        new = self._call(conv, self.new[source], *([self.new[other]] if other else []))
+        for part in parts:
+            self.new[part], self.codes[part] = new, code
+
+    def _follower(self, node: fx.Node) -> fx.Node | None:
+        """The only node that wants this one's map."""
+        return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+class _Encode(nn.Module):
+    def __init__(self, code: _Code):
+        super().__init__()
+        self.code = code
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled = (x / self.code.scale).add_(self.code.zero).round_().clamp_(0, 255)
+        return scaled.to(torch.uint8, memory_format=torch.channels_last)
+
+
+class _Decode(nn.Module):
+    def __init__(self, code: _Code, r: Tensor):
+        super().__init__()
+        self.zero, self.scale = code.zero, (r * code.scale).view(1, -1, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().sub_(self.zero).mul_(self.scale)
+
+
+class _ReLU(nn.Module):
+    def __init__(self, code: _Code):
+        super().__init__()
+        self.zero = code.zero
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp_min(self.zero)
+
+
+class _MaxPool(nn.Module):
+    def __init__(self, pool: nn.MaxPool2d):
+        super().__init__()
+        sizes = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+        self.sizes = [[size, size] if isinstance(size, int) else list(size) for size in sizes]
+        self.ceil_mode = pool.ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.quantized.max_pool2d(x, *self.sizes, self.ceil_mode)
+
+
+class _Conv(nn.Module):
+    """A convolution from bytes to bytes; another map may be added, and negative numbers cut off, on the way."""
+
+    def __init__(self, conv: nn.Conv2d, codes: tuple[_Code, _Code, _Code | None], relu: bool, shape: torch.Size):
+        super().__init__()
+        source, result, other = codes
+        weight = conv.weight.detach()
+        self.scales = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / 127  # one for each output channel
+        self.zeros = torch.zeros(len(weight), dtype=torch.int32)
+        whole = (weight / self.scales.view(-1, 1, 1, 1)).round().to(torch.int8)
+        self.bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
+        facts = list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups
+        # Without a shape of x the layout is a guess, and a wrong one is put right in every call
+        self.weight = torch.ops.onednn.qconv_prepack(
+            whole, self.scales, source.scale, source.zero, *facts, list(shape)
+        )  # fmt: skip
+        self.source, self.after = (source.scale, source.zero), "relu" if relu else "none"
+        self.wanted = (*facts, result.scale, result.zero, torch.uint8)
+        self.other = other and (other.scale, other.zero)
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        given = (x, *self.source, self.weight, self.scales, self.zeros)
+        if other is None:
+            return torch.ops.onednn.qconv2d_pointwise(*given, self.bias, *self.wanted, self.after, [], "")
+        return torch.ops.onednn.qconv2d_pointwise.binary(
+            *given, other, self.bias, *self.wanted, *self.other, "sum", 1.0, self.after, [], ""
+        )

@@ -1,0 +1,68 @@
+"""How fast the layers of this project are, against their textbook form."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from landmark import functional
+from landmark.gauges import SIDES, check, facts, peak_memory, spread, wait
+from landmark.layers import CompactBilinearPooling
+from landmark.runtime import device
+
+
+def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 5) -> dict:
+    """Forward and backward of `CompactBilinearPooling` on maps of 2048 channels, sketches of 8192 numbers.
+
+    Plain is the textbook form: sketch, product of spectra and inverse transform for every place, then the sum.
+
+    Args:
+        batch_size: maps.
+        map_size: height and width of a map.
+        repeats: timings of each side, interleaved.
+
+    Returns:
+        `ratio_network` (plain seconds to ours), `memory_share` (our extra peak memory to plain), `difference` (the
+        larger relative one of values and gradients), and for each side `seconds` and `peak_memory_mib`.
+    """
+    check(map_size=map_size, batch_size=batch_size, repeats=repeats)
+    seconds: dict[str, list[float]] = {name: [] for name in SIDES}
+    found = {name: _pool(name, map_size, batch_size) for name in SIDES}  # also warms both up
+    for _, name in itertools.product(range(repeats), SIDES):
+        start = time.perf_counter()
+        _pool(name, map_size, batch_size)
+        wait()
+        seconds[name].append(time.perf_counter() - start)
+    peak = {name: peak_memory(_work, name, map_size, batch_size) for name in SIDES}
+    pairs = list(zip(found["plain"], found["ours"], strict=True))
+    difference = max(((a - b).norm() / a.norm()).item() for a, b in pairs)
+    told = {name: {"seconds": spread(seconds[name]), "peak_memory_mib": peak[name]} for name in SIDES}
+    ratio = spread([a / b for a, b in zip(*seconds.values(), strict=True)])
+    return facts(map_size=map_size, batch_size=batch_size, repeats=repeats) | told | {
+        "ratio_network": ratio["median"], "ratio_spread": ratio,
+        "memory_share": round(peak["ours"] / max(peak["plain"], 1), 3), "difference": difference,
+    }  # fmt: skip
+
+
+def textbook_pooling(x: Tensor, layer: CompactBilinearPooling) -> Tensor:
+    """Compact bilinear pooling of a map (B, C, H, W) as it is written in papers: (B, D)."""
+    places = x.flatten(2).transpose(1, 2)  # (B, H W, C)
+    return functional.tensor_sketch(places, layer.h1, layer.s1, layer.h2, layer.s2, layer.dim).sum(1)
+
+
+def _work(name: str, size: int, batch_size: int) -> Callable[[], object]:
+    return lambda: _pool(name, size, batch_size)
+
+
+def _pool(name: str, size: int, batch_size: int) -> tuple[Tensor, Tensor]:
+    where = device()
+    layer = CompactBilinearPooling(2048).to(where)
+    noise = torch.Generator().manual_seed(0)
+    x = torch.randn(batch_size, 2048, size, size, generator=noise).to(where).requires_grad_()
+    y = textbook_pooling(x, layer) if name == "plain" else layer(x)
+    y.square().sum().backward()
+    return y.detach(), x.grad

@@ -1,0 +1,139 @@
+"""Networks in 8-bit integers, against the same networks in floating point."""
+
+import pytest
+import torch
+from test_inference import _awake
+from torch import fx, nn
+
+from landmark import create_model, inference, int8
+from landmark.inference import fast_model
+from landmark.int8 import quantise
+from landmark.runtime import InputError
+
+needs_int8 = pytest.mark.skipif(not int8.has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
+
+
+def _error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@needs_int8
+@pytest.mark.parametrize("name", ["xception", "resnet50"])
+def test_whole_networks_stay_close(name):
+    """Fails when a sum, a shortcut or a ReLU is lost, a norm is folded wrongly, or the network itself is changed."""
+    model = _awake(create_model(name, 5))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    x = torch.rand(6, 3, 72, 72)
+    with torch.inference_mode():
+        fast = fast_model(model, x[:4])
+        assert _error(fast.forward_features(x), model.forward_features(x)) < 0.12
+        assert fast(x).shape == (6, 5) and fast(x).dtype == torch.float32
+    assert fast_model(fast) is fast
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@needs_int8
+def test_an_image_does_not_depend_on_its_batch():
+    """Fails when ranges are measured on what is predicted, so that another batch gives other scores."""
+    model, x = _awake(create_model("xception", 5)), torch.rand(6, 3, 72, 72)
+    with torch.inference_mode():
+        fast = fast_model(model, x[:4])
+        assert torch.equal(fast.forward_features(x)[3], fast.forward_features(x[3:4])[0])
+
+
+@needs_int8
+@pytest.mark.parametrize("padding", [0, 1])
+def test_one_convolution_is_that_of_its_bytes(padding):
+    """Fails when a zero that is not byte 0 is forgotten, in the sum or in the padding, or rounding goes one way."""
+    conv = nn.Conv2d(3, 5, 3, padding=padding)
+    x = torch.linspace(-1, 3, 2 * 3 * 7 * 7)[torch.randperm(2 * 3 * 7 * 7)].view(2, 3, 7, 7)
+    found = quantise(fx.symbolic_trace(nn.Sequential(conv)), [x])(x).detach()
+    scale, zero = 4 / 255, round(255 / 4)
+    source = ((x / scale + zero).round() - zero) * scale
+    steps = conv.weight.detach().abs().amax((1, 2, 3), keepdim=True) / 127
+    expected = nn.functional.conv2d(source, (conv.weight.detach() / steps).round() * steps, conv.bias, padding=padding)
+    step = (expected.amax((0, 2, 3)) - expected.amin((0, 2, 3))).max() / 255  # of a byte of the result, at most
+    assert (found - expected).abs().max() <= 2 * step and (found - expected).mean().abs() < step / 4
+
+
+class _Shortcut(nn.Module):
+    """A residual block behind a maximum; its channels differ in size by a factor of 10⁵."""
+
+    def __init__(self, swapped: bool):
+        super().__init__()
+        self.first, self.deep = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 3, padding=1, groups=6)
+        self.wide, self.last = nn.Conv2d(6, 6, 1), nn.Conv2d(6, 4, 1)
+        self.relu, self.pool, self.swapped = nn.ReLU(), nn.MaxPool2d(3, 2, 1), swapped
+        sizes = 10.0 ** torch.arange(-3, 3)
+        with torch.no_grad():
+            for conv in (self.first, self.wide):  # what they write
+                conv.weight.mul_(sizes.view(-1, 1, 1, 1))
+                conv.bias.mul_(sizes)
+            self.deep.bias.mul_(sizes)
+            for conv in (self.wide, self.last):  # what they read
+                conv.weight.div_(sizes.view(1, -1, 1, 1))
+
+    def forward(self, x):
+        x = self.pool(self.first(x))
+        deep = self.wide(self.relu(self.deep(self.relu(x))))
+        return self.last(x + deep if self.swapped else deep + x)
+
+
+class _Rounded(fx.Interpreter):
+    """The same graph in floating point: every map is rounded to what its bytes can say."""
+
+    def __init__(self, graph, codes):
+        super().__init__(graph)
+        self.codes = codes
+
+    def run_node(self, node):
+        x = super().run_node(node)
+        if node.op == "output" or node.name == "wide":
+            return x  # the sum takes this convolution before it is rounded
+        code = self.codes[node]
+        return ((x / code.scale + code.zero).round().clamp(0, 255) - code.zero) * code.scale
+
+
+@needs_int8
+@pytest.mark.parametrize("swapped", [False, True])
+def test_bytes_are_the_rounded_numbers(swapped):
+    """Fails when a zero, a scale, a factor of a channel or the sum inside a convolution is not what it stands for."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 9, 9)
+    with torch.no_grad():
+        work = int8._Quantiser(fx.symbolic_trace(_Shortcut(swapped).eval()), [x])
+        found = work.result(x)
+        for conv in work.old.modules():
+            if isinstance(conv, nn.Conv2d):
+                step = conv.weight.abs().amax((1, 2, 3), keepdim=True) / 127
+                conv.weight.copy_((conv.weight / step).round() * step)
+        r = work.result.get_submodule("step8").scale / work.codes[next(reversed(work.codes))].scale
+        expected = _Rounded(work.old, work.codes).run(x) * r
+    assert _error(found, expected) < 1e-5
+
+
+@needs_int8
+def test_channels_of_all_sizes_are_kept():
+    """Fails when small channels vanish beside large ones, or the factors of tied maps differ."""
+    torch.manual_seed(0)
+    model, x = _Shortcut(False).eval(), torch.randn(4, 3, 9, 9)
+    with torch.no_grad():
+        assert _error(quantise(fx.symbolic_trace(model), [x])(x), model(x)) < 0.1
+
+
+@needs_int8
+def test_what_has_no_form_in_integers_is_refused():
+    """Fails when a graph with another function is quietly computed without it."""
+    with pytest.raises(ValueError, match="Sigmoid"):
+        quantise(fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sigmoid())), [torch.rand(1, 3, 4, 4)])
+
+
+def test_integers_that_cannot_be_had_are_one_clear_line(monkeypatch):
+    """Fails when a chip without them falls back to something slower without a word, or no image gives a crash."""
+    model = create_model("resnet50", 3)
+    monkeypatch.setattr(inference, "has_int8", lambda where: False)
+    with pytest.raises(InputError, match="VNNI"):
+        fast_model(model, torch.rand(1, 3, 64, 64))
+    monkeypatch.setattr(inference, "has_int8", lambda where: True)
+    with pytest.raises(InputError, match="no image"):
+        fast_model(model, torch.empty(0, 3, 1, 1))
