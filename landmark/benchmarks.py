@@ -6,6 +6,7 @@ Plain: float32, channels first, Pillow at full size and one transform after anot
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import statistics
@@ -27,13 +28,12 @@ from tqdm.auto import tqdm
 from landmark.data import GoogleLandmarks, LabelMap, LandmarkDataset, eval_transform, make_loader, train_transform
 from landmark.gauges import SIDES, check, facts, matrix_peak, one_thread, peak_memory, ratio, short, spread, wait
 from landmark.images import ImageError, image_path, read_image
-from landmark.inference import fast_model
+from landmark.inference import SAMPLE, fast_model
 from landmark.int8 import has_int8
 from landmark.models import LandmarkNet, create_model
 from landmark.prediction import predictions
 from landmark.runs import TrainConfig
 from landmark.runtime import device, fast_dtype
-from landmark.submission import SAMPLE
 from landmark.synthetic import make_world
 from landmark.training import _Trainer
 
@@ -93,9 +93,15 @@ def bench_train(size: int = 299, batch_size: int = 32, images: int = 64, repeats
     return _bench(_train_sides, size, batch_size, images, repeats)
 
 
-def bench_predict(size: int = 299, batch_size: int = 32, images: int = 128, repeats: int = 5) -> dict:
-    """Images a second of prediction, in 8-bit integers where the chip has them; else as `bench_train`."""
-    return _bench(_predict_sides, size, batch_size, images, repeats)
+def bench_predict(
+    size: int = 299, batch_size: int = 32, images: int = 128, repeats: int = 5, int8: bool = True
+) -> dict:
+    """Images a second of prediction; arguments and result as those of `bench_train`.
+
+    Args:
+        int8: as `landmark predict --int8` where the chip has 8-bit integers, else as without it.
+    """
+    return _bench(functools.partial(_predict_sides, int8=int8), size, batch_size, images, repeats)
 
 
 def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
@@ -150,13 +156,13 @@ def _train_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int) ->
     }  # fmt: skip
 
 
-def _predict_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int) -> dict[str, _Side]:
+def _predict_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int, int8: bool) -> dict[str, _Side]:
     where = device()
     model = create_model(MODEL, CLASSES).to(where).eval()
     sets = _datasets(root, table, size, model, augment=False)
     other = create_model(MODEL, CLASSES).to(where).eval()
     ours = _our_batches(sets["ours"], batch_size)
-    some = next(ours()).images[:SAMPLE] if has_int8(where) else None
+    some = next(ours()).images[:SAMPLE] if int8 and has_int8(where) else None
     precision = fast_dtype(where) if some is None else torch.int8
     fast = fast_model(other, some)
 
@@ -199,7 +205,7 @@ def _bench(make: Callable[..., dict[str, _Side]], size: int, batch_size: int, im
         ready = {name: next(side.batches()) for name, side in sides.items()}
         rates: dict[str, dict[str, list[float]]] = {kind: {n: [] for n in SIDES} for kind in ("end_to_end", "network")}
         turns = list(itertools.product(range(repeats), rates, SIDES))
-        for _, kind, name in tqdm(turns, desc=make.__name__.strip("_").split("_")[0], leave=False):
+        for _, kind, name in tqdm(turns, desc="measure", leave=False):
             side = sides[name]
             batches = side.batches() if kind == "end_to_end" else itertools.repeat(ready[name])
             rates[kind][name].append(steps * batch_size / _seconds(side.run(batches), steps))

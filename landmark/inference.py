@@ -14,6 +14,7 @@ from landmark.int8 import has_int8, quantise
 from landmark.models import LandmarkNet
 from landmark.runtime import InputError, fast_dtype
 
+SAMPLE = 32  # images to measure the ranges of 8-bit integers on
 X86 = {"x86_64", "AMD64"}
 CACHE = 4 * 299**2  # pixels of the images whose maps fit in a CPU's cache: a batch of 32 at a time is a fifth slower
 
@@ -26,7 +27,7 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
 
     Args:
         model: any network of `create_model`, left as it is; one that is fast already is returned.
-        images: some images (B, 3, H, W) like those to come, 32 are enough. The backbone then computes in 8-bit
+        images: some images (B, 3, H, W) like those to come, `SAMPLE` are enough. The backbone then computes in 8-bit
             integers, about twice as fast as in bfloat16; the ranges of its maps are measured on these images.
 
     Raises:

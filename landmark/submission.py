@@ -12,14 +12,13 @@ from tqdm.auto import tqdm
 
 from landmark import distributed
 from landmark.data import GoogleLandmarks, Quarantine, check_coverage
-from landmark.inference import fast_model
+from landmark.inference import SAMPLE, fast_model
 from landmark.prediction import predictions
 from landmark.runs import Run
 from landmark.runtime import InputError, atomic_path
 from landmark.tables import write_submission
 
 ROWS = 2048  # of the test table in one part
-SAMPLE = 32  # images that the ranges of 8-bit integers are measured on
 
 
 def write_predictions(
