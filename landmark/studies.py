@@ -137,7 +137,9 @@ def benchmark_table(result: Mapping) -> pd.DataFrame:
         found = result[side]
         rates = {f"images/s {kind}": value["median"] for kind, value in found["images_per_second"].items()}
         parts = {f"ms {part}": seconds * 1000 for part, seconds in found["seconds"].items()}
-        rows[side] = rates | parts | {"peak memory MiB": found["peak_memory_mib"]}
+        rows[side] = (
+            rates | parts | {"peak memory MiB": found["peak_memory_mib"], "share of peak": found["share_of_peak"]}
+        )
     table = pd.DataFrame(rows).rename(index=lambda name: name.replace("_", " "))
     return table.assign(ratio=table["ours"] / table["plain"])
 
