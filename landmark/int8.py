@@ -67,7 +67,7 @@ class _Code:
 
     def __init__(self, low: float, high: float):
         low, high = min(low, 0.0), max(high, 0.0)
-        self.scale = (high - low) / 255 or 1.0
+        self.scale = float(f"{(high - low) / 255:.3g}") or 1.0  # three digits: the same from run to run
         self.zero = round(-low / self.scale)
 
 
@@ -122,7 +122,8 @@ class _Quantiser:
             if any(node.op == "placeholder" for node in group):
                 continue
             size = torch.stack([seen[node][2] for node in group]).sum(0).sqrt()
-            r = size.clamp_min(1e-3 * size.mean().item() + 1e-12)  # of a channel that is always 0, too
+            # A power of two: exact, and the last bits of a sum, which differ from run to run, do not reach the weights
+            r = size.clamp_min(1e-3 * size.mean().item() + 1e-12).log2().round().exp2()
             for node in group:
                 low, high, _ = seen[node]
                 ranges[node] = (low / r).min().item(), (high / r).max().item()
