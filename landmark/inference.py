@@ -28,7 +28,7 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
     Args:
         model: any network of `create_model`, left as it is; one that is fast already is returned.
         images: some images (B, 3, H, W) like those to come, `SAMPLE` are enough. The backbone then computes in 8-bit
-            integers, about twice as fast as in bfloat16; the ranges of its maps are measured on these images.
+            integers, nearly twice as fast as in bfloat16; the ranges of its maps are measured on these images.
 
     Raises:
         InputError: images are given, and there are none or the chip lacks instructions for 8-bit integers.
