@@ -275,7 +275,7 @@ def precision_table(run: Run, data: GoogleLandmarks) -> pd.DataFrame:
     """
     closed = metrics.closed_set(truth_of(data), run.labels.landmark_ids)
     table, model = data.test[data.test["id"].isin(closed)], run.model()
-    networks = {"float32": _Exact(model), str(fast_dtype(device())).removeprefix("torch."): model}
+    networks = {"float32": _Exact(model).eval(), str(fast_dtype(device())).removeprefix("torch."): model}
     if has_int8(device()):
         networks["int8"] = fast_model(model, batch_of(run, table[:SAMPLE], data.root).images)
     rows, exact = {}, None

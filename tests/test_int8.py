@@ -5,9 +5,11 @@ import torch
 from test_inference import _awake
 from torch import fx, nn
 
-from landmark import create_model, inference, int8
+from landmark import create_model, experiments, inference, int8, metrics
+from landmark.data import GoogleLandmarks, LabelMap
 from landmark.inference import fast_model
 from landmark.int8 import quantise
+from landmark.runs import Run, TrainConfig
 from landmark.runtime import InputError
 
 needs_int8 = pytest.mark.skipif(not int8.has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
@@ -45,11 +47,12 @@ def test_an_image_does_not_depend_on_its_batch():
 @pytest.mark.parametrize("padding", [0, 1])
 def test_one_convolution_is_that_of_its_bytes(padding):
     """Fails when a zero that is not byte 0 is forgotten, in the sum or in the padding, or rounding goes one way."""
-    conv = nn.Conv2d(3, 5, 3, padding=padding)
+    torch.manual_seed(0)
+    conv, code = nn.Conv2d(3, 5, 3, padding=padding), int8._Code(-1, 3)
     x = torch.linspace(-1, 3, 2 * 3 * 7 * 7)[torch.randperm(2 * 3 * 7 * 7)].view(2, 3, 7, 7)
     found = quantise(fx.symbolic_trace(nn.Sequential(conv)), [x])(x).detach()
-    scale, zero = 4 / 255, round(255 / 4)
-    source = ((x / scale + zero).round() - zero) * scale
+    assert code.scale == pytest.approx(4 / 255, rel=1e-2) and code.zero == 64
+    source = ((x / code.scale + code.zero).round().clamp(0, 255) - code.zero) * code.scale
     steps = conv.weight.detach().abs().amax((1, 2, 3), keepdim=True) / 127
     expected = nn.functional.conv2d(source, (conv.weight.detach() / steps).round() * steps, conv.bias, padding=padding)
     step = (expected.amax((0, 2, 3)) - expected.amin((0, 2, 3))).max() / 255  # of a byte of the result, at most
@@ -137,3 +140,21 @@ def test_integers_that_cannot_be_had_are_one_clear_line(monkeypatch):
     monkeypatch.setattr(inference, "has_int8", lambda where: True)
     with pytest.raises(InputError, match="no image"):
         fast_model(model, torch.empty(0, 3, 1, 1))
+
+
+def test_precisions_are_compared_on_the_same_queries(tmp_path, world, monkeypatch):
+    """Fails when a precision leaves images out, or float32 is not what it is called."""
+    data = GoogleLandmarks(world)
+    labels = LabelMap(data.train["landmark_id"])
+    model = _awake(create_model("resnet50", len(labels)))
+    monkeypatch.setattr(Run, "model", lambda self: model)
+    run = Run(tmp_path, TrainConfig(model="resnet50", size=64, batch_size=4), labels, {})
+    table = experiments.precision_table(run, data)
+    closed = metrics.closed_set(experiments.truth_of(data), labels.landmark_ids)
+    assert table.index[0] == "float32" and set(table["images"]) == {len(closed)}
+    assert table.loc["float32", "same answers"] == 1 and table["same answers"].between(0, 1).all()
+    right = []
+    for batch in run.loader(data.test[data.test["id"].isin(closed)], world):
+        answers = model(batch.images).argmax(1).tolist()
+        right += [labels.to_landmark(k) in closed[i] for i, k in zip(batch.ids, answers, strict=True)]
+    assert table.loc["float32", "top-1"] == pytest.approx(sum(right) / len(right))
