@@ -116,7 +116,10 @@ def _train(args: argparse.Namespace) -> int:
     run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
               save_steps=args.save_steps, tensorboard=args.tensorboard)  # fmt: skip
     result = run.result
-    print(f"{run.path}: {result['classes']} landmarks, best dev GAP {result['dev_gap']:.4f} at step {result['step']}")
+    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one tells
+        print(
+            f"{run.path}: {result['classes']} landmarks, best dev GAP {result['dev_gap']:.4f} at step {result['step']}"
+        )
     return 0
 
 
