@@ -8,13 +8,13 @@ from importlib import import_module
 _HOME = {
     "data": "GoogleLandmarks",
     "experiments": "batch_of course_config course_data course_mirror course_run course_split dev_table learning_tables "
-    "min_images miniature_weights more_queries names_of paired_differences pictures planted_faults precision_table "
-    "real_config sample_rows "
-    "score_table scratch squares test_predictions test_scores truth_of",
+    "min_images miniature_weights more_queries names_of paired_differences pictures planted_faults real_config "
+    "sample_rows score_table scratch squares test_predictions test_scores truth_of",
     "distributed": "launch",
     "figures": "save_figure",
     "metrics": "auroc gap_steps global_average_precision",
     "models": "create_model list_models",
+    "precision": "precision_table",
     "runs": "Run TrainConfig open_run",
     "runtime": "InputError describe seed_everything",
     "studies": "benchmark_table full_scale_hours killed_and_resumed training_rate window_mixing",

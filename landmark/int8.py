@@ -103,7 +103,7 @@ class _Quantiser:
     def _kind(self, node: fx.Node) -> object:
         return type(self.old.get_submodule(node.target)) if node.op == "call_module" else node.target
 
-    def _equalise(self, seen: dict) -> tuple[dict[fx.Node, tuple[float, float]], Tensor | float]:
+    def _equalise(self, seen: dict) -> tuple[dict[fx.Node, tuple[float, float]], Tensor]:
         """Divide every channel by its size, in the weights; returns the ranges of maps then, and r of the output.
 
         Maps that a sum, a ReLU or a maximum ties together share their factors.
@@ -117,6 +117,7 @@ class _Quantiser:
                 for member in tied[node]:
                     tied[member] = tied[node]
         ranges = {node: (low.min().item(), high.max().item()) for node, (low, high, _) in seen.items()}
+        last = torch.ones(1)
         groups = {id(group): group for group in tied.values()}.values()
         for group in groups:
             if any(node.op == "placeholder" for node in group):
@@ -239,9 +240,8 @@ class _Conv(nn.Module):
         self.bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
         facts = list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups
         # Without a shape of x the layout is a guess, and a wrong one is put right in every call
-        self.weight = torch.ops.onednn.qconv_prepack(
-            whole, self.scales, source.scale, source.zero, *facts, list(shape)
-        )  # fmt: skip
+        given = whole, self.scales, source.scale, source.zero
+        self.weight = torch.ops.onednn.qconv_prepack(*given, *facts, list(shape))
         self.source, self.after = (source.scale, source.zero), "relu" if relu else "none"
         self.wanted = (*facts, result.scale, result.zero, torch.uint8)
         self.other = other and (other.scale, other.zero)

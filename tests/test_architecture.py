@@ -17,7 +17,8 @@ FLOORS = {
     6: "prediction runs suspects",
     7: "submission training",
     8: "benchmarks experiments studies",
-    9: "cli __init__ __main__",
+    9: "precision",
+    10: "cli __init__ __main__",
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 MODULES = sorted(PACKAGE.glob("*.py"))
