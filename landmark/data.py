@@ -266,7 +266,7 @@ class Shift:
 
 
 def _moved(image: Tensor, by: int, axis: int) -> Tensor:
-    """Image whose place i shows place i + by of another, or its edge; ten times as fast as looking places up."""
+    """Image whose place i shows place i + by of another, or its edge; faster than looking every place up."""
     size = image.shape[axis]
     by = max(-size, min(size, by))
     edge = image.narrow(axis, size - 1 if by > 0 else 0, 1)
