@@ -273,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     forecast.add_argument("--bad-limit", type=int, help="bad images that fail it (10 or 1 %% when left out)")
     forecast.add_argument("--workers", type=int, help="processes that decode (2 beside a GPU, else threads)")
 
-    forecast.add_argument("--int8", action="store_true", help="8-bit integers: nearly twice as fast on a CPU with VNNI")
+    forecast.add_argument("--int8", action="store_true", help="8-bit integers: up to twice as fast on an x86 CPU")
 
     score = command("score", _score, "GAP of a submission")
     score.add_argument("submission", type=Path, help="id,landmarks")

@@ -1,4 +1,4 @@
-"""A convolutional network in 8-bit integers: an instruction multiplies twice as many of them as of bfloat16.
+"""A convolutional network in 8-bit integers, of which an instruction multiplies more than of any other number.
 
 A map is kept as bytes, `real = r scale (byte - zero)`, with one scale and zero for the map and a factor r for each
 channel. Convolution, maximum, sum and ReLU do not mind r, so it moves into the weights and costs nothing at run time.
@@ -13,52 +13,80 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, fx, nn
 
-CHIPS = ("avx512_vnni", "avx_vnni", "amx_int8")  # those that multiply bytes and add them in one instruction
+VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")  # products of bytes are added up in 32 bits
+OLDER = ("avx2", "avx512_bw")  # two products at a time are added up in 16 bits first
+Ranges = dict[str, dict[str, list[int] | Tensor]]
 ADD = (operator.add, operator.iadd, torch.add)
 
 
 def has_int8(where: torch.device) -> bool:
     """Whether the chip has an instruction for products of bytes and torch the convolutions that use it."""
-    chip = getattr(torch.cpu, "get_capabilities", dict)()
-    return where.type == "cpu" and any(chip.get(name) for name in CHIPS) and hasattr(torch.ops.onednn, "qconv_prepack")
+    return where.type == "cpu" and _has(*VNNI, *OLDER) and hasattr(torch.ops.onednn, "qconv_prepack")
 
 
-def quantise(graph: fx.GraphModule, batches: Iterable[Tensor]) -> fx.GraphModule:
+def _has(*names: str) -> bool:
+    chip = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some runtimes
+    return any(chip.get(name) for name in names)
+
+
+def largest() -> int:
+    """The largest 8-bit weight: without VNNI 2 · 255 · 64 is the most that fits in 16 bits with their sign."""
+    return 127 if _has(*VNNI) else 64
+
+
+def measure(graph: fx.GraphModule, batches: Iterable[Tensor]) -> Ranges:
+    """What `quantise` must know of the maps of a network.
+
+    Args:
+        graph: as for `quantise`.
+        batches: images (B, 3, H, W) like those to come.
+
+    Returns:
+        For each map by name `shape` and `channels` (3, C): lowest and highest value, and sum of mean squares.
+    """
+    observer = _Observer(graph)
+    with torch.no_grad():
+        for images in batches:
+            observer.run(images.float())
+    return observer.seen
+
+
+def quantise(graph: fx.GraphModule, ranges: Ranges) -> fx.GraphModule:
     """The same network on bytes; input and output stay float32.
 
     Args:
         graph: convolutions, ReLU, maximum pooling and sums in evaluation mode, see `inference.fold_batch_norms`.
-        batches: images (B, 3, H, W) like those to come; the ranges of all maps are measured on them.
+        ranges: of its maps, see `measure`.
 
     Raises:
         ValueError: the graph does something else.
 
     >>> graph = fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()))
     >>> x = torch.rand(1, 3, 5, 5)
-    >>> bool((quantise(graph, [x])(x) - graph(x)).abs().max() < 0.05)
+    >>> bool((quantise(graph, measure(graph, [x]))(x) - graph(x)).abs().max() < 0.05)
     True
 
     Source: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
     inference", section 2; Nagel et al., "Data-free quantization through weight equalization and bias correction",
     section 4.1.
     """
-    return _Quantiser(copy.deepcopy(graph), batches).result
+    return _Quantiser(copy.deepcopy(graph), ranges).result
 
 
 class _Observer(fx.Interpreter):
-    """Runs a graph and keeps the shape of every map, and for its channels the extremes and the sum of mean squares."""
+    """Runs a graph and looks at every map."""
 
     def __init__(self, graph: fx.GraphModule):
         super().__init__(graph)
-        self.seen: dict[fx.Node, tuple[Tensor, Tensor, Tensor]] = {}
-        self.shapes: dict[fx.Node, torch.Size] = {}
+        self.seen: Ranges = {}
 
     def run_node(self, node: fx.Node) -> Tensor:
         x = super().run_node(node)
         low, high, square = x.amin((0, 2, 3)), x.amax((0, 2, 3)), x.square().mean((2, 3)).sum(0)
-        self.shapes[node] = x.shape
-        before = self.seen.get(node, (low, high, torch.zeros_like(square)))
-        self.seen[node] = torch.minimum(low, before[0]), torch.maximum(high, before[1]), square + before[2]
+        if node.name in self.seen:
+            before = self.seen[node.name]["channels"]
+            low, high, square = torch.minimum(low, before[0]), torch.maximum(high, before[1]), square + before[2]
+        self.seen[node.name] = {"shape": list(x.shape), "channels": torch.stack([low, high, square])}
         return x
 
 
@@ -74,18 +102,14 @@ class _Code:
 class _Quantiser:
     """Rewrites a graph node by node; `new` and `codes` hold what already has its bytes."""
 
-    def __init__(self, old: fx.GraphModule, batches: Iterable[Tensor]):
-        self.old = old
+    def __init__(self, old: fx.GraphModule, ranges: Ranges):
+        self.old, self.seen = old, ranges
         for node in list(old.graph.nodes):
             if self._kind(node) is nn.Identity:
                 node.replace_all_uses_with(node.args[0])
                 old.graph.erase_node(node)
-        observer = _Observer(old)
         with torch.no_grad():
-            for images in batches:
-                observer.run(images.float())
-            self.ranges, last = self._equalise(observer.seen)
-        self.shapes = observer.shapes
+            self.ranges, last = self._equalise()
         self.graph, self.root = fx.Graph(), nn.Module()
         self.new: dict[fx.Node, fx.Node] = {}
         self.codes: dict[fx.Node, _Code] = {}
@@ -103,7 +127,7 @@ class _Quantiser:
     def _kind(self, node: fx.Node) -> object:
         return type(self.old.get_submodule(node.target)) if node.op == "call_module" else node.target
 
-    def _equalise(self, seen: dict) -> tuple[dict[fx.Node, tuple[float, float]], Tensor]:
+    def _equalise(self) -> tuple[dict[fx.Node, tuple[float, float]], Tensor]:
         """Divide every channel by its size, in the weights; returns the ranges of maps then, and r of the output.
 
         Maps that a sum, a ReLU or a maximum ties together share their factors.
@@ -116,6 +140,7 @@ class _Quantiser:
                     tied[node] |= tied[source]
                 for member in tied[node]:
                     tied[member] = tied[node]
+        seen = {node: self.seen[node.name]["channels"] for node in tied}
         ranges = {node: (low.min().item(), high.max().item()) for node, (low, high, _) in seen.items()}
         last = torch.ones(1)
         groups = {id(group): group for group in tied.values()}.values()
@@ -178,7 +203,7 @@ class _Quantiser:
             parts.append(after)
         code = _Code(*self.ranges[parts[-1]])
         old, codes = self.old.get_submodule(node.target), (self.codes[source], code, self.codes.get(other))
-        conv = _Conv(old, codes, relu, self.shapes[source])
+        conv = _Conv(old, codes, relu, self.seen[source.name]["shape"])
         new = self._call(conv, self.new[source], *([self.new[other]] if other else []))
         for part in parts:
             self.new[part], self.codes[part] = new, code
@@ -230,18 +255,18 @@ class _MaxPool(nn.Module):
 class _Conv(nn.Module):
     """A convolution from bytes to bytes; another map may be added, and negative numbers cut off, on the way."""
 
-    def __init__(self, conv: nn.Conv2d, codes: tuple[_Code, _Code, _Code | None], relu: bool, shape: torch.Size):
+    def __init__(self, conv: nn.Conv2d, codes: tuple[_Code, _Code, _Code | None], relu: bool, shape: list[int]):
         super().__init__()
         source, result, other = codes
         weight = conv.weight.detach()
-        self.scales = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / 127  # one for each output channel
+        self.scales = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / largest()  # one for each output channel
         self.zeros = torch.zeros(len(weight), dtype=torch.int32)
         whole = (weight / self.scales.view(-1, 1, 1, 1)).round().to(torch.int8)
         self.bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
         facts = list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups
         # Without a shape of x the layout is a guess, and a wrong one is put right in every call
         given = whole, self.scales, source.scale, source.zero
-        self.weight = torch.ops.onednn.qconv_prepack(*given, *facts, list(shape))
+        self.weight = torch.ops.onednn.qconv_prepack(*given, *facts, shape)
         self.source, self.after = (source.scale, source.zero), "relu" if relu else "none"
         self.wanted = (*facts, result.scale, result.zero, torch.uint8)
         self.other = other and (other.scale, other.zero)

@@ -8,7 +8,7 @@ from torch import fx, nn
 from landmark import create_model, experiments, inference, int8, metrics, precision
 from landmark.data import GoogleLandmarks, LabelMap
 from landmark.inference import fast_model
-from landmark.int8 import quantise
+from landmark.int8 import measure, quantise
 from landmark.runs import Run, TrainConfig
 from landmark.runtime import InputError, device, fast_dtype
 
@@ -17,6 +17,11 @@ needs_int8 = pytest.mark.skipif(not int8.has_int8(torch.device("cpu")), reason="
 
 def _error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
+
+
+def _quantised(module, x):
+    graph = fx.symbolic_trace(module)
+    return quantise(graph, measure(graph, [x]))
 
 
 @needs_int8
@@ -50,13 +55,26 @@ def test_one_convolution_is_that_of_its_bytes(padding):
     torch.manual_seed(0)
     conv, code = nn.Conv2d(3, 5, 3, padding=padding), int8._Code(-1, 3)
     x = torch.linspace(-1, 3, 2 * 3 * 7 * 7)[torch.randperm(2 * 3 * 7 * 7)].view(2, 3, 7, 7)
-    found = quantise(fx.symbolic_trace(nn.Sequential(conv)), [x])(x).detach()
+    found = _quantised(nn.Sequential(conv), x)(x).detach()
     assert code.scale == pytest.approx(4 / 255, rel=1e-2) and code.zero == 64
     source = ((x / code.scale + code.zero).round().clamp(0, 255) - code.zero) * code.scale
-    steps = conv.weight.detach().abs().amax((1, 2, 3), keepdim=True) / 127
+    steps = conv.weight.detach().abs().amax((1, 2, 3), keepdim=True) / int8.largest()
     expected = nn.functional.conv2d(source, (conv.weight.detach() / steps).round() * steps, conv.bias, padding=padding)
     step = (expected.amax((0, 2, 3)) - expected.amin((0, 2, 3))).max() / 255  # of a byte of the result, at most
     assert (found - expected).abs().max() <= 2 * step and (found - expected).mean().abs() < step / 4
+
+
+@needs_int8
+@pytest.mark.parametrize(("channels", "groups", "kernel"), [(64, 1, 1), (32, 1, 3), (64, 64, 3)])
+def test_large_products_are_not_cut_off(channels, groups, kernel):
+    """Fails when pairs of products overflow 16 bits, as they do with full weights on a chip without VNNI."""
+    conv = nn.Conv2d(channels, 64, kernel, groups=groups, bias=False)
+    nn.init.constant_(conv.weight, 1.0)
+    x = torch.rand(1, channels, 8, 8)
+    x[..., 4:] = 1
+    with torch.no_grad():
+        found = _quantised(nn.Sequential(conv), x)(x)
+        torch.testing.assert_close(found, conv(x), rtol=0.02, atol=0.02 * conv(x).max().item())
 
 
 class _Shortcut(nn.Module):
@@ -104,11 +122,12 @@ def test_bytes_are_the_rounded_numbers(swapped):
     torch.manual_seed(0)
     x = torch.randn(4, 3, 9, 9)
     with torch.no_grad():
-        work = int8._Quantiser(fx.symbolic_trace(_Shortcut(swapped).eval()), [x])
+        graph = fx.symbolic_trace(_Shortcut(swapped).eval())
+        work = int8._Quantiser(graph, measure(graph, [x]))
         found = work.result(x)
         for conv in work.old.modules():
             if isinstance(conv, nn.Conv2d):
-                step = conv.weight.abs().amax((1, 2, 3), keepdim=True) / 127
+                step = conv.weight.abs().amax((1, 2, 3), keepdim=True) / int8.largest()
                 conv.weight.copy_((conv.weight / step).round() * step)
         r = work.result.get_submodule("step8").scale / work.codes[next(reversed(work.codes))].scale
         expected = _Rounded(work.old, work.codes).run(x) * r
@@ -121,14 +140,14 @@ def test_channels_of_all_sizes_are_kept():
     torch.manual_seed(0)
     model, x = _Shortcut(False).eval(), torch.randn(4, 3, 9, 9)
     with torch.no_grad():
-        assert _error(quantise(fx.symbolic_trace(model), [x])(x), model(x)) < 0.1
+        assert _error(_quantised(model, x)(x), model(x)) < 0.1
 
 
 @needs_int8
 def test_what_has_no_form_in_integers_is_refused():
     """Fails when a graph with another function is quietly computed without it."""
     with pytest.raises(ValueError, match="Sigmoid"):
-        quantise(fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sigmoid())), [torch.rand(1, 3, 4, 4)])
+        _quantised(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sigmoid()), torch.rand(1, 3, 4, 4))
 
 
 def test_integers_that_cannot_be_had_are_one_clear_line(monkeypatch):
