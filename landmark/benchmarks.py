@@ -1,12 +1,13 @@
 """How fast training, prediction, loading and the layers are, against the plain recipe of 2019 in the same run.
 
-Plain: float32, channels first, Pillow at full size and one transform after another in the workers, Adam as it was, and
-`torch.topk` of the softmax. Both sides see the same files, the same network and the same frozen tensors.
+Plain: float32, channels first, Pillow at full size and one transform after another in the workers, Adam as it was, the
+first 85 tensors frozen, and `torch.topk` of the softmax. Ours freezes as far, and the statistics of those BatchNorms
+too. Both see the same files and begin with the same weights, each in a process of its own.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import itertools
 import math
 import statistics
@@ -26,7 +27,7 @@ from torchvision import transforms
 from tqdm.auto import tqdm
 
 from landmark.data import GoogleLandmarks, LabelMap, LandmarkDataset, eval_transform, make_loader, train_transform
-from landmark.gauges import SIDES, check, facts, matrix_peak, one_thread, peak_memory, ratio, short, spread, wait
+from landmark.gauges import SIDES, Apart, check, facts, matrix_peak, one_thread, peak_of, ratio, short, spread, wait
 from landmark.images import ImageError, image_path, read_image
 from landmark.inference import SAMPLE, fast_model
 from landmark.int8 import has_int8
@@ -37,7 +38,8 @@ from landmark.runtime import device, fast_dtype
 from landmark.synthetic import make_world
 from landmark.training import _Trainer
 
-MODEL, FROZEN, CLASSES = "xception", 85, 6512  # the paper's network, its frozen tensors, its landmarks
+MODEL, CLASSES = "xception", 6512  # the paper's network, its landmarks
+FROZEN, STAGE = 85, "block7"  # the paper's frozen tensors; the stage that ends two tensors (a BatchNorm's) later
 WORKERS = 2
 PIXELS, FILES = 640, 48  # longer side and number of the JPEG files, which are read again and again
 
@@ -71,11 +73,15 @@ class _Side:
     batches: Callable[[], Iterator]
     run: Callable[[Iterator], Iterator]  # one item for each batch
     model: nn.Module
-    precision: torch.dtype
+    frozen: torch.dtype  # of products in what does not learn
+    learning: torch.dtype
     optimizer: torch.optim.Optimizer | None = None
 
+    def __post_init__(self):
+        self.ready = next(self.batches())
 
-def bench_train(size: int = 299, batch_size: int = 32, images: int = 64, repeats: int = 5) -> dict:
+
+def bench_train(size: int = 299, batch_size: int = 32, images: int = 64, repeats: int = 5, int8: bool = True) -> dict:
     """Images a second of training, from JPEG files and of the network alone.
 
     Args:
@@ -83,14 +89,15 @@ def bench_train(size: int = 299, batch_size: int = 32, images: int = 64, repeats
         batch_size: images in a step.
         images: in one timing; rounded up to whole batches.
         repeats: timings of each side, interleaved.
+        int8: frozen stages as by `landmark train --int8` where the chip has 8-bit integers, else as without it.
 
     Returns:
         `ratio_end_to_end` and `ratio_network` (ours to plain, medians of the pairs), `loader_share` (what the network
         loses to the loader), `ratio_at_peak` (what `ratio_network` would be if all of our products ran at the chip's
         peak), and for each side `precision`, `images_per_second`, `seconds` of the parts, `peak_memory_mib`,
-        `matrix_peak_gflops` (large matrix products in this precision) and `share_of_peak`.
+        `matrix_peak_gflops` (of large matrix products in these precisions) and `share_of_peak`.
     """
-    return _bench(_train_sides, size, batch_size, images, repeats)
+    return _bench(_train_side, size, batch_size, images, repeats, int8)
 
 
 def bench_predict(
@@ -101,7 +108,7 @@ def bench_predict(
     Args:
         int8: as `landmark predict --int8` where the chip has 8-bit integers, else as without it.
     """
-    return _bench(functools.partial(_predict_sides, int8=int8), size, batch_size, images, repeats)
+    return _bench(_predict_side, size, batch_size, images, repeats, int8)
 
 
 def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
@@ -115,7 +122,8 @@ def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
     check(size=size, images=images, repeats=repeats)
     with tempfile.TemporaryDirectory() as scratch:
         root, table = _world(Path(scratch), images)
-        sides = _datasets(root, table, size, create_model(MODEL, 0), augment=True)
+        model = create_model(MODEL, 0)
+        sides = {name: _dataset(name, root, table, size, model, augment=True) for name in SIDES}
         rates: dict[str, list[float]] = {name: [] for name in SIDES}
         with one_thread():
             for _, name in itertools.product(range(repeats), SIDES):
@@ -123,20 +131,27 @@ def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
                 for index in range(images):
                     sides[name][index % len(table)]
                 rates[name].append(images / (time.perf_counter() - start))
-        parts = {name: _loading(sides[name]) for name in SIDES}
+        parts = {name: _loading_of(sides[name]) for name in SIDES}
     told = {name: {"images_per_second": spread(rates[name]), "seconds": parts[name]} for name in SIDES}
     return facts(size=size, images=images, repeats=repeats) | told | {"ratio_end_to_end": ratio(rates)["median"]}
 
 
-def _train_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int) -> dict[str, _Side]:
-    config = TrainConfig(model=MODEL, size=size, batch_size=batch_size, freeze=FROZEN, weights="none",
-                         min_images=1)  # fmt: skip
-    trainer = _Trainer(config, root, root / "run", WORKERS, progress=False)
-    trainer.parallel.train()
+def _train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size: int, int8: bool) -> _Side:
     where = device()
-    model = create_model(MODEL, len(trainer.labels), freeze=FROZEN).to(where).train()
+    if name == "ours":
+        config = TrainConfig(model=MODEL, size=size, batch_size=batch_size, freeze=STAGE, weights="none",
+                             min_images=1, int8=int8 and has_int8(where))  # fmt: skip
+        trainer = _Trainer(config, root, root / "run", WORKERS, progress=False)
+        trainer.start()
+        trainer.parallel.train()
+        dataset = _dataset(name, root, table, size, trainer.model, augment=True)
+        return _Side(dataset, _our_batches(dataset, batch_size, shuffle=True),
+                     lambda batches: (trainer._update(batch, len(batch.ids)) for batch in batches), trainer.parallel,
+                     torch.int8 if config.int8 else fast_dtype(where), fast_dtype(where), trainer.adam)  # fmt: skip
+    classes = len(LabelMap(GoogleLandmarks(root).labelled()["landmark_id"]))
+    model = create_model(MODEL, classes, freeze=FROZEN).to(where).train()
     learning = [p for p in model.parameters() if p.requires_grad]
-    adam = torch.optim.Adam(learning, lr=config.lr, foreach=False, fused=False)
+    adam = torch.optim.Adam(learning, lr=TrainConfig().lr, foreach=False, fused=False)
 
     def learn(batch: list[Tensor]) -> float:
         images, labels = (tensor.to(where) for tensor in batch)
@@ -146,42 +161,35 @@ def _train_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int) ->
         adam.step()
         return loss.item()
 
-    sets = _datasets(root, table, size, model, augment=True)
-    return {
-        "plain": _Side(sets["plain"], _plain_batches(sets["plain"], batch_size), lambda b: map(learn, b), model,
-                       torch.float32, adam),
-        "ours": _Side(sets["ours"], _our_batches(sets["ours"], batch_size, shuffle=True),
-                      lambda batches: (trainer._update(batch, len(batch.ids)) for batch in batches),
-                      trainer.model, fast_dtype(where), trainer.adam),
-    }  # fmt: skip
+    dataset = _dataset(name, root, table, size, model, augment=True)
+    return _Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(learn, batches), model,
+                 torch.float32, torch.float32, adam)  # fmt: skip
 
 
-def _predict_sides(root: Path, table: pd.DataFrame, size: int, batch_size: int, int8: bool) -> dict[str, _Side]:
+def _predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size: int, int8: bool) -> _Side:
     where = device()
     model = create_model(MODEL, CLASSES).to(where).eval()
-    sets = _datasets(root, table, size, model, augment=False)
-    other = create_model(MODEL, CLASSES).to(where).eval()
-    ours = _our_batches(sets["ours"], batch_size)
-    some = next(ours()).images[:SAMPLE] if int8 and has_int8(where) else None
-    precision = fast_dtype(where) if some is None else torch.int8
-    fast = fast_model(other, some)
+    dataset = _dataset(name, root, table, size, model, augment=False)
+    if name == "ours":
+        batches = _our_batches(dataset, batch_size)
+        some = next(batches()).images[:SAMPLE] if int8 and has_int8(where) else None
+        fast, precision = fast_model(model, some), fast_dtype(where) if some is None else torch.int8
+        return _Side(dataset, batches, lambda batches: predictions(fast, batches), fast, precision, precision)
 
     @torch.no_grad()
     def answer(batch: list[Tensor]) -> tuple[Tensor, ...]:
         best = torch.topk(torch.softmax(model(batch[0].to(where)), 1), 20)
         return best.values.cpu(), best.indices.cpu()
 
-    return {
-        "plain": _Side(sets["plain"], _plain_batches(sets["plain"], batch_size), lambda b: map(answer, b), model,
-                       torch.float32),
-        "ours": _Side(sets["ours"], ours, lambda batches: predictions(fast, batches), fast, precision),
-    }  # fmt: skip
+    return _Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(answer, batches), model,
+                 torch.float32, torch.float32)  # fmt: skip
 
 
-def _datasets(root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> dict[str, Dataset]:
+def _dataset(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Dataset:
+    if name == "plain":
+        return _Plain(root, table, size, model, augment)
     transform = (train_transform if augment else eval_transform)(size, **model.data_config)
-    ours = LandmarkDataset(table, root, "train", LabelMap(table["landmark_id"]), transform)
-    return {"plain": _Plain(root, table, size, model, augment), "ours": ours}
+    return LandmarkDataset(table, root, "train", LabelMap(table["landmark_id"]), transform)
 
 
 def _plain_batches(dataset: Dataset, batch_size: int) -> Callable[[], Iterator]:
@@ -196,42 +204,57 @@ def _our_batches(dataset: LandmarkDataset, batch_size: int, shuffle: bool = Fals
     return lambda: iter(make_loader(dataset, batch_size, shuffle=shuffle, epochs=range(1 << 20)))
 
 
-def _bench(make: Callable[..., dict[str, _Side]], size: int, batch_size: int, images: int, repeats: int) -> dict:
+def _bench(make: Callable[..., _Side], size: int, batch_size: int, images: int, repeats: int, int8: bool) -> dict:
     check(size=size, batch_size=batch_size, images=images, repeats=repeats)
     steps = math.ceil(images / batch_size)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         root, table = _world(Path(scratch), batch_size)
-        sides = make(root, table, size, batch_size)
-        ready = {name: next(side.batches()) for name, side in sides.items()}
+        sides = {n: stack.enter_context(Apart(make, n, root, table, size, batch_size, int8)) for n in SIDES}
+        peak = {name: side.ask(_peak) for name, side in sides.items()}
         rates: dict[str, dict[str, list[float]]] = {kind: {n: [] for n in SIDES} for kind in ("end_to_end", "network")}
         turns = list(itertools.product(range(repeats), rates, SIDES))
         for _, kind, name in tqdm(turns, desc="measure", leave=False):
-            side = sides[name]
-            batches = side.batches() if kind == "end_to_end" else itertools.repeat(ready[name])
-            rates[kind][name].append(steps * batch_size / _seconds(side.run(batches), steps))
-        parts = {name: _loading(sides[name].dataset) | _parts(sides[name], ready[name]) for name in SIDES}
-        peak = {name: peak_memory(_work, make, root, table, size, batch_size, name) for name in SIDES}
-        work = _operations(sides["plain"], ready["plain"]) / batch_size / 1e9
-    most = {name: matrix_peak(sides[name].precision) for name in SIDES}
+            rates[kind][name].append(steps * batch_size / sides[name].ask(_seconds, kind, steps))
+        parts = {name: side.ask(_loading) | side.ask(_parts) for name, side in sides.items()}
+        precision = {name: side.ask(_precision) for name, side in sides.items()}
+        work = [operations / batch_size / 1e9 for operations in sides["plain"].ask(_operations)]
+    kinds = {dtype for pair in precision.values() for dtype in pair}
+    most = {dtype: matrix_peak(dtype) for dtype in sorted(kinds, key=str)}
+    # Seconds an image of products that all run at the chip's peak
+    least = {n: sum(w / most[dtype] for w, dtype in zip(work, precision[n], strict=True)) for n in SIDES}
     alone = {name: statistics.median(rates["network"][name]) for name in SIDES}
     told = {
-        name: {"precision": str(sides[name].precision).removeprefix("torch."),
+        name: {"precision": " and ".join(dict.fromkeys(map(_name, precision[name]))),
                "images_per_second": {kind: spread(rates[kind][name]) for kind in rates},
-               "seconds": parts[name], "peak_memory_mib": peak[name], "matrix_peak_gflops": round(most[name]),
-               "share_of_peak": round(work * alone[name] / most[name], 3)} for name in SIDES
+               "seconds": parts[name], "peak_memory_mib": peak[name],
+               "matrix_peak_gflops": {_name(dtype): round(most[dtype]) for dtype in dict.fromkeys(precision[name])},
+               "share_of_peak": round(least[name] * alone[name], 3)} for name in SIDES
     }  # fmt: skip
     both, network = ratio(rates["end_to_end"]), ratio(rates["network"])
     loss = [1 - a / b for a, b in zip(rates["end_to_end"]["ours"], rates["network"]["ours"], strict=True)]
     return facts(size=size, batch_size=batch_size, images=images, repeats=repeats) | told | {
         "ratio_end_to_end": both["median"], "ratio_network": network["median"],
-        "ratio_at_peak": short(most["ours"] / (work * alone["plain"])), "gflop_per_image": short(work),
+        "ratio_at_peak": short(1 / (least["ours"] * alone["plain"])), "gflop_per_image": short(sum(work)),
         "loader_share": round(statistics.median(loss), 3),
         "ratio_spread": {"end_to_end": both, "network": network},
     }  # fmt: skip
 
 
-def _seconds(run: Iterator, steps: int) -> float:
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _precision(side: _Side) -> tuple[torch.dtype, torch.dtype]:
+    return side.frozen, side.learning
+
+
+def _peak(side: _Side) -> int:
+    return peak_of(lambda: next(side.run(iter([side.ready]))))
+
+
+def _seconds(side: _Side, kind: str, steps: int) -> float:
     """Seconds of some steps after the first two, which fill the workers' queues and wake the network up."""
+    run = side.run(side.batches() if kind == "end_to_end" else itertools.repeat(side.ready))
     for _ in range(2):
         next(run)
     wait()
@@ -242,26 +265,27 @@ def _seconds(run: Iterator, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def _operations(side: _Side, ready: object) -> int:
-    """Multiplications and additions that a step asks for in convolutions and fully connected layers.
+def _operations(side: _Side) -> list[int]:
+    """Multiplications and additions that a step asks for in what is frozen and in what learns.
 
-    The backward pass takes as many again for the gradient of the weights, and once more for that of the input.
+    Of convolutions and fully connected layers. The backward pass takes as many again for the gradient of the weights,
+    and once more for that of the input.
     """
-    total = [0]
+    total = [0, 0]
 
     def hook(layer: nn.Module, given: tuple[Tensor], result: Tensor) -> None:
         gradients = layer.weight.requires_grad + given[0].requires_grad if torch.is_grad_enabled() else 0
-        total[0] += 2 * result.numel() * layer.weight[0].numel() * (1 + gradients)
+        total[gradients > 0] += 2 * result.numel() * layer.weight[0].numel() * (1 + gradients)
 
     layers = [m for m in side.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(hook) for layer in layers]
-    next(side.run(iter([ready])))
+    next(side.run(iter([side.ready])))
     for handle in hooks:
         handle.remove()
-    return total[0]
+    return total
 
 
-def _parts(side: _Side, ready: object, steps: int = 3) -> dict[str, float]:
+def _parts(side: _Side, steps: int = 3) -> dict[str, float]:
     """Seconds an image of each part of a step on a ready batch: medians of what hooks tell."""
     spent: dict[str, list[float]] = {}
     clock = [0.0]
@@ -279,7 +303,7 @@ def _parts(side: _Side, ready: object, steps: int = 3) -> dict[str, float]:
     if side.optimizer:
         hooks += [side.optimizer.register_step_pre_hook(mark("backward")),
                   side.optimizer.register_step_post_hook(mark("step"))]  # fmt: skip
-    run = side.run(itertools.repeat(ready))
+    run = side.run(itertools.repeat(side.ready))
     next(run)
     spent.clear()
     for _ in range(steps):
@@ -287,10 +311,15 @@ def _parts(side: _Side, ready: object, steps: int = 3) -> dict[str, float]:
         next(run)
     for hook in hooks:
         hook.remove()
-    return {part: round(statistics.median(values) / len(_images(ready)), 6) for part, values in spent.items()}
+    count = len(side.ready[0] if isinstance(side.ready, list) else side.ready.images)
+    return {part: round(statistics.median(values) / count, 6) for part, values in spent.items()}
 
 
-def _loading(dataset: Dataset) -> dict[str, float]:
+def _loading(side: _Side) -> dict[str, float]:
+    return _loading_of(side.dataset)
+
+
+def _loading_of(dataset: Dataset) -> dict[str, float]:
     """Seconds an image of decoding and of the transforms."""
     spent: dict[str, list[float]] = {"decode": [], "transform": []}
     with one_thread():
@@ -303,16 +332,6 @@ def _loading(dataset: Dataset) -> dict[str, float]:
             spent["decode"].append(decoded)
             spent["transform"].append(max(0.0, time.perf_counter() - start - decoded))
     return {part: round(statistics.median(values), 6) for part, values in spent.items()}
-
-
-def _work(make: Callable[..., dict[str, _Side]], root: Path, table: pd.DataFrame, size: int, batch: int, name: str):
-    side = make(root, table, size, batch)[name]
-    data = next(side.batches())
-    return lambda: next(side.run(iter([data])))
-
-
-def _images(batch: object) -> Tensor:
-    return batch[0] if isinstance(batch, list) else batch.images
 
 
 def _world(folder: Path, at_least: int) -> tuple[Path, pd.DataFrame]:

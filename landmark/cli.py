@@ -261,6 +261,12 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="passes over the train images (6)")
     budget.add_argument("--steps", type=int, default=argparse.SUPPRESS, help="optimizer steps, in place of epochs")
     train.add_argument("--clean", action="store_true", default=argparse.SUPPRESS, help="only images of train_clean.csv")
+    train.add_argument(
+        "--int8",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="8-bit integers in the frozen stages, such as --freeze block7: faster on an x86 CPU",
+    )
     train.add_argument("--workers", type=int, help="processes that decode (2 beside a GPU, else threads)")
     train.add_argument("--save-seconds", type=float, default=SAVE_EVERY, help="time between saved states")
     train.add_argument("--save-steps", type=int, help="steps between saved states, besides")

@@ -20,18 +20,51 @@ from landmark.runtime import InputError, describe, device
 SIDES = ("plain", "ours")
 
 
+class Apart:
+    """A thing in a process of its own: what it does to memory, threads and settings stays there.
+
+    Args:
+        make: called there with `args`; returns the thing. Importable, as are the functions that are asked.
+    """
+
+    def __init__(self, make: Callable, *args: object):
+        self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self.pool.submit(_settle, make, args).result()
+
+    def ask(self, function: Callable, *args: object) -> object:
+        """What `function(thing, *args)` returns there."""
+        return self.pool.submit(_answer, function, args).result()
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown()
+
+
+_thing: list[object] = []
+
+
+def _settle(make: Callable, args: tuple) -> None:
+    _thing[:] = [make(*args)]
+
+
+def _answer(function: Callable, args: tuple) -> object:
+    return function(*_thing, *args)
+
+
 def peak_memory(prepare: Callable[..., Callable[[], object]], *args: object) -> int:
     """Memory that work takes at its peak beyond what it starts with, MiB, in a process of its own.
 
     Args:
         prepare: called with `args`; returns the work.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measured, prepare, args).result()
+    with Apart(prepare, *args) as work:
+        return work.ask(peak_of)
 
 
-def _measured(prepare: Callable, args: tuple) -> int:
-    work = prepare(*args)
+def peak_of(work: Callable[[], object]) -> int:
+    """The same of work done in this process, MiB; only the first time, for a process may keep memory that is freed."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -30,7 +30,9 @@ class TrainConfig:
         steps: optimizer steps. Exactly one of the two; 6 epochs when both are left out.
         lr: of Adam.
         decay: let lr fall along a half cosine to nothing; the paper keeps it constant.
-        freeze: the first N parameter tensors of the backbone do not train, or all up to the named stage.
+        freeze: the first N parameter tensors of the backbone do not train, or all up to the named stage. A stage is
+            faster: its BatchNorm statistics rest too, so that what lies before is computed as for prediction.
+        int8: compute the frozen stages in 8-bit integers, see `inference.fast_prefix`.
         weights: of the backbone: "imagenet", "miniature", "none" or a file.
         min_images: landmarks with fewer train images are dropped.
         clean: train on the images that train_clean.csv lists, and no others.
@@ -53,6 +55,7 @@ class TrainConfig:
     lr: float = 3e-4
     decay: bool = False
     freeze: int | str = 85
+    int8: bool = False
     weights: str = "imagenet"
     min_images: int = 100
     clean: bool = False
@@ -85,9 +88,11 @@ class TrainConfig:
             raise InputError(f"lr={self.lr!r}: give a finite number above 0")
         if not (isinstance(self.dev_fraction, (int, float)) and 0 < self.dev_fraction < 1):
             raise InputError(f"dev_fraction={self.dev_fraction!r}: give a share between 0 and 1")
-        for name in ("decay", "clean"):
+        for name in ("decay", "int8", "clean"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name}={getattr(self, name)!r}: give true or false")
+        if self.int8 and not isinstance(self.freeze, str):
+            raise InputError(f"int8 is for stages that do not train, and freeze={self.freeze} names none: try block7")
         if self.epochs is not None and self.steps is not None:
             raise InputError("epochs and steps are both given: choose one")
         if self.epochs is None and self.steps is None:
@@ -195,6 +200,8 @@ def refuse_other(path: Path, wanted: dict) -> None:
     """
     if (path / "config.json").exists():
         found = read_json(path / "config.json")
+        if isinstance(found.get("settings"), dict):  # what an older run could not be told was as by default
+            found["settings"] = asdict(TrainConfig()) | found["settings"]
         changed = [
             f"{name}: {found.get(part, {}).get(name)} → {value}"
             for part, values in wanted.items() for name, value in values.items()

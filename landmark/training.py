@@ -34,11 +34,22 @@ from landmark.data import (
     make_loader,
     train_transform,
 )  # fmt: skip
+from landmark.inference import SAMPLE, fast_prefix, prefix_ranges
+from landmark.int8 import Ranges
 from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, merged, predict
 from landmark.runs import LOG, Run, TrainConfig, open_run, refuse_other, write_json
-from landmark.runtime import InputError, asked_to_stop, atomic_path, autocast, device, fast_dtype, sha256
+from landmark.runtime import (
+    InputError,
+    asked_to_stop,
+    atomic_path,
+    autocast,
+    device,
+    fast_dtype,
+    keep_memory,
+    sha256,
+)  # fmt: skip
 from landmark.splits import split_dev
 
 SAVE_EVERY = 120.0  # seconds between saved states
@@ -115,7 +126,6 @@ class _Trainer:
         self.labels = LabelMap(table["landmark_id"])
         self.where = device()
         self.model = self._network()
-        self.parallel = distributed.parallel(self.model)
         learning = [p for p in self.model.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(learning, lr=config.lr, fused=True)
         self.scaler = torch.amp.GradScaler(self.where.type, enabled=fast_dtype(self.where) == torch.float16)
@@ -130,6 +140,7 @@ class _Trainer:
         self.steps = config.steps or config.epochs * self.per_epoch
         self.every = self.per_epoch if config.steps is None else max(1, config.steps // 10)
         self.step, self.rows, self.seconds, self.losses, self.best = 0, [], 0.0, [], -1.0
+        self.ranges: Ranges | None = None
         self.states = Checkpoints(out)
         if distributed.rank() == 0:
             write_json(out / "config.json", wanted)  # only now: a setting that failed must not claim the folder
@@ -155,7 +166,7 @@ class _Trainer:
                 )
             return run
         with self._locked(), asked_to_stop() as self.asked, _writer(self.out, tensorboard) as self.board:
-            self._restore()
+            self.start()
             bar = tqdm(total=self.steps, initial=self.step, unit="step", desc=self.out.name, disable=not self.progress)
             self.clock = self.saved = time.monotonic()
             self.save_cost = 0.0
@@ -166,6 +177,23 @@ class _Trainer:
                         self._save_state()
                         raise KeyboardInterrupt
             return self._finish()
+
+    def start(self) -> None:
+        """Take up the saved state, if there is one, and put together what learns: the frozen stages as fast as may be.
+
+        The ranges of their 8-bit integers are part of the state: measured again, their last bits could differ.
+        """
+        self._restore()
+        keep_memory()
+        learner, stage = self.model, self.config.freeze
+        if isinstance(stage, str):
+            if self.config.int8 and self.ranges is None:
+                prepare = eval_transform(self.config.size, **self.model.data_config)
+                first = LandmarkDataset(self.split.train[:SAMPLE], self.root, "train", transform=prepare)
+                (some,) = make_loader(first, SAMPLE, workers=0)
+                self.ranges = distributed.gather(prefix_ranges(self.model, stage, some.images))[0]
+            learner = fast_prefix(self.model, stage, self.ranges)
+        self.parallel = distributed.parallel(learner)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -293,7 +321,7 @@ class _Trainer:
                 "bad": self.quarantine.reasons}  # fmt: skip
         state: dict[str, object] = {
             "model": self.model.state_dict(), "adam": self.adam.state_dict(), "scaler": self.scaler.state_dict(),
-            "kept": json.dumps(kept), "ranks": distributed.size(),
+            "kept": json.dumps(kept), "ranks": distributed.size(), "ranges": self.ranges,
         }  # fmt: skip
         if distributed.rank() == 0:
             self.states.save(self.step, state)
@@ -309,7 +337,7 @@ class _Trainer:
                 f"{self.out}: {state['ranks']} processes trained this run until it stopped, not {distributed.size()}: "
                 "go on with as many, or choose another folder"
             )
-        kept = json.loads(state["kept"])
+        kept, self.ranges = json.loads(state["kept"]), state.get("ranges")
         self.model.load_state_dict(state["model"])
         self.adam.load_state_dict(state["adam"])
         self.scaler.load_state_dict(state["scaler"])

@@ -6,7 +6,7 @@ from torch import nn
 
 from landmark import inference
 from landmark.backbones import freeze_stage
-from landmark.inference import fast_model, fold_batch_norms
+from landmark.inference import fast_model, fast_prefix, fold_batch_norms, prefix_ranges
 from landmark.models import create_model
 from landmark.runtime import fast_dtype
 
@@ -95,3 +95,47 @@ def test_a_convolution_with_two_readers_keeps_its_norm():
 
     model, x = _awake(Forked()), torch.randn(2, 3, 5, 5)
     torch.testing.assert_close(fold_batch_norms(model)(x), model(x))
+
+
+@pytest.mark.parametrize(("name", "stage"), [("xception", "block11"), ("xception", "conv2"), ("resnet50", "layer3")])
+def test_with_a_fast_prefix_a_network_learns_the_same(monkeypatch, name, stage):
+    """Fails when a stage is skipped, repeated or frozen by mistake, or what learns is a copy."""
+    monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.float32)
+    model = _awake(create_model(name, 5, freeze=stage))
+    model.train()
+    x, fast, gradients = torch.rand(4, 3, 80, 80), fast_prefix(model, stage).train(), []
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    for network in (model, fast):
+        model.load_state_dict(before)
+        model.zero_grad()
+        torch.manual_seed(0)  # dropout
+        logits = network(x)
+        logits.square().sum().backward()
+        learns = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+        moved = {key: v.clone() for key, v in model.state_dict().items() if not torch.equal(v, before[key])}
+        gradients.append({"logits": logits} | learns | moved)
+    expected, found = gradients
+    assert found.keys() == expected.keys() and any("running_var" in key for key in moved)
+    own, shared = ({id(p) for p in network.parameters() if p.requires_grad} for network in (model, fast))
+    assert own == shared
+    for key, value in expected.items():  # a ReLU that flips on the last bit moves a gradient by some percent
+        assert (found[key] - value).float().norm() <= (1e-3 if key == "logits" else 0.3) * value.float().norm(), key
+
+
+@pytest.mark.skipif(not inference.has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
+def test_a_prefix_in_integers_stays_close_and_wakes_no_statistics():
+    """Fails when the ranges are those of other stages, or a frozen BatchNorm moves."""
+    model = _awake(create_model("xception", 5, freeze="block7"))
+    x = torch.rand(4, 3, 72, 72)
+    fast = fast_prefix(model, "block7", prefix_ranges(model, "block7", x))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with torch.inference_mode():
+        found = fast.prefix.forward_features(x)
+        expected = inference._stages(model.backbone, "block7")[0](x)
+        assert (found - expected).norm() < 0.1 * expected.norm()
+    fast.train()(x).sum().backward()
+    moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert "backbone.block8.rep.2.running_mean" in moved
+    assert not any(
+        key.startswith(("backbone.bn1", "backbone.bn2", "backbone.block1.", "backbone.block7")) for key in moved
+    )

@@ -14,6 +14,9 @@ from torch import nn
 from landmark import experiments, prediction, runs, training
 from landmark.checkpoints import Checkpoints
 from landmark.data import Bad, Batch, GoogleLandmarks, LabelMap, Quarantine
+from landmark.inference import prefix_ranges
+from landmark.int8 import has_int8
+from landmark.models import create_model
 from landmark.runs import TrainConfig, open_run
 from landmark.runtime import InputError
 from landmark.training import fit
@@ -76,6 +79,18 @@ def test_a_run_and_its_files(tmp_path, world):
     assert len(run.labels) == 3 and run.result["bad_images"]
 
 
+def test_a_run_from_before_a_setting_existed(tmp_path, world):
+    """Fails when a run whose config.json lacks a newer setting, which is at its default, is refused as another one."""
+    run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    content = json.loads((run.path / "config.json").read_text())
+    del content["settings"]["int8"]
+    (run.path / "config.json").write_text(json.dumps(content))
+    assert fit(CONFIG, world, run.path, workers=0, progress=False).result == run.result
+    other = TrainConfig(**CONFIG.__dict__ | {"int8": True, "freeze": "layer1"})
+    with pytest.raises(InputError, match="int8: False → True"):
+        fit(other, world, run.path, workers=0, progress=False)
+
+
 LOGGED = ["step", "epoch", "train_loss", "dev_loss", "dev_gap", "dev_top1", "lr"]
 
 
@@ -124,6 +139,36 @@ def test_killed_at_any_step_it_ends_the_same(tmp_path, world, packed, monkeypatc
         assert same(run, whole) and run.metrics[LOGGED].equals(whole.metrics[LOGGED])
         assert dict(seen) == dict(order) and len(seen) == len(order) + step % 2, "steps after the last state only"
         assert not list(run.path.glob("state*"))
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_with_frozen_stages_a_killed_run_ends_the_same(tmp_path, world, monkeypatch, int8):
+    """Fails when the fast form of the frozen stages, or the ranges of their integers, are others after a kill."""
+    if int8 and not has_int8(torch.device("cpu")):
+        pytest.skip("the chip has no products of bytes")
+    monkeypatch.setattr(training, "create_model", create_model)
+    monkeypatch.setattr(runs, "create_model", create_model)
+    config = TrainConfig(**CONFIG.__dict__ | {"steps": 3, "freeze": "layer3", "int8": int8})
+    whole = fit(config, world, tmp_path / "whole", progress=False)
+    update = training._Trainer._update
+
+    def deadly(self, batch, count):
+        if self.step == 2:
+            raise Killed
+        return update(self, batch, count)
+
+    measured = []
+    monkeypatch.setattr(training, "prefix_ranges", lambda *args: measured.append(1) or prefix_ranges(*args))
+    monkeypatch.setattr(training._Trainer, "_update", deadly)
+    with pytest.raises(Killed):
+        fit(config, world, tmp_path / "run", progress=False, save_steps=1)
+    monkeypatch.setattr(training._Trainer, "_update", update)
+    run = fit(config, world, tmp_path / "run", progress=False)
+    assert same(run, whole) and run.metrics[LOGGED].equals(whole.metrics[LOGGED])
+    assert len(measured) == int8, "the ranges of the state are used"
+    start = create_model("resnet50", len(run.labels), seed=config.seed).state_dict()
+    rest = [torch.equal(start[key], value) for key, value in run.model("last").state_dict().items() if "layer2" in key]
+    assert rest and all(rest)
 
 
 def test_asked_to_stop_it_finishes_the_step(tmp_path, world, monkeypatch):
@@ -213,7 +258,7 @@ def test_the_number_of_processes_is_part_of_a_stopped_run(tmp_path, world, monke
 @pytest.mark.parametrize(
     ("settings", "word"),
     [({"model": "vgg"}, "resnet50"), ({"lr": float("nan")}, "lr"), ({"lr": 0}, "lr"), ({"steps": 5, "epochs": 1}, "both"), ({"steps": 0}, "steps"),
-     ({"batch_size": 1}, "batch_size"), ({"dev_fraction": 1.0}, "dev_fraction"), ({"size": 2.5}, "size"), ({"bad_limit": -1}, "bad_limit")],
+     ({"batch_size": 1}, "batch_size"), ({"dev_fraction": 1.0}, "dev_fraction"), ({"size": 2.5}, "size"), ({"bad_limit": -1}, "bad_limit"), ({"int8": True}, "block7"), ({"int8": 1, "freeze": "block7"}, "int8")],
 )  # fmt: skip
 def test_settings_that_cannot_be_meant(settings, word):
     """Fails when a nonsense setting trains for an hour first."""
