@@ -107,7 +107,7 @@ class _Learner(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             # In the dtype of the stages to come: a shortcut in float32 would make all that follows float32
-            x = self.prefix.forward_features(x).to(self.prefix.dtype, memory_format=torch.channels_last)
+            x = self.prefix.forward_features(x, self.prefix.dtype).contiguous(memory_format=torch.channels_last)
         return self.head(self.pool(self.stages(x)))
 
 
@@ -132,14 +132,14 @@ class _Folded(nn.Module):
             graph.to(self.dtype, memory_format=torch.channels_last)
         self.graph = graph.requires_grad_(False)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W) → feature map (B, C, H', W') in float32."""
+    def forward_features(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Images (B, 3, H, W) → feature map (B, C, H', W') in `dtype`."""
         if self.form == "channels_last":
-            return self.graph(x.to(self.dtype, memory_format=torch.channels_last)).float()
+            return self.graph(x.to(self.dtype, memory_format=torch.channels_last)).to(dtype)
         portions = x.split(max(1, CACHE // (x.shape[2] * x.shape[3])))
         if self.form == "int8":
-            return torch.cat([self.graph(part.float()) for part in portions])
-        return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in portions]).float()
+            return torch.cat([self.graph(part.float()).to(dtype) for part in portions])
+        return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in portions]).to(dtype)
 
 
 class _BlockedConv2d(nn.Module):
