@@ -14,7 +14,7 @@ _HOME = {
     "figures": "save_figure",
     "metrics": "auroc gap_steps global_average_precision",
     "models": "create_model list_models",
-    "precision": "precision_table",
+    "precision": "precision_table training_table",
     "runs": "Run TrainConfig open_run",
     "runtime": "InputError describe seed_everything",
     "studies": "benchmark_table full_scale_hours killed_and_resumed training_rate window_mixing",

@@ -29,10 +29,12 @@ class Apart:
 
     def __init__(self, make: Callable, *args: object):
         self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        self.pool.submit(_settle, make, args).result()
+        how = multiprocessing.get_start_method()
+        self.made = self.pool.submit(_settle, how, make, args)  # several are made at a time
 
     def ask(self, function: Callable, *args: object) -> object:
         """What `function(thing, *args)` returns there."""
+        self.made.result()
         return self.pool.submit(_answer, function, args).result()
 
     def __enter__(self) -> Apart:
@@ -45,7 +47,8 @@ class Apart:
 _thing: list[object] = []
 
 
-def _settle(make: Callable, args: tuple) -> None:
+def _settle(how: str, make: Callable, args: tuple) -> None:
+    multiprocessing.set_start_method(how, force=True)  # a spawned process would spawn a loader's workers, too
     _thing[:] = [make(*args)]
 
 
@@ -64,7 +67,7 @@ def peak_memory(prepare: Callable[..., Callable[[], object]], *args: object) -> 
 
 
 def peak_of(work: Callable[[], object]) -> int:
-    """The same of work done in this process, MiB; only the first time, for a process may keep memory that is freed."""
+    """The same of work done in this process, MiB; only the first time, for the process may keep what is freed."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     else:

@@ -28,7 +28,7 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
     Args:
         model: any network of `create_model`, left as it is; one that is fast already is returned.
         images: some images (B, 3, H, W) like those to come, `SAMPLE` are enough. The backbone then computes in 8-bit
-            integers, nearly twice as fast; the ranges of its maps are measured on these images.
+            integers, up to twice as fast; the ranges of its maps are measured on these images.
 
     Raises:
         InputError: images are given, and there are none or the chip lacks instructions for 8-bit integers.
@@ -80,11 +80,16 @@ def prefix_ranges(model: LandmarkNet, stage: str, images: Tensor) -> Ranges:
     return _ranges(_stages(model.backbone, stage)[0], images)
 
 
+def check_int8(where: torch.device) -> None:
+    """InputError when the chip lacks instructions for 8-bit integers."""
+    if not has_int8(where):
+        raise InputError("no 8-bit integers on this machine (they need a CPU with AVX2 or VNNI): do without them")
+
+
 def _ranges(module: nn.Module, images: Tensor) -> Ranges:
     """Of the maps of a folded module."""
     where = next(module.parameters()).device
-    if not has_int8(where):
-        raise InputError("no 8-bit integers on this machine (they need a CPU with AVX2 or VNNI): do without them")
+    check_int8(where)
     if not len(images):
         raise InputError("no image to measure the ranges of 8-bit integers on: do without them")
     return measure(fold_batch_norms(module), images.to(where).split(4))

@@ -17,7 +17,7 @@ from landmark import distributed
 from landmark.data import Bad, Batch, LabelMap, Quarantine
 from landmark.inference import fast_model
 from landmark.models import LandmarkNet
-from landmark.runtime import InputError, autocast, keep_memory
+from landmark.runtime import InputError, autocast
 from landmark.tables import write_submission
 
 
@@ -69,7 +69,6 @@ def predictions(model: nn.Module, loader: Iterable[Batch]) -> Iterator[Predictio
     """
     was_training, where = model.training, next(model.parameters()).device
     model.eval()
-    keep_memory()
     fast = fast_model(model) if isinstance(model, LandmarkNet) else model
     try:
         for batch in loader:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import platform
@@ -107,21 +106,6 @@ def autocast(where: torch.device) -> contextlib.AbstractContextManager:
 
     dtype = fast_dtype(where)
     return contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(where.type, dtype)
-
-
-def keep_memory() -> None:
-    """Let this process keep the memory it frees, where the C library can be told so (glibc).
-
-    Else the maps of a network go back to the system after every step and come again, zeroed page by page.
-
-    Source: mallopt(3).
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    trim, large, most = -1, -3, 2**31 - 1  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-    tell = ctypes.CDLL(None).mallopt
-    if tell(trim, most) and not tell(large, 1 << 30):
-        tell(large, 32 << 20)  # the most that older versions take
 
 
 def describe() -> str:

@@ -34,22 +34,13 @@ from landmark.data import (
     make_loader,
     train_transform,
 )  # fmt: skip
-from landmark.inference import SAMPLE, fast_prefix, prefix_ranges
+from landmark.inference import SAMPLE, check_int8, fast_prefix, prefix_ranges
 from landmark.int8 import Ranges
 from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, merged, predict
 from landmark.runs import LOG, Run, TrainConfig, open_run, refuse_other, write_json
-from landmark.runtime import (
-    InputError,
-    asked_to_stop,
-    atomic_path,
-    autocast,
-    device,
-    fast_dtype,
-    keep_memory,
-    sha256,
-)  # fmt: skip
+from landmark.runtime import InputError, asked_to_stop, atomic_path, autocast, device, fast_dtype, sha256
 from landmark.splits import split_dev
 
 SAVE_EVERY = 120.0  # seconds between saved states
@@ -148,6 +139,8 @@ class _Trainer:
 
     def _network(self) -> nn.Module:
         config = self.config
+        if config.int8:
+            check_int8(self.where)
         model = create_model(
             config.model, len(self.labels), weights=config.weights, freeze=config.freeze, seed=config.seed
         )
@@ -184,7 +177,6 @@ class _Trainer:
         The ranges of their 8-bit integers are part of the state: measured again, their last bits could differ.
         """
         self._restore()
-        keep_memory()
         learner, stage = self.model, self.config.freeze
         if isinstance(stage, str):
             if self.config.int8 and self.ranges is None:

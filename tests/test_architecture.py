@@ -16,8 +16,8 @@ FLOORS = {
     5: "check_benchmark data download inference synthetic",
     6: "prediction runs suspects",
     7: "submission training",
-    8: "benchmarks experiments studies",
-    9: "precision",
+    8: "experiments sides studies",
+    9: "benchmarks precision",
     10: "cli __init__ __main__",
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from landmark import benchmarks, gauges, layer_benchmark
+from landmark import benchmarks, gauges, layer_benchmark, sides
 from landmark.layers import CompactBilinearPooling
 from landmark.runtime import InputError
 
@@ -28,10 +28,10 @@ class Here(contextlib.AbstractContextManager):
 @pytest.fixture
 def small(monkeypatch):
     """A few small files, a small network, no child process."""
-    monkeypatch.setattr(benchmarks, "PIXELS", 64)
-    monkeypatch.setattr(benchmarks, "FILES", 8)
-    monkeypatch.setattr(benchmarks, "WORKERS", 0)
-    monkeypatch.setattr(benchmarks, "CLASSES", 20)
+    monkeypatch.setattr(sides, "PIXELS", 64)
+    monkeypatch.setattr(sides, "FILES", 8)
+    monkeypatch.setattr(sides, "WORKERS", 0)
+    monkeypatch.setattr(sides, "CLASSES", 20)
     monkeypatch.setattr(benchmarks, "Apart", Here)
 
 
@@ -43,7 +43,7 @@ def test_both_sides_and_every_part_are_reported(small, bench, parts):
     """Fails when a side or a part is not timed, a ratio is upside down, or the result is not plain JSON."""
     told = bench(size=64, batch_size=3, images=4, repeats=1)
     json.dumps(told)
-    for side in benchmarks.SIDES:
+    for side in gauges.SIDES:
         assert set(told[side]["seconds"]) == parts and min(told[side]["seconds"].values()) >= 0
         assert set(told[side]["images_per_second"]) == {"end_to_end", "network"}
     for kind, ratio in told["ratio_spread"].items():
@@ -59,13 +59,13 @@ def test_both_sides_and_every_part_are_reported(small, bench, parts):
 
 def test_sides_train_the_same_frozen_network(small, tmp_path):
     """Fails when one side learns more tensors than the other or starts from other weights."""
-    root, table = benchmarks._world(tmp_path, 3)
-    sides = {name: benchmarks._train_side(name, root, table, 64, 3, False) for name in benchmarks.SIDES}
-    plain = sides["plain"].model
+    root, table = sides.files(tmp_path, 3)
+    made = {name: sides.train_side(name, root, table, 64, 3, False) for name in gauges.SIDES}
+    plain = made["plain"].model
     frozen = [p for p in plain.parameters() if not p.requires_grad]
-    assert len(frozen) == benchmarks.FROZEN
+    assert len(frozen) == sides.FROZEN
     learning = [p for p in plain.parameters() if p.requires_grad and p not in set(plain.backbone.block7.parameters())]
-    ours = [p for p in sides["ours"].model.parameters() if p.requires_grad]
+    ours = [p for p in made["ours"].model.parameters() if p.requires_grad]
     assert sum(map(len, (frozen, learning))) == len(list(plain.parameters())) - 2, "all but one BatchNorm"
     assert all(torch.equal(a, b) for a, b in zip(learning, ours, strict=True))
 

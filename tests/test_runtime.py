@@ -1,9 +1,6 @@
 """Files that appear whole or not at all, modes and folders; and the fixture that keeps tests off the network."""
 
-import platform
 import socket
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -49,26 +46,3 @@ def test_tests_have_no_network():
     """Fails when the fixture lets a connection out."""
     with pytest.raises(OSError, match="no network"), socket.socket() as s:
         s.connect(("192.0.2.1", 443))
-
-
-FAULTS = """
-import resource, sys, torch
-from landmark.runtime import keep_memory
-if sys.argv[1] == "keep":
-    keep_memory()
-torch.empty(1).fill_(1)
-def touched():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(96, 1 << 18)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-touched()
-print(touched())
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_freed_memory_is_kept():
-    """Fails when a large map that was freed comes again from the system, page by page."""
-    told = [subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout
-            for how in ("keep", "leave")]  # fmt: skip
-    assert int(told[0]) < 10 <= int(told[1])  # pages may be of 2 MiB: 96 MiB are 48 of them at least

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from landmark import experiments, prediction, runs, training
+from landmark import experiments, inference, prediction, runs, training
 from landmark.checkpoints import Checkpoints
 from landmark.data import Bad, Batch, GoogleLandmarks, LabelMap, Quarantine
 from landmark.inference import prefix_ranges
@@ -169,6 +169,15 @@ def test_with_frozen_stages_a_killed_run_ends_the_same(tmp_path, world, monkeypa
     start = create_model("resnet50", len(run.labels), seed=config.seed).state_dict()
     rest = [torch.equal(start[key], value) for key, value in run.model("last").state_dict().items() if "layer2" in key]
     assert rest and all(rest)
+
+
+def test_integers_that_cannot_be_had_claim_no_folder(tmp_path, world, monkeypatch):
+    """Fails when a run that this machine cannot train leaves its settings behind, and blocks the folder for others."""
+    monkeypatch.setattr(inference, "has_int8", lambda where: False)
+    config = TrainConfig(**CONFIG.__dict__ | {"freeze": "layer3", "int8": True})
+    with pytest.raises(InputError, match="VNNI"):
+        fit(config, world, tmp_path / "run", workers=0, progress=False)
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_asked_to_stop_it_finishes_the_step(tmp_path, world, monkeypatch):

@@ -1,0 +1,172 @@
+"""Two ways to train and to predict, ready to be timed: the plain recipe of 2019 and ours.
+
+Plain: float32, channels first, Pillow at full size and one transform after another in the workers, Adam as it was, the
+first 85 tensors frozen, and `torch.topk` of the softmax. Ours freezes as far, and the statistics of those BatchNorms
+too. Both see the same files and begin with the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision import transforms
+
+from landmark.data import GoogleLandmarks, LabelMap, LandmarkDataset, eval_transform, make_loader, train_transform
+from landmark.images import ImageError, image_path, read_image
+from landmark.inference import SAMPLE, fast_model
+from landmark.int8 import has_int8
+from landmark.models import LandmarkNet, create_model
+from landmark.prediction import predictions
+from landmark.runs import TrainConfig
+from landmark.runtime import device, fast_dtype
+from landmark.synthetic import make_world
+from landmark.training import _Trainer
+
+MODEL, CLASSES = "xception", 6512  # the paper's network, its landmarks
+FROZEN, STAGE = 85, "block7"  # the paper's frozen tensors; the stage that ends two tensors (a BatchNorm's) later
+WORKERS = 2
+PIXELS, FILES = 640, 12  # longer side and number of the JPEG files, which are read again and again
+
+
+@dataclass
+class Side:
+    """One way to do the work: endless batches from files, what is done with them, and where that can be timed."""
+
+    dataset: Dataset
+    batches: Callable[[], Iterator]
+    run: Callable[[Iterator], Iterator]  # one item for each batch
+    model: nn.Module
+    frozen: torch.dtype  # of products in what does not learn
+    learning: torch.dtype
+    optimizer: torch.optim.Optimizer | None = None
+
+    def __post_init__(self):
+        self.ready = next(self.batches())
+
+
+def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size: int, int8: bool) -> Side:
+    """Training steps of a side.
+
+    Args:
+        name: "plain" or "ours".
+        root: of `files`, as is `table`.
+        table: the images.
+        size: pixels.
+        batch_size: images in a step.
+        int8: ours computes frozen stages in 8-bit integers, where the chip has them.
+    """
+    where = device()
+    if name == "ours":
+        config = TrainConfig(model=MODEL, size=size, batch_size=batch_size, freeze=STAGE, weights="none",
+                             min_images=1, int8=int8 and has_int8(where))  # fmt: skip
+        trainer = _Trainer(config, root, root / "run", WORKERS, progress=False)
+        trainer.start()
+        trainer.parallel.train()
+        dataset = dataset_of(name, root, table, size, trainer.model, augment=True)
+        return Side(dataset, _our_batches(dataset, batch_size, shuffle=True),
+                     lambda batches: (trainer._update(batch, len(batch.ids)) for batch in batches), trainer.parallel,
+                     torch.int8 if config.int8 else fast_dtype(where), fast_dtype(where), trainer.adam)  # fmt: skip
+    classes = len(LabelMap(GoogleLandmarks(root).labelled()["landmark_id"]))
+    model = create_model(MODEL, classes, freeze=FROZEN).to(where).train()
+    learning = [p for p in model.parameters() if p.requires_grad]
+    adam = torch.optim.Adam(learning, lr=TrainConfig().lr, foreach=False, fused=False)
+
+    def learn(batch: list[Tensor]) -> float:
+        images, labels = (tensor.to(where) for tensor in batch)
+        loss = F.cross_entropy(model(images), labels)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        return loss.item()
+
+    dataset = dataset_of(name, root, table, size, model, augment=True)
+    return Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(learn, batches), model,
+                 torch.float32, torch.float32, adam)  # fmt: skip
+
+
+def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size: int, int8: bool) -> Side:
+    """Prediction of a side; arguments as those of `train_side`, `int8` is of the whole backbone."""
+    where = device()
+    model = create_model(MODEL, CLASSES).to(where).eval()
+    dataset = dataset_of(name, root, table, size, model, augment=False)
+    if name == "ours":
+        batches = _our_batches(dataset, batch_size)
+        some = next(batches()).images[:SAMPLE] if int8 and has_int8(where) else None
+        fast, precision = fast_model(model, some), fast_dtype(where) if some is None else torch.int8
+        return Side(dataset, batches, lambda batches: predictions(fast, batches), fast, precision, precision)
+
+    @torch.no_grad()
+    def answer(batch: list[Tensor]) -> tuple[Tensor, ...]:
+        best = torch.topk(torch.softmax(model(batch[0].to(where)), 1), 20)
+        return best.values.cpu(), best.indices.cpu()
+
+    return Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(answer, batches), model,
+                 torch.float32, torch.float32)  # fmt: skip
+
+
+def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Dataset:
+    """The images of a side, prepared for a model."""
+    if name == "plain":
+        return _Plain(root, table, size, model, augment)
+    transform = (train_transform if augment else eval_transform)(size, **model.data_config)
+    return LandmarkDataset(table, root, "train", LabelMap(table["landmark_id"]), transform)
+
+
+def _plain_batches(dataset: Dataset, batch_size: int) -> Callable[[], Iterator]:
+    def batches() -> Iterator:
+        order = RandomSampler(dataset, num_samples=1 << 20)
+        return iter(DataLoader(dataset, batch_size, sampler=order, num_workers=WORKERS))
+
+    return batches
+
+
+def _our_batches(dataset: LandmarkDataset, batch_size: int, shuffle: bool = False) -> Callable[[], Iterator]:
+    return lambda: iter(make_loader(dataset, batch_size, shuffle=shuffle, epochs=range(1 << 20)))
+
+
+class _Plain(Dataset):
+    """Images as a script of 2019 loads them."""
+
+    def __init__(self, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool = False):
+        self.paths = [image_path(root, "train", image_id) for image_id in table["id"]]
+        labels = LabelMap(table["landmark_id"])
+        self.labels = [labels.to_index(landmark_id) for landmark_id in table["landmark_id"]]
+        moved = [transforms.RandomHorizontalFlip(), transforms.RandomAffine(0, translate=(0.1, 0.1))] if augment else []
+        ready = [transforms.ToTensor(), transforms.Normalize(**model.data_config)]
+        self.transform = transforms.Compose([transforms.Resize((size, size)), *moved, *ready])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def decode(self, index: int) -> Image.Image:
+        return Image.open(self.paths[index]).convert("RGB")
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.decode(index)), self.labels[index]
+
+
+def files(folder: Path, at_least: int) -> tuple[Path, pd.DataFrame]:
+    """JPEG files of a miniature world and the rows of those that are sound, repeated until a batch is full."""
+    root = make_world(folder / "world", landmarks=4, images=FILES // 4, test=0, size=PIXELS, progress=False)
+    rows = GoogleLandmarks(root).train
+    table = rows[[_sound(image_path(root, "train", image_id)) for image_id in rows["id"]]][:FILES]
+    copies = math.ceil(at_least / len(table))
+    table = pd.concat([table] * copies)
+    return root, table[: len(table) // at_least * at_least].reset_index(drop=True)
+
+
+def _sound(path: Path) -> bool:
+    try:
+        read_image(path)
+    except ImageError:
+        return False
+    return True
