@@ -77,7 +77,7 @@ def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
                 for index in range(images):
                     sides[name][index % len(table)]
                 rates[name].append(images / (time.perf_counter() - start))
-        parts = {name: _loading_of(sides[name]) for name in SIDES}
+        parts = {name: _loading(sides[name]) for name in SIDES}
     told = {name: {"images_per_second": spread(rates[name]), "seconds": parts[name]} for name in SIDES}
     return facts(size=size, images=images, repeats=repeats) | told | {"ratio_end_to_end": ratio(rates)["median"]}
 
@@ -98,7 +98,7 @@ def _bench(
         turns = list(itertools.product(range(repeats), rates, SIDES))
         for _, kind, name in tqdm(turns, desc="measure", leave=False):
             rates[kind][name].append(steps * batch_size / sides[name].ask(_seconds, kind, steps))
-        parts = {name: side.ask(_loading) | side.ask(_parts) for name, side in sides.items()}
+        parts = {name: side.ask(_parts) for name, side in sides.items()}
         precision = {name: side.ask(_precision) for name, side in sides.items()}
         work = [operations / batch_size / 1e9 for operations in sides["plain"].ask(_operations)]
     kinds = {dtype for pair in precision.values() for dtype in pair}
@@ -169,7 +169,7 @@ def _operations(side: Side) -> list[int]:
 
 
 def _parts(side: Side, steps: int = 3) -> dict[str, float]:
-    """Seconds an image of each part of a step on a ready batch: medians of what hooks tell."""
+    """Seconds an image of loading and of each part of a step on a ready batch: medians of what hooks tell."""
     spent: dict[str, list[float]] = {}
     clock = [0.0]
 
@@ -195,14 +195,11 @@ def _parts(side: Side, steps: int = 3) -> dict[str, float]:
     for hook in hooks:
         hook.remove()
     count = len(side.ready[0] if isinstance(side.ready, list) else side.ready.images)
-    return {part: round(statistics.median(values) / count, 6) for part, values in spent.items()}
+    step = {part: round(statistics.median(values) / count, 6) for part, values in spent.items()}
+    return _loading(side.dataset) | step
 
 
-def _loading(side: Side) -> dict[str, float]:
-    return _loading_of(side.dataset)
-
-
-def _loading_of(dataset: Dataset) -> dict[str, float]:
+def _loading(dataset: Dataset) -> dict[str, float]:
     """Seconds an image of decoding and of the transforms."""
     spent: dict[str, list[float]] = {"decode": [], "transform": []}
     with one_thread():

@@ -42,10 +42,9 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
     if isinstance(model.backbone, _Folded):
         return model
     features = _Features(model.backbone)
-    ranges = None if images is None else _ranges(features, images)
-    fast = copy.deepcopy(model).eval()
-    fast.backbone = _Folded(features, ranges)
-    return fast.eval().requires_grad_(False)
+    folded = _Folded(features, None if images is None else _ranges(features, images))
+    # A copy in which the backbone counts as copied already, by what takes its place
+    return copy.deepcopy(model, {id(model.backbone): folded}).eval().requires_grad_(False)
 
 
 def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None) -> nn.Module:

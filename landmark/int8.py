@@ -13,6 +13,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, fx, nn
 
+from landmark.runtime import chip_has
+
 VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")  # products of bytes are added up in 32 bits
 OLDER = ("avx2", "avx512_bw")  # two products at a time are added up in 16 bits first
 Ranges = dict[str, dict[str, list[int] | Tensor]]
@@ -21,17 +23,12 @@ ADD = (operator.add, operator.iadd, torch.add)
 
 def has_int8(where: torch.device) -> bool:
     """Whether the chip has an instruction for products of bytes and torch the convolutions that use it."""
-    return where.type == "cpu" and _has(*VNNI, *OLDER) and hasattr(torch.ops.onednn, "qconv_prepack")
-
-
-def _has(*names: str) -> bool:
-    chip = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some runtimes
-    return any(chip.get(name) for name in names)
+    return where.type == "cpu" and chip_has(*VNNI, *OLDER) and hasattr(torch.ops.onednn, "qconv_prepack")
 
 
 def largest() -> int:
     """The largest 8-bit weight: without VNNI 2 · 255 · 64 is the most that fits in 16 bits with their sign."""
-    return 127 if _has(*VNNI) else 64
+    return 127 if chip_has(*VNNI) else 64
 
 
 def measure(graph: fx.GraphModule, batches: Iterable[Tensor]) -> Ranges:

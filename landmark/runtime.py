@@ -84,6 +84,14 @@ def device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def chip_has(*names: str) -> bool:
+    """Whether the CPU has one of these sets of instructions, as torch names them."""
+    import torch
+
+    capability = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some runtimes
+    return any(capability.get(name) for name in names)
+
+
 def fast_dtype(where: torch.device) -> torch.dtype:
     """The dtype that pays on this chip: bfloat16 where it runs in hardware, else float32.
 
@@ -94,9 +102,7 @@ def fast_dtype(where: torch.device) -> torch.dtype:
     if where.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if where.type == "cpu":
-        capability = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some runtimes
-        fast = any(capability.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if chip_has("avx512_bf16", "amx_bf16", "bf16") else torch.float32
     return torch.float32
 
 

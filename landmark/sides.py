@@ -73,8 +73,8 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
         trainer.parallel.train()
         dataset = dataset_of(name, root, table, size, trainer.model, augment=True)
         return Side(dataset, _our_batches(dataset, batch_size, shuffle=True),
-                     lambda batches: (trainer._update(batch, len(batch.ids)) for batch in batches), trainer.parallel,
-                     torch.int8 if config.int8 else fast_dtype(where), fast_dtype(where), trainer.adam)  # fmt: skip
+                    lambda batches: (trainer._update(batch, len(batch.ids)) for batch in batches), trainer.parallel,
+                    torch.int8 if config.int8 else fast_dtype(where), fast_dtype(where), trainer.adam)  # fmt: skip
     classes = len(LabelMap(GoogleLandmarks(root).labelled()["landmark_id"]))
     model = create_model(MODEL, classes, freeze=FROZEN).to(where).train()
     learning = [p for p in model.parameters() if p.requires_grad]
@@ -90,7 +90,7 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
 
     dataset = dataset_of(name, root, table, size, model, augment=True)
     return Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(learn, batches), model,
-                 torch.float32, torch.float32, adam)  # fmt: skip
+                torch.float32, torch.float32, adam)  # fmt: skip
 
 
 def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size: int, int8: bool) -> Side:
@@ -110,7 +110,7 @@ def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_si
         return best.values.cpu(), best.indices.cpu()
 
     return Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(answer, batches), model,
-                 torch.float32, torch.float32)  # fmt: skip
+                torch.float32, torch.float32)  # fmt: skip
 
 
 def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Dataset:

@@ -7,8 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "landmark"
 FLOORS = {
-    0: "diagrams functional int8 localserver materials metrics plots renderer runtime sampling",
-    1: "bigtable charts checkpoints curves distributed figures gauges images layers mechanisms panels "
+    0: "diagrams functional localserver materials metrics plots renderer runtime sampling",
+    1: "bigtable charts checkpoints curves distributed figures gauges images int8 layers mechanisms panels "
     "saliency solids sprites tarindex web",
     2: "archives layer_benchmark sacred scenery secular tables transfer",
     3: "architecture backbones inspection landmarks50 mirror shrink table_benchmark",
