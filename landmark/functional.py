@@ -137,15 +137,16 @@ class _BilinearSketch(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of y1 and y2 are the real and imaginary part of `ifft(i fft(gradient) conj(spectrum))`."""
+        """The gradients of y1 and y2 are the real part and minus the imaginary of `fft(spectrum ifft(gradient) / i)`."""
         x, bins, signs = ctx.saved_tensors
-        outer = torch.fft.fft(gradient)[:, None] * 1j  # (B, 1, D)
+        outer = torch.fft.ifft(gradient)[:, None] * -1j  # (B, 1, D)
+        back_signs = signs * signs.new_tensor([[1], [-1]])
         result = torch.empty_like(x)
         for images, places in _portions(x):
             spectrum = _spectrum(x[images, places], bins, signs, ctx.dim)
-            back = torch.fft.ifft(spectrum.conj_physical_().mul_(outer[images]))  # (b, p, D)
+            back = torch.fft.fft(spectrum.mul_(outer[images]))  # (b, p, D)
             both = torch.view_as_real(back).flatten(2).flatten(0, 1).index_select(1, bins)  # (b p, 2 C)
-            result[images, places] = both.view(*back.shape[:2], *signs.shape).mul_(signs).sum(2)
+            result[images, places] = both.view(*back.shape[:2], *signs.shape).mul_(back_signs).sum(2)
         return result, None, None, None, None, None
 
 
@@ -156,7 +157,7 @@ def _exact(x: Tensor) -> torch.dtype:
 
 def _portions(x: Tensor) -> Iterator[tuple[slice, slice]]:
     """Images and places of (B, P, C) to work on at a time: few, so that their spectra stay in a CPU's cache."""
-    count, at_once = x.shape[1], 50 if x.device.type == "cpu" else 4096
+    count, at_once = x.shape[1], 32 if x.device.type == "cpu" else 4096
     images, places = max(1, at_once // max(1, count)), math.ceil(count / max(1, math.ceil(count / at_once)))
     for first, place in itertools.product(range(0, len(x), images), range(0, count, max(1, places))):
         yield slice(first, first + images), slice(place, place + places)
@@ -164,7 +165,8 @@ def _portions(x: Tensor) -> Iterator[tuple[slice, slice]]:
 
 def _spectrum(x: Tensor, bins: Tensor, signs: Tensor, dim: int) -> Tensor:
     """`fft(y1 + i y2)` of places (b, p, C): (b, p, D)."""
-    rows = (x.unsqueeze(2) * signs).flatten(2).flatten(0, 1)  # two axes: adding along the last of three is slower
+    rows = x.contiguous().unsqueeze(2) * signs  # (b, p, 2, C); a map may lie in memory with its places last
+    rows = rows.flatten(2).flatten(0, 1)  # two axes: adding along the last of three is slower
     both = rows.new_zeros(len(rows), 2 * dim).index_add_(1, bins, rows)
     return torch.fft.fft(torch.view_as_complex(both.view(*x.shape[:2], dim, 2)))
 
