@@ -137,7 +137,7 @@ class _BilinearSketch(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of y1 and y2 are the real part and minus the imaginary of `fft(spectrum ifft(gradient) / i)`."""
+        """The gradients of y1 and y2: real and negative imaginary part of `fft(spectrum ifft(gradient) / i)`."""
         x, bins, signs = ctx.saved_tensors
         outer = torch.fft.ifft(gradient)[:, None] * -1j  # (B, 1, D)
         back_signs = signs * signs.new_tensor([[1], [-1]])

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from landmark.runtime import chip_has
@@ -26,9 +27,26 @@ def has_int8(where: torch.device) -> bool:
     return where.type == "cpu" and chip_has(*VNNI, *OLDER) and hasattr(torch.ops.onednn, "qconv_prepack")
 
 
-def largest() -> int:
-    """The largest 8-bit weight: without VNNI 2 · 255 · 64 is the most that fits in 16 bits with their sign."""
-    return 127 if chip_has(*VNNI) else 64
+def weight_steps(weight: Tensor) -> Tensor:
+    """What 1 stands for in the 8-bit weights of each output channel, as small as the chip allows.
+
+    Without VNNI the products of two neighbours among the input channels are added up in 16 bits: two weights of one
+    sign may come to 128 there, since 128 · 255 fits and 129 · 255 does not. Rounding can add 1 to them.
+
+    Args:
+        weight: of a convolution (O, I, k, k).
+
+    Returns:
+        (O,).
+
+    >>> weight_steps(torch.tensor([[[[12.7]], [[-12.7]]]]))
+    tensor([0.1000])
+    """
+    most = weight.abs()
+    if not chip_has(*VNNI):
+        pairs = F.pad(weight, (0, 0, 0, 0, 0, weight.shape[1] % 2)).unflatten(1, (-1, 2))
+        most = torch.maximum(pairs.clamp_min(0).sum(2), -pairs.clamp_max(0).sum(2))
+    return most.amax((1, 2, 3)).clamp_min(1e-12) / 127
 
 
 def measure(graph: fx.GraphModule, batches: Iterable[Tensor]) -> Ranges:
@@ -256,7 +274,7 @@ class _Conv(nn.Module):
         super().__init__()
         source, result, other = codes
         weight = conv.weight.detach()
-        self.scales = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / largest()  # one for each output channel
+        self.scales = weight_steps(weight)  # one for each output channel
         self.zeros = torch.zeros(len(weight), dtype=torch.int32)
         whole = (weight / self.scales.view(-1, 1, 1, 1)).round().to(torch.int8)
         self.bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()

@@ -11,6 +11,7 @@ from landmark.int8 import measure, quantise
 from landmark.runtime import InputError
 
 needs_int8 = pytest.mark.skipif(not int8.has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
+SIGNS = ((0, None), (None, 0))  # from, to
 
 
 def _error(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -56,23 +57,41 @@ def test_one_convolution_is_that_of_its_bytes(padding):
     found = _quantised(nn.Sequential(conv), x)(x).detach()
     assert code.scale == pytest.approx(4 / 255, rel=1e-2) and code.zero == 64
     source = ((x / code.scale + code.zero).round().clamp(0, 255) - code.zero) * code.scale
-    steps = conv.weight.detach().abs().amax((1, 2, 3), keepdim=True) / int8.largest()
+    steps = int8.weight_steps(conv.weight.detach()).view(-1, 1, 1, 1)
     expected = nn.functional.conv2d(source, (conv.weight.detach() / steps).round() * steps, conv.bias, padding=padding)
     step = (expected.amax((0, 2, 3)) - expected.amin((0, 2, 3))).max() / 255  # of a byte of the result, at most
     assert (found - expected).abs().max() <= 2 * step and (found - expected).mean().abs() < step / 4
 
 
 @needs_int8
-@pytest.mark.parametrize(("channels", "groups", "kernel"), [(64, 1, 1), (32, 1, 3), (64, 64, 3)])
-def test_large_products_are_not_cut_off(channels, groups, kernel):
-    """Fails when pairs of products overflow 16 bits, as they do with full weights on a chip without VNNI."""
+@pytest.mark.parametrize("second", [1.0, 0.008])
+@pytest.mark.parametrize(
+    ("channels", "groups", "kernel"), [(64, 1, 1), (728, 1, 1), (33, 1, 3), (64, 4, 3), (64, 64, 3)]
+)
+def test_large_products_are_not_cut_off(channels, groups, kernel, second):
+    """Fails when pairs of products overflow 16 bits on a chip without VNNI, or it adds up other pairs than thought."""
     conv = nn.Conv2d(channels, 64, kernel, groups=groups, bias=False)
     nn.init.constant_(conv.weight, 1.0)
+    conv.weight.data[:, 1::2] = second
     x = torch.rand(1, channels, 8, 8)
     x[..., 4:] = 1
     with torch.no_grad():
         found = _quantised(nn.Sequential(conv), x)(x)
         torch.testing.assert_close(found, conv(x), rtol=0.02, atol=0.02 * conv(x).max().item())
+
+
+def test_weights_are_as_large_as_the_chip_allows(monkeypatch):
+    """Fails when two neighbours of one sign can come to more than 128 without VNNI, or a bit is given away."""
+    torch.manual_seed(0)
+    weight = torch.randn(9, 5, 3, 3)
+    weight[0], weight[1] = 1.0, torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0]).view(5, 1, 1)
+    for vnni in (True, False):
+        monkeypatch.setattr(int8, "chip_has", lambda *names, has=vnni: has)
+        whole = (weight / int8.weight_steps(weight).view(-1, 1, 1, 1)).round()
+        alone = whole.abs().amax((1, 2, 3))
+        pairs = [whole[:, i : i + 2].clamp(*sign).sum(1).abs().max() for i in (0, 2, 4) for sign in SIGNS]
+        assert alone.max() == 127 and alone[1] == 127
+        assert (alone[0], max(pairs) > 128) == ((127, True) if vnni else (64, False))
 
 
 class _Shortcut(nn.Module):
@@ -125,7 +144,7 @@ def test_bytes_are_the_rounded_numbers(swapped):
         found = work.result(x)
         for conv in work.old.modules():
             if isinstance(conv, nn.Conv2d):
-                step = conv.weight.abs().amax((1, 2, 3), keepdim=True) / int8.largest()
+                step = int8.weight_steps(conv.weight).view(-1, 1, 1, 1)
                 conv.weight.copy_((conv.weight / step).round() * step)
         r = work.result.get_submodule("step8").scale / work.codes[next(reversed(work.codes))].scale
         expected = _Rounded(work.old, work.codes).run(x) * r
