@@ -77,7 +77,7 @@ def parallel(model: nn.Module) -> nn.Module:
     """
     if size() == 1:
         return model
-    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=device().type != "cuda")
+    return nn.parallel.DistributedDataParallel(model)
 
 
 def synchronised(model: nn.Module) -> nn.Module:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import ranks
+import torch
 
-from landmark import distributed
+from landmark import distributed, int8
 from landmark.data import Bad
 from landmark.prediction import Predictions, merged
 from landmark.runs import TrainConfig, open_run
@@ -32,9 +33,19 @@ def test_two_ranks_learn_what_one_does(tmp_path, sound, monkeypatch):
     """Fails when gradients of unequal shares are averaged wrongly, masks differ, or an image is seen twice or never."""
     for module in (ranks.training, ranks.runs):
         monkeypatch.setattr(module, "create_model", ranks.create)
+    _same_with_two_ranks(tmp_path, sound, CONFIG, monkeypatch)
+
+
+def test_two_ranks_share_what_is_frozen(tmp_path, sound, monkeypatch):
+    """Fails when frozen stages, in integers where the chip has them, differ from rank to rank or wait for gradients."""
+    frozen = {"freeze": "layer4", "int8": int8.has_int8(torch.device("cpu"))}
+    _same_with_two_ranks(tmp_path, sound, CONFIG | frozen, monkeypatch)
+
+
+def _same_with_two_ranks(tmp_path, sound, config, monkeypatch):
     monkeypatch.setattr(ranks.training, "autocast", ranks.training.autocast)
-    ranks.fit(TrainConfig(**CONFIG, batch_size=8), sound, tmp_path / "one")
-    distributed.launch(ranks.fit, TrainConfig(**CONFIG, batch_size=4), sound, tmp_path / "two", processes=2)
+    ranks.fit(TrainConfig(**config, batch_size=8), sound, tmp_path / "one")
+    distributed.launch(ranks.fit, TrainConfig(**config, batch_size=4), sound, tmp_path / "two", processes=2)
     one, two = (open_run(tmp_path / name) for name in ("one", "two"))
     columns = ["step", "epoch", "train_loss", "dev_loss", "dev_gap", "dev_top1"]
     assert np.allclose(one.metrics[columns], two.metrics[columns], rtol=1e-4, atol=1e-5)
