@@ -17,7 +17,6 @@ from landmark.runtime import InputError, fast_dtype
 SAMPLE = 32  # images to measure the ranges of 8-bit integers on
 X86 = {"x86_64", "AMD64"}
 CACHE = 4 * 299**2  # pixels of the images whose maps fit in a CPU's cache: a batch of 32 at a time is a fifth slower
-BYTES_CACHE = 2 * CACHE  # the same for maps of bytes: 4 images at a time are a twentieth slower than 8
 
 
 def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
@@ -141,8 +140,7 @@ class _Folded(nn.Module):
         """Images (B, 3, H, W) → feature map (B, C, H', W') in `dtype`."""
         if self.form == "channels_last":
             return self.graph(x.to(self.dtype, memory_format=torch.channels_last)).to(dtype)
-        cache = BYTES_CACHE if self.form == "int8" else CACHE
-        portions = x.split(max(1, cache // (x.shape[2] * x.shape[3])))
+        portions = x.split(max(1, CACHE // (x.shape[2] * x.shape[3])))
         if self.form == "int8":
             return torch.cat([self.graph(part.float()).to(dtype) for part in portions])
         return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in portions]).to(dtype)

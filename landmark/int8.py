@@ -279,6 +279,10 @@ class _Conv(nn.Module):
         whole = (weight / self.scales.view(-1, 1, 1, 1)).round().to(torch.int8)
         self.bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
         facts = list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups
+        self.step = conv.stride if conv.kernel_size == (1, 1) and conv.padding == (0, 0) else (1, 1)
+        if self.step != (1, 1):  # places to skip are left out here: oneDNN's own kernel errs for some sizes
+            facts = [1, 1], *facts[1:]
+            shape = [*shape[:2], *(-(-length // step) for length, step in zip(shape[2:], self.step, strict=True))]
         # Without a shape of x the layout is a guess, and a wrong one is put right in every call
         given = whole, self.scales, source.scale, source.zero
         self.weight = torch.ops.onednn.qconv_prepack(*given, *facts, shape)
@@ -287,6 +291,8 @@ class _Conv(nn.Module):
         self.other = other and (other.scale, other.zero)
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        if self.step != (1, 1):
+            x = x[..., :: self.step[0], :: self.step[1]].contiguous(memory_format=torch.channels_last)
         given = (x, *self.source, self.weight, self.scales, self.zeros)
         if other is None:
             return torch.ops.onednn.qconv2d_pointwise(*given, self.bias, *self.wanted, self.after, [], "")
