@@ -34,7 +34,7 @@ from landmark.training import _Trainer
 MODEL, CLASSES = "xception", 6512  # the paper's network, its landmarks
 FROZEN, STAGE = 85, "block7"  # the paper's frozen tensors; the stage that ends two tensors (a BatchNorm's) later
 WORKERS = 2
-PIXELS, FILES = 640, 12  # longer side and number of the JPEG files, which are read again and again
+PIXELS, FILES = 640, 8  # longer side and number of the JPEG files, which are read again and again
 
 
 @dataclass
