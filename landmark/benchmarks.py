@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -21,13 +23,14 @@ from tqdm.auto import tqdm
 
 from landmark.gauges import SIDES, Apart, check, facts, matrix_peak, one_thread, peak_of, ratio, short, spread, wait
 from landmark.models import create_model
-from landmark.runtime import device
+from landmark.runtime import InputError, device
 from landmark.sides import MODEL, Side, dataset_of, files, predict_side, train_side
 
 
 def bench_train(
-    size: int = 299, batch_size: int | None = None, images: int | None = None, repeats: int = 3, int8: bool = True
-) -> dict:
+    size: int = 299, batch_size: int | None = None, images: int | None = None, repeats: int = 3, int8: bool = True,
+    compiled: bool | None = None,
+) -> dict:  # fmt: skip
     """Images a second of training, from JPEG files and of the network alone.
 
     Args:
@@ -37,25 +40,29 @@ def bench_train(
             GPU, else 2, when left out.
         repeats: timings of each side, interleaved.
         int8: frozen stages as by `landmark train --int8` where the chip has 8-bit integers, else as without it.
+        compiled: time the network alone of timm's Xception, channels last, in the chip's precision and compiled, too;
+            on a GPU when left out. On a CPU compiling takes a minute and a C++ compiler.
 
     Returns:
         `ratio_end_to_end` and `ratio_network` (ours to plain, medians of the pairs), `loader_share` (what the network
         loses to the loader), `ratio_at_peak` (what `ratio_network` would be if all of our products ran at the chip's
         peak), and for each side `precision`, `images_per_second`, `seconds` of the parts, `peak_memory_mib`,
-        `matrix_peak_gflops` (of large matrix products in these precisions) and `share_of_peak`.
+        `matrix_peak_gflops` (of large matrix products in these precisions) and `share_of_peak`. With `compiled` also
+        `share_of_compiled` (our network's images a second to that one's).
     """
-    return _bench(train_side, size, batch_size, images, repeats, int8)
+    return _bench(train_side, size, batch_size, images, repeats, int8, compiled)
 
 
 def bench_predict(
-    size: int = 299, batch_size: int | None = None, images: int | None = None, repeats: int = 3, int8: bool = True
-) -> dict:
+    size: int = 299, batch_size: int | None = None, images: int | None = None, repeats: int = 3, int8: bool = True,
+    compiled: bool | None = None,
+) -> dict:  # fmt: skip
     """Images a second of prediction; arguments and result as those of `bench_train`.
 
     Args:
         int8: as `landmark predict --int8` where the chip has 8-bit integers, else as without it.
     """
-    return _bench(predict_side, size, batch_size, images, repeats, int8)
+    return _bench(predict_side, size, batch_size, images, repeats, int8, compiled)
 
 
 def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
@@ -84,26 +91,30 @@ def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
 
 
 def _bench(
-    make: Callable[..., Side], size: int, batch_size: int | None, images: int | None, repeats: int, int8: bool
-) -> dict:
+    make: Callable[..., Side], size: int, batch_size: int | None, images: int | None, repeats: int, int8: bool,
+    compiled: bool | None,
+) -> dict:  # fmt: skip
     gpu = device().type == "cuda"
+    third = ("compiled",) if (gpu if compiled is None else compiled) else ()
     batch_size = (64 if gpu else 16) if batch_size is None else batch_size
     images = batch_size * (32 if gpu else 2) if images is None else images
     check(size=size, batch_size=batch_size, images=images, repeats=repeats)
+    if third and not gpu and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+        raise InputError("--compiled needs a C++ compiler on a CPU: install g++ or clang++, or leave it out")
     steps = math.ceil(images / batch_size)
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         root, table = files(Path(scratch), batch_size)
-        sides = {n: stack.enter_context(Apart(make, n, root, table, size, batch_size, int8)) for n in SIDES}
-        peak = {name: side.ask(_peak) for name, side in sides.items()}
-        rates: dict[str, dict[str, list[float]]] = {kind: {n: [] for n in SIDES} for kind in ("end_to_end", "network")}
-        turns = list(itertools.product(range(repeats), rates, SIDES))
+        sides = {n: stack.enter_context(Apart(make, n, root, table, size, batch_size, int8)) for n in SIDES + third}
+        peak = {name: sides[name].ask(_peak) for name in SIDES}
+        rates = {"end_to_end": {name: [] for name in SIDES}, "network": {name: [] for name in SIDES + third}}
+        turns = [(kind, name) for _ in range(repeats) for kind, names in rates.items() for name in names]
         spent = 0.0
-        for _, kind, name in tqdm(turns, desc="measure", leave=False):
-            # Ours for as long as the plain side just before: what else the machine does weighs on both alike
-            done, spent = sides[name].ask(_timed, kind, steps, spent if name == "ours" else 0.0)
+        for kind, name in tqdm(turns, desc="measure", leave=False):
+            # Others for as long as the plain side just before: what else the machine does weighs on all alike
+            done, spent = sides[name].ask(_timed, kind, steps, 0.0 if name == "plain" else spent)
             rates[kind][name].append(done * batch_size / spent)
-        parts = {name: side.ask(_parts) for name, side in sides.items()}
-        precision = {name: side.ask(_precision) for name, side in sides.items()}
+        parts = {name: sides[name].ask(_parts) for name in SIDES}
+        precision = {name: sides[name].ask(_precision) for name in SIDES}
         work = [operations / batch_size / 1e9 for operations in sides["plain"].ask(_operations)]
     kinds = {dtype for pair in precision.values() for dtype in pair}
     most = {dtype: matrix_peak(dtype) for dtype in sorted(kinds, key=str)}
@@ -118,6 +129,10 @@ def _bench(
                "share_of_peak": round(least[name] * alone[name], 3)} for name in SIDES
     }  # fmt: skip
     both, network = ratio(rates["end_to_end"]), ratio(rates["network"])
+    for name in third:
+        found = {"plain": rates["network"][name], "ours": rates["network"]["ours"]}
+        told[name] = {"images_per_second": {"network": spread(found["plain"])}}
+        told[f"share_of_{name}"] = ratio(found)["median"]
     loss = [1 - a / b for a, b in zip(rates["end_to_end"]["ours"], rates["network"]["ours"], strict=True)]
     return facts(size=size, batch_size=batch_size, images=images, repeats=repeats) | told | {
         "ratio_end_to_end": both["median"], "ratio_network": network["median"],

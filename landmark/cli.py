@@ -247,6 +247,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--batch-size", type=int, help="images in a step")
     bench.add_argument("--repeats", type=int, help="rounds, interleaved")
     bench.add_argument("--int8", action=argparse.BooleanOptionalAction, help="8-bit integers (train, predict)")
+    bench.add_argument(
+        "--compiled", action=argparse.BooleanOptionalAction, help="time timm's compiled network, too (train, predict)"
+    )
     bench.add_argument("--json", action="store_true", help="print JSON")
 
     train = command("train", _train, "train a model; a stopped run goes on, a finished one is loaded")

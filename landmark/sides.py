@@ -7,12 +7,14 @@ too. Both see the same files and begin with the same weights.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -27,7 +29,7 @@ from landmark.int8 import has_int8
 from landmark.models import LandmarkNet, create_model
 from landmark.prediction import predictions
 from landmark.runs import TrainConfig
-from landmark.runtime import device, fast_dtype
+from landmark.runtime import autocast, device, fast_dtype
 from landmark.synthetic import make_world
 from landmark.training import _Trainer
 
@@ -41,7 +43,7 @@ PIXELS, FILES = 640, 8  # longer side and number of the JPEG files, which are re
 class Side:
     """One way to do the work: endless batches from files, what is done with them, and where that can be timed."""
 
-    dataset: Dataset
+    dataset: Dataset | None
     batches: Callable[[], Iterator]
     run: Callable[[Iterator], Iterator]  # one item for each batch
     model: nn.Module
@@ -57,13 +59,15 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
     """Training steps of a side.
 
     Args:
-        name: "plain" or "ours".
+        name: "plain", "ours" or "compiled".
         root: of `files`, as is `table`.
         table: the images.
         size: pixels.
         batch_size: images in a step.
         int8: ours computes frozen stages in 8-bit integers, where the chip has them.
     """
+    if name == "compiled":
+        return _compiled_side(size, batch_size, learns=True)
     where = device()
     if name == "ours":
         config = TrainConfig(model=MODEL, size=size, batch_size=batch_size, freeze=STAGE, weights="none",
@@ -95,6 +99,8 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
 
 def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size: int, int8: bool) -> Side:
     """Prediction of a side; arguments as those of `train_side`, `int8` is of the whole backbone."""
+    if name == "compiled":
+        return _compiled_side(size, batch_size, learns=False)
     where = device()
     model = create_model(MODEL, CLASSES).to(where).eval()
     dataset = dataset_of(name, root, table, size, model, augment=False)
@@ -111,6 +117,39 @@ def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_si
 
     return Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(answer, batches), model,
                 torch.float32, torch.float32)  # fmt: skip
+
+
+def _compiled_side(size: int, batch_size: int, learns: bool) -> Side:
+    """Endless steps of timm's network, or predictions, on random images that are ready."""
+    where, dtype = device(), fast_dtype(device())
+    model = timm.create_model("legacy_xception", num_classes=CLASSES).to(where, memory_format=torch.channels_last)
+    for parameter in list(model.parameters())[:FROZEN]:
+        parameter.requires_grad_(False)
+    images = torch.rand(batch_size, 3, size, size).to(where, memory_format=torch.channels_last)
+    labels = torch.zeros(batch_size, dtype=torch.int64, device=where)
+    network = torch.compile(model.train(learns))
+    adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=TrainConfig().lr, fused=True)
+
+    def learn(batch: list[Tensor]) -> float:
+        with autocast(where):
+            logits = network(batch[0])
+        loss = F.cross_entropy(logits.float(), batch[1])
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+        return loss.item()
+
+    @torch.no_grad()
+    def answer(batch: list[Tensor]) -> tuple[Tensor, Tensor]:
+        best = network(batch[0].to(dtype)).float().softmax(1).max(1)
+        return best.values.cpu(), best.indices.cpu()
+
+    if not learns:
+        model.to(dtype)
+    work = learn if learns else answer
+    return Side(
+        None, lambda: itertools.repeat([images, labels]), lambda batches: map(work, batches), model, dtype, dtype
+    )
 
 
 def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Dataset:

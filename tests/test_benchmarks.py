@@ -40,10 +40,16 @@ def small(monkeypatch):
     (benchmarks.bench_train, {"decode", "transform", "host_to_device", "forward", "backward", "step"}),
     (benchmarks.bench_predict, {"decode", "transform", "host_to_device", "forward"}),
 ])  # fmt: skip
-def test_both_sides_and_every_part_are_reported(small, bench, parts):
+def test_both_sides_and_every_part_are_reported(small, bench, parts, monkeypatch):
     """Fails when a side or a part is not timed, a ratio is upside down, or the result is not plain JSON."""
-    told = bench(size=64, batch_size=3, images=4, repeats=1)
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)  # it takes a minute
+    monkeypatch.setattr(benchmarks.shutil, "which", lambda name: name)
+    told = bench(size=64, batch_size=3, images=4, repeats=1, compiled=True)
     json.dumps(told)
+    assert len(compiled) == 1 and set(told["compiled"]["images_per_second"]) == {"network"}
+    best, ours = (told[side]["images_per_second"]["network"]["median"] for side in ("compiled", "ours"))
+    assert told["share_of_compiled"] == pytest.approx(ours / best, rel=1e-2)
     for side in gauges.SIDES:
         assert set(told[side]["seconds"]) == parts and min(told[side]["seconds"].values()) >= 0
         assert set(told[side]["images_per_second"]) == {"end_to_end", "network"}
@@ -56,6 +62,13 @@ def test_both_sides_and_every_part_are_reported(small, bench, parts):
     assert told["loader_share"] == pytest.approx(
         1 - rates["end_to_end"]["median"] / rates["network"]["median"], abs=2e-3
     )
+
+
+def test_compiling_needs_a_compiler(small, monkeypatch):
+    """Fails when a machine without one gets pages of a compiler's words."""
+    monkeypatch.setattr(benchmarks.shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match="leave it out"):
+        benchmarks.bench_predict(size=64, batch_size=3, compiled=True)
 
 
 def test_sides_train_the_same_frozen_network(small, tmp_path):
