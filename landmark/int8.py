@@ -280,7 +280,7 @@ class _Conv(nn.Module):
         self.bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
         facts = list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups
         self.step = conv.stride if conv.kernel_size == (1, 1) and conv.padding == (0, 0) else (1, 1)
-        if self.step != (1, 1):  # places to skip are left out here: oneDNN's own kernel errs for some sizes
+        if self.step != (1, 1):  # places to skip are left out here: with several threads oneDNN's kernel errs
             facts = [1, 1], *facts[1:]
             shape = [*shape[:2], *(-(-length // step) for length, step in zip(shape[2:], self.step, strict=True))]
         # Without a shape of x the layout is a guess, and a wrong one is put right in every call

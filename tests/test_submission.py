@@ -1,6 +1,7 @@
 """Submissions written part by part: every row, in order, also after a kill."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -95,16 +96,15 @@ def test_killed_it_goes_on(tmp_path, run, data, monkeypatch, batches):
 def test_integers_give_the_same_rows_after_a_stop(tmp_path, run, data, monkeypatch):
     """Fails when the ranges depend on the rows that are left, or parts in floating point are mixed in."""
     monkeypatch.setattr(runs.Run, "model", lambda self, which="best": create_model("resnet50", 3))
+    # Batches end where parts do, as 64 does in 2,048: the head's last bit depends on how many images it sees at once
+    run = replace(run, config=replace(run.config, batch_size=2))
     whole, stopped = tmp_path / "whole.csv", tmp_path / "s.csv"
     submission.write_predictions(run, data, whole, workers=0, progress=False, int8=True)
     parts = tmp_path / ".s.csv.parts"
     submission._claim(parts, run, data.test["id"], True)
     submission._predict(run, data, parts, [0], 10, 0, False, True)
     submission.write_predictions(run, data, stopped, workers=0, progress=False, int8=True)
-    # A part ends within a batch here, and the head's last bit depends on how many images go through it at once
-    for (image_id, answer), (same_id, same) in zip(rows(stopped), rows(whole), strict=True):
-        assert image_id == same_id and answer.split()[:1] == same.split()[:1]
-        assert [float(x) for x in answer.split()[1:]] == pytest.approx([float(x) for x in same.split()[1:]], rel=1e-6)
+    assert stopped.read_bytes() == whole.read_bytes()
     submission._claim(parts, run, data.test["id"], True)
     submission._part(parts, 0).write_text("{}")
     submission.write_predictions(run, data, stopped, workers=0, progress=False)
