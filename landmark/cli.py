@@ -114,7 +114,7 @@ def _train(args: argparse.Namespace) -> int:
     if config.weights == "miniature":
         experiments.miniature_weights(RECIPES[config.model][0])
     run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
-              save_steps=args.save_steps, tensorboard=args.tensorboard)  # fmt: skip
+              save_steps=args.save_steps, tensorboard=args.tensorboard, scratch=args.scratch)  # fmt: skip
     result = run.result
     if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one tells
         print(
@@ -176,6 +176,7 @@ SETTINGS = (
     ("batch_size", int, "images in a step, of each process"),
     ("lr", float, "of Adam"),
     ("freeze", _freeze, "first N parameter tensors, or all up to a stage"),
+    ("views", int, "flips and shifts of each image, frozen stages computed once for each; 0: new ones in every epoch"),
     ("weights", str, "imagenet, miniature, none, or a file"),
     ("seed", int, "of everything"),
     ("dev_fraction", float, "held out of each landmark"),
@@ -273,6 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--workers", type=int, help="processes that decode (2 beside a GPU, else threads)")
     train.add_argument("--save-seconds", type=float, default=SAVE_EVERY, help="time between saved states")
     train.add_argument("--save-steps", type=int, help="steps between saved states, besides")
+    train.add_argument("--scratch", type=Path, help="folder for the maps of --views, if --out is slow or small")
     train.add_argument("--tensorboard", action="store_true", help="write the log for TensorBoard as well")
 
     forecast = command("predict", _predict, "write a submission for the test images")

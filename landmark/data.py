@@ -124,7 +124,10 @@ class LabelMap:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image ready for the network: (3, S, S), its class index (-1 when unknown) and its id."""
+    """One image ready for the network: (3, S, S), its class index (-1 when unknown) and its id.
+
+    Or, from `Views`, the map (C, H, W) that the frozen stages made of it.
+    """
 
     image: Tensor
     label: int
@@ -143,7 +146,7 @@ class Bad:
 class Batch:
     """Survivors of a batch in their order, and the bad ones beside them."""
 
-    images: Tensor  # (B, 3, S, S)
+    images: Tensor  # (B, 3, S, S), or the maps of `Views`
     labels: Tensor  # (B,)
     ids: list[str]
     bad: list[Bad]
@@ -232,6 +235,11 @@ class LandmarkDataset(Dataset):
                 )
                 image = self.augment(image)
         return Sample(image, int(self.labels[index]), self.ids[index].decode()) if isinstance(image, Tensor) else image
+
+    def release(self) -> None:
+        """Forget the images in memory."""
+        if self.kept:
+            self.kept.clear()
 
     def decode(self, index: int) -> Image.Image:
         """One image, at reduced scale where that leaves enough pixels; ImageError as `read_image`."""
@@ -331,7 +339,7 @@ def make_loader(
     """Batches of some passes over a dataset, the same for any number of workers.
 
     Args:
-        dataset: a `LandmarkDataset`.
+        dataset: a `LandmarkDataset` or its `Views`.
         batch_size: images in a batch of this process.
         shuffle: in an order that depends on (seed, epoch) only.
         workers: processes that decode; they start once for all epochs. With 0, threads decode a batch when it is
@@ -344,14 +352,24 @@ def make_loader(
     """
     if not len(dataset):
         raise InputError(f"0 images to load from {dataset.root}/{dataset.split}")
-    if workers is None:
-        workers = 0 if device().type == "cpu" else 2
     together = batch_size * distributed.size() if shared else batch_size
     sampler = EpochSampler(len(dataset), together, shuffle, seed, epochs, skip, dataset.shards if shuffle else None)
+    return loader_of(dataset, _Share(sampler) if shared else sampler, workers)
+
+
+def loader_of(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], workers: int | None = None) -> DataLoader:
+    """Chosen batches.
+
+    Args:
+        dataset: gives a `Sample` or a `Bad` for (epoch, index).
+        batches: the keys of each.
+        workers: as for `make_loader`.
+    """
+    if workers is None:
+        workers = 0 if device().type == "cpu" else 2
     return DataLoader(
-        dataset, batch_sampler=_Share(sampler) if shared else sampler, collate_fn=collate, num_workers=workers,
-        timeout=300 if workers else 0, worker_init_fn=_leave_signals,
-        pin_memory=torch.cuda.is_available(),
+        dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers, timeout=300 if workers else 0,
+        worker_init_fn=_leave_signals, pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
 
 

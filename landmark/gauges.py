@@ -153,9 +153,9 @@ def short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def ratio(rates: dict[str, list[float]]) -> dict[str, float]:
-    """Spread of our rates to the plain ones, pair by pair."""
-    return spread([ours / plain for plain, ours in zip(rates["plain"], rates["ours"], strict=True)])
+def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Spread of rates to others, pair by pair."""
+    return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
 def facts(**settings: int) -> dict:

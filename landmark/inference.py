@@ -47,7 +47,7 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
     return copy.deepcopy(model, {id(model.backbone): folded}).eval().requires_grad_(False)
 
 
-def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None) -> nn.Module:
+def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None, kept: bool = False) -> Learner:
     """The same network for training, its stages up to `stage` computed as `fast_model` would: they are frozen.
 
     Args:
@@ -55,6 +55,7 @@ def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None) ->
             the parameters that learn.
         stage: "block7".
         ranges: of `prefix_ranges`, to compute these stages in 8-bit integers.
+        kept: it will be given what its `maps` once made of the images, in place of them.
 
     >>> from landmark import create_model
     >>> model = create_model("resnet50", 3, freeze="layer2").eval()
@@ -62,7 +63,7 @@ def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None) ->
     >>> bool((fast_prefix(model, "layer2").eval()(x) - model(x)).abs().max() < 0.1)
     True
     """
-    return _Learner(model, stage, ranges)
+    return Learner(model, stage, ranges, kept)
 
 
 def prefix_ranges(model: LandmarkNet, stage: str, images: Tensor) -> Ranges:
@@ -102,16 +103,26 @@ def _stages(backbone: nn.Module, stage: str) -> tuple[nn.Sequential, nn.Sequenti
     return first, last
 
 
-class _Learner(nn.Module):
-    def __init__(self, model: LandmarkNet, stage: str, ranges: Ranges | None):
+class Learner(nn.Module):
+    """A network that learns behind frozen stages, see `fast_prefix`."""
+
+    def __init__(self, model: LandmarkNet, stage: str, ranges: Ranges | None, kept: bool):
         super().__init__()
         first, self.stages = _stages(model.backbone, stage)
         self.prefix, self.pool, self.head = _Folded(first, ranges), model.pool, model.head
+        self.kept = kept
+
+    @torch.no_grad()
+    def maps(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) → maps (B, C, H', W') of the frozen stages, as they are to be kept."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self.prefix.maps(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            # In the dtype of the stages to come: a shortcut in float32 would make all that follows float32
-            x = self.prefix.forward_features(x, self.prefix.dtype).contiguous(memory_format=torch.channels_last)
+        """Images (B, 3, H, W), or their maps if `kept`, → logits (B, K)."""
+        x = x if self.kept else self.maps(x)
+        # In the dtype of the stages to come: a shortcut in float32 would make all that follows float32
+        x = self.prefix.opened(x, self.prefix.dtype).contiguous(memory_format=torch.channels_last)
         return self.head(self.pool(self.stages(x)))
 
 
@@ -136,14 +147,22 @@ class _Folded(nn.Module):
             graph.to(self.dtype, memory_format=torch.channels_last)
         self.graph = graph.requires_grad_(False)
 
-    def forward_features(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Images (B, 3, H, W) → feature map (B, C, H', W') in `dtype`."""
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) → feature map (B, C, H', W') in float32."""
+        return self.opened(self.maps(x), torch.float32)
+
+    def maps(self, x: Tensor) -> Tensor:
+        """The same as bytes if it computes in 8-bit integers, else in `self.dtype`."""
         if self.form == "channels_last":
-            return self.graph(x.to(self.dtype, memory_format=torch.channels_last)).to(dtype)
+            return self.graph(x.to(self.dtype, memory_format=torch.channels_last))
         portions = x.split(max(1, CACHE // (x.shape[2] * x.shape[3])))
         if self.form == "int8":
-            return torch.cat([self.graph(part.float()).to(dtype) for part in portions])
-        return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in portions]).to(dtype)
+            return torch.cat([self.graph.bytes_of(part.float()) for part in portions])
+        return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in portions])
+
+    def opened(self, maps: Tensor, dtype: torch.dtype) -> Tensor:
+        """What `maps` stand for, in `dtype`."""
+        return (self.graph.decode(maps) if self.form == "int8" else maps).to(dtype)
 
 
 class _BlockedConv2d(nn.Module):

@@ -66,7 +66,19 @@ def measure(graph: fx.GraphModule, batches: Iterable[Tensor]) -> Ranges:
     return observer.seen
 
 
-def quantise(graph: fx.GraphModule, ranges: Ranges) -> fx.GraphModule:
+class Quantised(nn.Module):
+    """A network on bytes: `bytes_of` gives its last map as bytes (B, C, H, W), `decode` the numbers they stand for."""
+
+    def __init__(self, bytes_of: fx.GraphModule, decode: nn.Module):
+        super().__init__()
+        self.bytes_of, self.decode = bytes_of, decode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) → map (B, C, H', W')."""
+        return self.decode(self.bytes_of(x))
+
+
+def quantise(graph: fx.GraphModule, ranges: Ranges) -> Quantised:
     """The same network on bytes; input and output stay float32.
 
     Args:
@@ -134,10 +146,11 @@ class _Quantiser:
                 self._put(node, code, _Encode(code), self.graph.placeholder(node.name))
             elif node.op == "output":
                 (source,) = node.args
-                self.graph.output(self._call(_Decode(self.codes[source], last), self.new[source]))
+                self.graph.output(self.new[source])
+                decode = _Decode(self.codes[source], last)
             elif node not in self.new:
                 self._rewrite(node)
-        self.result = fx.GraphModule(self.root, self.graph)
+        self.result = Quantised(fx.GraphModule(self.root, self.graph), decode)
 
     def _kind(self, node: fx.Node) -> object:
         return type(self.old.get_submodule(node.target)) if node.op == "call_module" else node.target

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +36,8 @@ class TrainConfig:
         freeze: the first N parameter tensors of the backbone do not train, or all up to the named stage. A stage is
             faster: its BatchNorm statistics rest too, so that what lies before is computed as for prediction.
         int8: compute the frozen stages in 8-bit integers, see `inference.fast_prefix`.
+        views: flips and shifts of each image; with 0 every epoch draws new ones. The frozen stages are computed once
+            for each view and their maps are kept in the run's folder until it is finished, see `views.Views`.
         weights: of the backbone: "imagenet", "miniature", "none" or a file.
         min_images: landmarks with fewer train images are dropped.
         clean: train on the images that train_clean.csv lists, and no others.
@@ -56,6 +61,7 @@ class TrainConfig:
     decay: bool = False
     freeze: int | str = 85
     int8: bool = False
+    views: int = 0
     weights: str = "imagenet"
     min_images: int = 100
     clean: bool = False
@@ -72,6 +78,7 @@ class TrainConfig:
             "epochs": 1,
             "steps": 1,
             "freeze": 0,
+            "views": 0,
             "min_images": 1,
             "seed": 0,
             "bad_limit": 0,
@@ -91,8 +98,11 @@ class TrainConfig:
         for name in ("decay", "int8", "clean"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name}={getattr(self, name)!r}: give true or false")
-        if self.int8 and not isinstance(self.freeze, str):
-            raise InputError(f"int8 is for stages that do not train, and freeze={self.freeze} names none: try block7")
+        for name in ("int8", "views"):
+            if getattr(self, name) and not isinstance(self.freeze, str):
+                raise InputError(
+                    f"{name} is for stages that do not train, and freeze={self.freeze} names none: try block7"
+                )
         if self.epochs is not None and self.steps is not None:
             raise InputError("epochs and steps are both given: choose one")
         if self.epochs is None and self.steps is None:
@@ -212,3 +222,45 @@ def refuse_other(path: Path, wanted: dict) -> None:
             raise InputError(f"{path}: holds a run of other settings ({what}): choose another folder or delete it")
     elif path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path}: exists and is not a training run: choose a new folder")
+
+
+@contextlib.contextmanager
+def locked(path: Path, wanted: bool = True) -> Iterator[None]:
+    """One process at a time in a run's folder; the system frees the lock however the process ends.
+
+    Args:
+        path: folder of a run.
+        wanted: False takes no lock: another process of the same run has it.
+
+    Raises:
+        InputError: another process is in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on this system: no lock
+        fcntl = None
+    if fcntl is None or not wanted:
+        yield
+        return
+    with (path / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise InputError(f"{path}: another process is training this run: wait for it") from None
+        yield
+    (path / ".lock").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def board_of(path: Path, wanted: bool) -> Iterator[object | None]:
+    """A TensorBoard writer into a run's folder when one is wanted; InputError without TensorBoard."""
+    if not wanted:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("TensorBoard is not installed: pip install tensorboard, or leave it out") from None
+    with SummaryWriter(path / "tensorboard") as writer:
+        yield writer

@@ -7,6 +7,7 @@ too. Both see the same files and begin with the same weights.
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from landmark.runs import TrainConfig
 from landmark.runtime import autocast, device, fast_dtype
 from landmark.synthetic import make_world
 from landmark.training import _Trainer
+from landmark.views import Views
 
 MODEL, CLASSES = "xception", 6512  # the paper's network, its landmarks
 FROZEN, STAGE = 85, "block7"  # the paper's frozen tensors; the stage that ends two tensors (a BatchNorm's) later
@@ -50,6 +52,7 @@ class Side:
     frozen: torch.dtype  # of products in what does not learn
     learning: torch.dtype
     optimizer: torch.optim.Optimizer | None = None
+    views: Callable[[], Iterator] | None = None  # batches of what the frozen stages made of the images
 
     def __post_init__(self):
         self.ready = next(self.batches())
@@ -76,9 +79,17 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
         trainer.start()
         trainer.parallel.train()
         dataset = dataset_of(name, root, table, size, trainer.model, augment=True)
-        return Side(dataset, _our_batches(dataset, batch_size, shuffle=True),
-                    lambda batches: (trainer._update(batch, len(batch.ids)) for batch in batches), trainer.parallel,
-                    torch.int8 if config.int8 else fast_dtype(where), fast_dtype(where), trainer.adam)  # fmt: skip
+        views = Views(dataset, 1, root / "views")
+        collections.deque(views.fill(trainer.maps), 0)
+
+        def train(batches: Iterator) -> Iterator[float]:
+            for batch in batches:
+                trainer.learner.kept = batch.images.shape[1:] == views.shape
+                yield trainer._update(batch, len(batch.ids))
+
+        return Side(dataset, _our_batches(dataset, batch_size, shuffle=True), train, trainer.parallel,
+                    torch.int8 if config.int8 else fast_dtype(where), fast_dtype(where), trainer.adam,
+                    _our_batches(views, batch_size, shuffle=True))  # fmt: skip
     classes = len(LabelMap(GoogleLandmarks(root).labelled()["landmark_id"]))
     model = create_model(MODEL, classes, freeze=FROZEN).to(where).train()
     learning = [p for p in model.parameters() if p.requires_grad]
@@ -168,7 +179,7 @@ def _plain_batches(dataset: Dataset, batch_size: int) -> Callable[[], Iterator]:
     return batches
 
 
-def _our_batches(dataset: LandmarkDataset, batch_size: int, shuffle: bool = False) -> Callable[[], Iterator]:
+def _our_batches(dataset: LandmarkDataset | Views, batch_size: int, shuffle: bool = False) -> Callable[[], Iterator]:
     return lambda: iter(make_loader(dataset, batch_size, shuffle=shuffle, epochs=range(1 << 20)))
 
 

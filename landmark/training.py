@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,7 +16,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from landmark import distributed
@@ -39,9 +38,10 @@ from landmark.int8 import Ranges
 from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, merged, predict
-from landmark.runs import LOG, Run, TrainConfig, open_run, refuse_other, write_json
+from landmark.runs import LOG, Run, TrainConfig, board_of, locked, open_run, refuse_other, write_json
 from landmark.runtime import InputError, asked_to_stop, atomic_path, autocast, device, fast_dtype, sha256
 from landmark.splits import split_dev
+from landmark.views import PIECE, Views
 
 SAVE_EVERY = 120.0  # seconds between saved states
 IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
@@ -57,6 +57,7 @@ def fit(
     save_seconds: float = SAVE_EVERY,
     save_steps: int | None = None,
     tensorboard: bool = False,
+    scratch: str | Path | None = None,
 ) -> Run:
     """Train a network on a GLDv2 folder; a finished run found in `out` is loaded, a stopped one goes on.
 
@@ -76,6 +77,8 @@ def fit(
         save_seconds: time between states; more when `out` is so slow that saving would take a twentieth of the time.
         save_steps: steps between states, besides.
         tensorboard: also write the log for TensorBoard, into `out/tensorboard`.
+        scratch: folder for the maps of `config.views` while the run lasts, where `out` is slow or small, such as a
+            mounted drive; `out` itself when left out. Several processes must share it.
 
     Returns:
         The finished run.
@@ -91,6 +94,9 @@ def fit(
     with distributed.group():
         trainer = _Trainer(config, Path(root), Path(out), workers, progress and distributed.rank() == 0)
         trainer.save_seconds, trainer.save_steps = save_seconds, save_steps
+        if scratch is not None:
+            run = hashlib.sha256(bytes(trainer.out.resolve())).hexdigest()
+            trainer.views = Path(scratch) / f"{trainer.out.name}-{run[:12]}"  # another run's may have the same name
         return trainer.run(tensorboard)
 
 
@@ -104,6 +110,7 @@ class _Trainer:
 
     def __init__(self, config: TrainConfig, root: Path, out: Path, workers: int | None, progress: bool):
         self.config, self.root, self.out, self.progress = config, root, out, progress
+        self.views = out / "views"
         table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
         wanted = {"settings": asdict(config), "data": _fingerprint(table)}
         refuse_other(out, wanted)
@@ -131,6 +138,7 @@ class _Trainer:
         self.steps = config.steps or config.epochs * self.per_epoch
         self.every = self.per_epoch if config.steps is None else max(1, config.steps // 10)
         self.step, self.rows, self.seconds, self.losses, self.best = 0, [], 0.0, [], -1.0
+        self.shape, self.save_cost = (3, config.size, config.size), 0.0
         self.ranges: Ranges | None = None
         self.states = Checkpoints(out)
         if distributed.rank() == 0:
@@ -158,11 +166,17 @@ class _Trainer:
                     f"damaged checkpoint {self.out / 'best.safetensors'}: delete the folder and train again"
                 )
             return run
-        with self._locked(), asked_to_stop() as self.asked, _writer(self.out, tensorboard) as self.board:
-            self.start()
-            bar = tqdm(total=self.steps, initial=self.step, unit="step", desc=self.out.name, disable=not self.progress)
+        first = distributed.rank() == 0
+        lock, board = locked(self.out, first), board_of(self.out, tensorboard and first)
+        with lock, asked_to_stop() as self.asked, board as self.board:
+            if first:
+                self.states.sweep()
             self.clock = self.saved = time.monotonic()
-            self.save_cost = 0.0
+            self.start()
+            if self.config.views and self.step < self.steps:
+                self._keep_views()
+            self._tick()
+            bar = tqdm(total=self.steps, initial=self.step, unit="step", desc=self.out.name, disable=not self.progress)
             with bar:
                 for batch in self._batches():
                     self._learn(batch, bar)
@@ -184,28 +198,33 @@ class _Trainer:
                 first = LandmarkDataset(self.split.train[:SAMPLE], self.root, "train", transform=prepare)
                 (some,) = make_loader(first, SAMPLE, workers=0)
                 self.ranges = distributed.gather(prefix_ranges(self.model, stage, some.images))[0]
-            learner = fast_prefix(self.model, stage, self.ranges)
-        self.parallel = distributed.parallel(learner)
+            learner = fast_prefix(self.model, stage, self.ranges, self.config.views > 0)
+        self.learner, self.parallel = learner, distributed.parallel(learner)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One process at a time in a folder; the system frees the lock however the process ends."""
-        try:
-            import fcntl
-        except ImportError:  # not on this system: no lock
-            fcntl = None
-        if fcntl is None or distributed.rank():
-            yield
-            return
-        with (self.out / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise InputError(f"{self.out}: another process is training this run: wait for it") from None
-            self.states.sweep()
-            yield
-        (self.out / ".lock").unlink(missing_ok=True)
+    def _keep_views(self) -> None:
+        """Let frozen stages look at every image once for all epochs."""
+        if distributed.rank() == 0 and not self.states.paths():
+            shutil.rmtree(self.views, ignore_errors=True)  # another start's, maybe with other weights or ranges
+            self._save_state()  # from now on they are these
+        views = Views(self.train, min(self.config.views, -(-self.steps // self.per_epoch)), self.views)
+        distributed.gather(None)
+        bar = tqdm(total=len(views.missing()), unit="image", unit_scale=PIECE, desc="views", disable=not self.progress)
+        with bar:
+            for batch in views.fill(self.maps, self.workers):
+                self.quarantine.add(batch.bad)
+                bar.update(distributed.size())
+                if self.asked.is_set():
+                    break
+        if distributed.total(self.asked.is_set())[0]:
+            raise KeyboardInterrupt
+        if views.missing():
+            raise InputError(f"{self.views}: other processes' maps are not there: choose a --scratch that all share")
+        self.train.release()
+        self.train, self.shape = views, views.shape
+
+    def maps(self, images: Tensor) -> Tensor:
+        """What the frozen stages make of images (B, 3, S, S), on the CPU."""
+        return self.learner.maps(images.to(self.where, memory_format=torch.channels_last)).cpu()
 
     def _batches(self) -> Iterator[Batch]:
         """This rank's share of the batches of the steps that are left."""
@@ -242,8 +261,7 @@ class _Trainer:
         targets = batch.labels.to(self.where, non_blocking=True)
         blank = 2 - len(targets)
         if blank > 0:  # a rank that lacks its share takes part all the same, and BatchNorm wants two images
-            shape = (3, self.config.size, self.config.size)
-            images = torch.cat([images.reshape(-1, *shape), images.new_zeros(blank, *shape)])
+            images = torch.cat([images.reshape(-1, *self.shape), images.new_zeros(blank, *self.shape)])
             targets = torch.cat([targets, targets.new_full((blank,), -100)])  # -100: no loss, no gradient
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout, too, follows from seed and step
         with autocast(self.where):
@@ -280,8 +298,7 @@ class _Trainer:
         """Score the whole dev set, log a row, keep the checkpoints."""
         predictions = merged(distributed.gather(predict(self.model, self.dev, quarantine=self.quarantine)))
         scores = dev_scores(predictions, self.labels, self.split.dev)
-        now = time.monotonic()
-        self.seconds, self.clock = self.seconds + now - self.clock, now
+        self._tick()
         count = sum(n for _, n in self.losses)
         speed = count / max(self.seconds - (self.rows[-1]["seconds"] if self.rows else 0), 1e-9)
         mean = sum(loss * n for loss, n in self.losses) / count if count else float("nan")
@@ -307,8 +324,7 @@ class _Trainer:
 
     def _save_state(self) -> None:
         """All that the next step depends on, as plain tensors and text."""
-        now = time.monotonic()
-        self.seconds, self.clock = self.seconds + now - self.clock, now
+        start = self._tick()
         kept = {"step": self.step, "rows": self.rows, "losses": self.losses, "seconds": self.seconds, "best": self.best,
                 "bad": self.quarantine.reasons}  # fmt: skip
         state: dict[str, object] = {
@@ -318,7 +334,13 @@ class _Trainer:
         if distributed.rank() == 0:
             self.states.save(self.step, state)
         self.saved = time.monotonic()
-        self.save_cost = self.saved - now
+        self.save_cost = self.saved - start
+
+    def _tick(self) -> float:
+        """Count the time since the last call as the run's; returns the clock."""
+        now = time.monotonic()
+        self.seconds, self.clock = self.seconds + now - self.clock, now
+        return now
 
     def _restore(self) -> None:
         state = self.states.load()
@@ -350,23 +372,10 @@ class _Trainer:
                 "bad_images": bad, "sha256": sha256(self.out / "best.safetensors"), "settings": asdict(self.config),
             }  # fmt: skip
             write_json(self.out / "result.json", result)
+            shutil.rmtree(self.views, ignore_errors=True)
             self.states.clear()
         distributed.gather(None)  # nobody opens the run before it is written
         return open_run(self.out)
-
-
-@contextlib.contextmanager
-def _writer(out: Path, wanted: bool) -> Iterator[object | None]:
-    """A TensorBoard writer when one is wanted, on the first rank."""
-    if not wanted or distributed.rank():
-        yield None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError("TensorBoard is not installed: pip install tensorboard, or leave it out") from None
-    with SummaryWriter(out / "tensorboard") as writer:
-        yield writer
 
 
 def dev_scores(predictions: Predictions, labels: LabelMap, table: pd.DataFrame) -> dict[str, float]:

@@ -14,7 +14,7 @@ FLOORS = {
     3: "architecture backbones inspection landmarks50 mirror shrink table_benchmark",
     4: "distractors health models sources splits",
     5: "check_benchmark data download inference synthetic",
-    6: "prediction runs suspects",
+    6: "prediction runs suspects views",
     7: "submission training",
     8: "experiments sides studies",
     9: "benchmarks precision",

@@ -52,12 +52,19 @@ def test_both_sides_and_every_part_are_reported(small, bench, parts, monkeypatch
     assert told["share_of_compiled"] == pytest.approx(ours / best, rel=1e-2)
     for side in gauges.SIDES:
         assert set(told[side]["seconds"]) == parts and min(told[side]["seconds"].values()) >= 0
-        assert set(told[side]["images_per_second"]) == {"end_to_end", "network"}
+        views = {"views"} if bench is benchmarks.bench_train and side == "ours" else set()
+        assert set(told[side]["images_per_second"]) == {"end_to_end", "network"} | views
     for kind, ratio in told["ratio_spread"].items():
         ours, plain = (told[side]["images_per_second"][kind]["median"] for side in ("ours", "plain"))
         assert (
             ratio["median"] == pytest.approx(ours / plain, rel=1e-2) == pytest.approx(told[f"ratio_{kind}"], rel=1e-2)
         )
+    if bench is benchmarks.bench_train:
+        kept = told["ours"]["images_per_second"]["views"]["median"]
+        plain = told["plain"]["images_per_second"]["end_to_end"]["median"]
+        assert told["ratio_views"] == pytest.approx(kept / plain, rel=1e-2)
+        seconds = (2 / told["ratio_end_to_end"] + 4 / told["ratio_views"]) / 6  # two epochs of six compute their views
+        assert told["ratio_run"] == pytest.approx(1 / seconds, rel=1e-2)
     rates = told["ours"]["images_per_second"]
     assert told["loader_share"] == pytest.approx(
         1 - rates["end_to_end"]["median"] / rates["network"]["median"], abs=2e-3
@@ -83,6 +90,12 @@ def test_sides_train_the_same_frozen_network(small, tmp_path):
     ours = [p for p in made["ours"].model.parameters() if p.requires_grad]
     assert sum(map(len, (frozen, learning))) == len(list(plain.parameters())) - 2, "all but one BatchNorm"
     assert all(torch.equal(a, b) for a, b in zip(learning, ours, strict=True))
+    batch = next(made["ours"].views())
+    assert batch.images.shape[1:] == (728, 4, 4), "maps of block 7, not images"
+    seen = []
+    made["ours"].model.stages[0].register_forward_hook(lambda stage, given, result: seen.append(result))
+    list(made["ours"].run(iter([batch, made["ours"].ready])))
+    assert seen[0].shape == seen[1].shape, "it learns from either"
 
 
 def test_data_benchmark_reads_sound_files_only(small):

@@ -42,6 +42,12 @@ def test_two_ranks_share_what_is_frozen(tmp_path, sound, monkeypatch):
     _same_with_two_ranks(tmp_path, sound, CONFIG | frozen, monkeypatch)
 
 
+def test_two_ranks_share_the_views_of_what_is_frozen(tmp_path, sound, monkeypatch):
+    """Fails when a rank reads maps before another has written them, or its share is not what it would be of images."""
+    frozen = {"freeze": "layer4", "int8": int8.has_int8(torch.device("cpu")), "views": 1}
+    _same_with_two_ranks(tmp_path, sound, CONFIG | frozen, monkeypatch)
+
+
 def _same_with_two_ranks(tmp_path, sound, config, monkeypatch):
     monkeypatch.setattr(ranks.training, "autocast", ranks.training.autocast)
     ranks.fit(TrainConfig(**config, batch_size=8), sound, tmp_path / "one")

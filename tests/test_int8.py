@@ -169,7 +169,7 @@ def test_bytes_are_the_rounded_numbers(swapped):
             if isinstance(conv, nn.Conv2d):
                 step = int8.weight_steps(conv.weight).view(-1, 1, 1, 1)
                 conv.weight.copy_((conv.weight / step).round() * step)
-        r = work.result.get_submodule("step8").scale / work.codes[next(reversed(work.codes))].scale
+        r = work.result.decode.scale / work.codes[next(reversed(work.codes))].scale
         expected = _Rounded(work.old, work.codes).run(x) * r
     assert _error(found, expected) < 1e-5
 

@@ -1,0 +1,114 @@
+"""What frozen stages make of images, computed once for some views of each and kept on disk for all epochs."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from landmark import distributed
+from landmark.data import Bad, Batch, LandmarkDataset, Sample, loader_of
+from landmark.runtime import InputError, atomic_path
+
+PIECE = 32  # images in a file, which is there whole or not at all: a stopped pass goes on in the same batches
+
+
+class Views(Dataset):
+    """A dataset of maps (C, H, W) in place of images: epoch e sees each as it was in epoch e mod `count`.
+
+    With as many views as epochs it gives what the images would; with fewer, flips and shifts are seen again.
+
+    Args:
+        dataset: of the images.
+        count: views of each image.
+        folder: of the files with the maps; `fill` makes those that are missing.
+
+    Source: features of a frozen network computed once, as in Donahue et al., "DeCAF: a deep convolutional activation
+    feature for generic visual recognition", section 3.
+    """
+
+    def __init__(self, dataset: LandmarkDataset, count: int, folder: str | Path):
+        self.dataset, self.count, self.folder = dataset, count, Path(folder)
+        self.root, self.split, self.shards = dataset.root, dataset.split, dataset.shards
+        self.shape: tuple[int, ...] = ()  # of a map, once `fill` knows it
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def _path(self, view: int, piece: int) -> Path:
+        return self.folder / f"{view:03}-{piece:07}.safetensors"
+
+    def missing(self) -> list[tuple[int, int]]:
+        """View and number of each file that is still to be made."""
+        pieces = math.ceil(len(self) / PIECE)
+        keys = [(view, piece) for view in range(self.count) for piece in range(pieces)]
+        return [key for key in keys if not self._path(*key).exists()]
+
+    def fill(self, maps: Callable[[Tensor], Tensor], workers: int | None = None) -> Iterator[Batch]:
+        """Make the files that are missing, this rank's share of them; yields each batch once it is written.
+
+        Args:
+            maps: images (B, 3, S, S) → maps (B, C, H, W), on the CPU, see `inference.Learner.maps`.
+            workers: as for `make_loader`.
+
+        Raises:
+            InputError: the disk has no room for them.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if distributed.rank() == 0:
+            for left in self.folder.glob(".*.part"):  # by a killed process
+                left.unlink()
+        distributed.gather(None)
+        one = maps(torch.zeros(1, 3, self.dataset.at_least, self.dataset.at_least))[0]
+        self.shape, missing = tuple(one.shape), self.missing()
+        need, free = len(missing) * PIECE * one.nbytes, shutil.disk_usage(self.folder).free
+        if need > free:
+            raise InputError(
+                f"{self.folder}: {self.count} views of {len(self)} images need {need >> 20} MiB more, and "
+                f"{free >> 20} MiB are free: ask for fewer views, freeze more stages or choose another folder"
+            )
+        mine = missing[distributed.rank() :: distributed.size()]
+        keys = [[(view, index) for index in self._indices(piece)] for view, piece in mine]
+        for (view, piece), batch in zip(mine, loader_of(self.dataset, keys, workers), strict=True):
+            bad = {item.image_id: item.reason for item in batch.bad}
+            rows = [i for i, index in enumerate(self._indices(piece)) if self._id(index) not in bad]
+            whole = torch.zeros(len(self._indices(piece)), *self.shape, dtype=one.dtype)
+            if rows:
+                whole[rows] = maps(batch.images)
+            try:
+                with atomic_path(self._path(view, piece)) as part:
+                    save_file({"maps": whole}, part, {"bad": json.dumps(bad)})
+            except (OSError, SafetensorError) as error:
+                why = str(error).splitlines()[0][:120]
+                raise InputError(
+                    f"{self._path(view, piece)} cannot be written ({why}): make room, then the same command goes on"
+                ) from None
+            yield batch
+
+    def _indices(self, piece: int) -> range:
+        return range(piece * PIECE, min(len(self), (piece + 1) * PIECE))
+
+    def _id(self, index: int) -> str:
+        return self.dataset.ids[index].decode()
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample | Bad:
+        epoch, index = key
+        piece, row = divmod(index, PIECE)
+        path, image_id = self._path(epoch % self.count, piece), self._id(index)
+        try:
+            with safe_open(path, framework="pt") as file:
+                bad = json.loads(file.metadata()["bad"])
+                if image_id in bad:
+                    return Bad(image_id, bad[image_id])
+                return Sample(file.get_slice("maps")[row], int(self.dataset.labels[index]), image_id)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            why = str(error).splitlines()[0][:120]
+            raise InputError(f"{path}: damaged ({why}): delete it, then the same command makes it again") from None
