@@ -137,16 +137,17 @@ def _bench(
     for name in third:
         told[name] = {"images_per_second": {"network": spread(rates["network"][name])}}
         told[f"share_of_{name}"] = ratio(rates["network"]["ours"], rates["network"][name])["median"]
+    spreads = {"end_to_end": both, "network": network}
     if "views" in rates:
-        kept = ratio(rates["views"]["ours"], rates["end_to_end"]["plain"])["median"]
-        seconds = VIEWS / both["median"] + (EPOCHS - VIEWS) / kept  # the first epochs compute their views
-        told |= {"ratio_views": kept, "ratio_run": short(EPOCHS / seconds)}
+        spreads["views"] = kept = ratio(rates["views"]["ours"], rates["end_to_end"]["plain"])
+        seconds = VIEWS / both["median"] + (EPOCHS - VIEWS) / kept["median"]  # the first epochs compute their views
+        told |= {"ratio_views": kept["median"], "ratio_run": short(EPOCHS / seconds)}
     loss = [1 - a / b for a, b in zip(rates["end_to_end"]["ours"], rates["network"]["ours"], strict=True)]
     return facts(size=size, batch_size=batch_size, images=images, repeats=repeats) | told | {
         "ratio_end_to_end": both["median"], "ratio_network": network["median"],
         "ratio_at_peak": short(1 / (least["ours"] * alone["plain"])), "gflop_per_image": short(sum(work)),
         "loader_share": round(statistics.median(loss), 3),
-        "ratio_spread": {"end_to_end": both, "network": network},
+        "ratio_spread": spreads,
     }  # fmt: skip
 
 
