@@ -78,7 +78,7 @@ def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
     """
     check(size=size, images=images, repeats=repeats)
     with tempfile.TemporaryDirectory() as scratch:
-        root, table = files(Path(scratch), images)
+        root, table = files(Path(scratch), images, size)
         model = create_model(MODEL, 0)
         sides = {name: dataset_of(name, root, table, size, model, augment=True) for name in SIDES}
         rates: dict[str, list[float]] = {name: [] for name in SIDES}
@@ -107,7 +107,7 @@ def _bench(
         raise InputError("--compiled needs a C++ compiler on a CPU: install g++ or clang++, or leave it out")
     steps = math.ceil(images / batch_size)
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
-        root, table = files(Path(scratch), batch_size)
+        root, table = files(Path(scratch), batch_size, size)
         sides = {n: stack.enter_context(Apart(make, n, root, table, size, batch_size, int8)) for n in SIDES + third}
         peak = {name: sides[name].ask(_peak) for name in SIDES}
         who = {"end_to_end": SIDES, "views": ("ours",) * (make is train_side), "network": SIDES + third}

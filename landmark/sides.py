@@ -38,7 +38,7 @@ from landmark.views import Views
 MODEL, CLASSES = "xception", 6512  # the paper's network, its landmarks
 FROZEN, STAGE = 85, "block7"  # the paper's frozen tensors; the stage that ends two tensors (a BatchNorm's) later
 WORKERS = 2
-PIXELS, FILES = 640, 8  # longer side and number of the JPEG files, which are read again and again
+LARGER, FILES = 640 / 299, 8  # longer side, of the network's, and number of the JPEG files, read again and again
 
 
 @dataclass
@@ -204,9 +204,13 @@ class _Plain(Dataset):
         return self.transform(self.decode(index)), self.labels[index]
 
 
-def files(folder: Path, at_least: int) -> tuple[Path, pd.DataFrame]:
-    """JPEG files of a miniature world and the rows of those that are sound, repeated until a batch is full."""
-    root = make_world(folder / "world", landmarks=4, images=FILES // 4, test=0, size=PIXELS, progress=False)
+def files(folder: Path, at_least: int, size: int) -> tuple[Path, pd.DataFrame]:
+    """JPEG files of a miniature world and the rows of those that are sound, repeated until a batch is full.
+
+    Twice as large as a network for `size` pixels wants them.
+    """
+    pixels = round(size * LARGER)
+    root = make_world(folder / "world", landmarks=4, images=FILES // 4, test=0, size=pixels, progress=False)
     rows = GoogleLandmarks(root).train
     table = rows[[_sound(image_path(root, "train", image_id)) for image_id in rows["id"]]][:FILES]
     copies = math.ceil(at_least / len(table))

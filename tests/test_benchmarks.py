@@ -29,7 +29,6 @@ class Here(contextlib.AbstractContextManager):
 @pytest.fixture
 def small(monkeypatch):
     """A few small files, a small network, no child process."""
-    monkeypatch.setattr(sides, "PIXELS", 64)
     monkeypatch.setattr(sides, "FILES", 8)
     monkeypatch.setattr(sides, "WORKERS", 0)
     monkeypatch.setattr(sides, "CLASSES", 20)
@@ -78,7 +77,7 @@ def test_compiling_needs_a_compiler(small, monkeypatch):
 
 def test_sides_train_the_same_frozen_network(small, tmp_path):
     """Fails when one side learns more tensors than the other or starts from other weights."""
-    root, table = sides.files(tmp_path, 3)
+    root, table = sides.files(tmp_path, 3, 64)
     made = {name: sides.train_side(name, root, table, 64, 3, False) for name in gauges.SIDES}
     plain = made["plain"].model
     frozen = [p for p in plain.parameters() if not p.requires_grad]
