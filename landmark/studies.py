@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -219,18 +220,25 @@ def killed_and_resumed(root: str | Path, folder: str | Path, *, model: str = "re
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     settings = {"model": model, "size": 64, "batch_size": 8, "min_images": 4, "weights": "none", "steps": steps}
-    fit(TrainConfig(**settings), root, folder / "whole", workers=0, progress=False)
     options = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "landmark", "train", str(root), *options, "--save-steps", "1", "--workers", "0"]
     command += ["--out", str(folder / "killed")]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, **quiet) as child:
-        while not (states := list((folder / "killed").glob("state-00000000[2-9]-*"))) and child.poll() is None:
-            time.sleep(0.01)
-        child.kill()
+    with subprocess.Popen(command, **quiet) as child, ThreadPoolExecutor(1) as thread:
+        killing = thread.submit(_kill, child, folder / "killed")
+        fit(TrainConfig(**settings), root, folder / "whole", workers=0, progress=False)  # while the child starts
+        states = killing.result()
     fit(TrainConfig(**settings), root, folder / "killed", workers=0, progress=False)
     weights = [sha256(folder / name / "last.safetensors") for name in ("whole", "killed")]
     logs = [pd.read_csv(folder / name / "metrics.csv").drop(columns=["seconds", "images_per_second"])
             for name in ("whole", "killed")]  # fmt: skip
     killed = max((int(path.name.split("-")[1]) for path in states), default=steps)
     return {"killed_after": killed, "same_weights": weights[0] == weights[1], "same_log": logs[0].equals(logs[1])}
+
+
+def _kill(child: subprocess.Popen, run: Path) -> list[Path]:
+    """End a process as soon as its run has a state of two steps or more; returns such states."""
+    while not (states := list(run.glob("state-00000000[2-9]-*"))) and child.poll() is None:
+        time.sleep(0.01)
+    child.kill()
+    return states
