@@ -23,10 +23,11 @@ from tqdm.auto import tqdm
 
 from landmark.gauges import SIDES, Apart, check, facts, matrix_peak, one_thread, peak_of, ratio, short, spread, wait
 from landmark.models import create_model
+from landmark.runs import TrainConfig
 from landmark.runtime import InputError, device
 from landmark.sides import MODEL, Side, dataset_of, files, predict_side, train_side
 
-EPOCHS, VIEWS = 6, 2  # of a run: the paper's passes, and views with which it learns as well, see notebook 7
+EPOCHS, VIEWS = TrainConfig().epochs, 2  # of a run as by default, and views with which it learns as well (notebook 7)
 
 
 def bench_train(

@@ -47,7 +47,7 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
     return copy.deepcopy(model, {id(model.backbone): folded}).eval().requires_grad_(False)
 
 
-def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None, kept: bool = False) -> Learner:
+def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None) -> Learner:
     """The same network for training, its stages up to `stage` computed as `fast_model` would: they are frozen.
 
     Args:
@@ -55,7 +55,6 @@ def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None, ke
             the parameters that learn.
         stage: "block7".
         ranges: of `prefix_ranges`, to compute these stages in 8-bit integers.
-        kept: it will be given what its `maps` once made of the images, in place of them.
 
     >>> from landmark import create_model
     >>> model = create_model("resnet50", 3, freeze="layer2").eval()
@@ -63,7 +62,7 @@ def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None, ke
     >>> bool((fast_prefix(model, "layer2").eval()(x) - model(x)).abs().max() < 0.1)
     True
     """
-    return Learner(model, stage, ranges, kept)
+    return Learner(model, stage, ranges)
 
 
 def prefix_ranges(model: LandmarkNet, stage: str, images: Tensor) -> Ranges:
@@ -104,13 +103,16 @@ def _stages(backbone: nn.Module, stage: str) -> tuple[nn.Sequential, nn.Sequenti
 
 
 class Learner(nn.Module):
-    """A network that learns behind frozen stages, see `fast_prefix`."""
+    """A network that learns behind frozen stages, see `fast_prefix`.
 
-    def __init__(self, model: LandmarkNet, stage: str, ranges: Ranges | None, kept: bool):
+    Attributes: `kept` (it is given what its `maps` once made of the images, in place of them).
+    """
+
+    def __init__(self, model: LandmarkNet, stage: str, ranges: Ranges | None):
         super().__init__()
         first, self.stages = _stages(model.backbone, stage)
         self.prefix, self.pool, self.head = _Folded(first, ranges), model.pool, model.head
-        self.kept = kept
+        self.kept = False
 
     @torch.no_grad()
     def maps(self, x: Tensor) -> Tensor:

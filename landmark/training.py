@@ -198,7 +198,7 @@ class _Trainer:
                 first = LandmarkDataset(self.split.train[:SAMPLE], self.root, "train", transform=prepare)
                 (some,) = make_loader(first, SAMPLE, workers=0)
                 self.ranges = distributed.gather(prefix_ranges(self.model, stage, some.images))[0]
-            learner = fast_prefix(self.model, stage, self.ranges, self.config.views > 0)
+            learner = fast_prefix(self.model, stage, self.ranges)
         self.learner, self.parallel = learner, distributed.parallel(learner)
 
     def _keep_views(self) -> None:
@@ -207,7 +207,6 @@ class _Trainer:
             shutil.rmtree(self.views, ignore_errors=True)  # another start's, maybe with other weights or ranges
             self._save_state()  # from now on they are these
         views = Views(self.train, min(self.config.views, -(-self.steps // self.per_epoch)), self.views)
-        distributed.gather(None)
         bar = tqdm(total=len(views.missing()), unit="image", unit_scale=PIECE, desc="views", disable=not self.progress)
         with bar:
             for batch in views.fill(self.maps, self.workers):
@@ -220,7 +219,7 @@ class _Trainer:
         if views.missing():
             raise InputError(f"{self.views}: other processes' maps are not there: choose a --scratch that all share")
         self.train.release()
-        self.train, self.shape = views, views.shape
+        self.train, self.shape, self.learner.kept = views, views.shape, True
 
     def maps(self, images: Tensor) -> Tensor:
         """What the frozen stages make of images (B, 3, S, S), on the CPU."""

@@ -60,15 +60,16 @@ class Views(Dataset):
             workers: as for `make_loader`.
 
         Raises:
-            InputError: the disk has no room for them.
+            InputError: the disk has no room for them, or a file cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if distributed.rank() == 0:
             for left in self.folder.glob(".*.part"):  # by a killed process
                 left.unlink()
-        distributed.gather(None)
+        # One list for all ranks: another may write already while this one looks at the folder
+        missing = distributed.gather(self.missing())[0]
         one = maps(torch.zeros(1, 3, self.dataset.at_least, self.dataset.at_least))[0]
-        self.shape, missing = tuple(one.shape), self.missing()
+        self.shape = tuple(one.shape)
         need, free = len(missing) * PIECE * one.nbytes, shutil.disk_usage(self.folder).free
         if need > free:
             raise InputError(

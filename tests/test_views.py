@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_training import LOGGED, Killed
+from test_training import same as same_weights
 
 from landmark import training, views
 from landmark.data import Bad, GoogleLandmarks, LabelMap, LandmarkDataset, train_transform
@@ -23,7 +25,6 @@ CONFIG = TrainConfig(
     model="resnet50", size=32, batch_size=4, epochs=3, min_images=2, dev_fraction=0.3, weights="none", lr=0.01,
     freeze="layer3", int8=INT8,
 )  # fmt: skip
-LOGGED = ["step", "epoch", "train_loss", "dev_loss", "dev_gap", "dev_top1", "lr"]
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +51,7 @@ def filled(dataset, count, folder):
 
 
 def same(run, other):
-    pairs = zip(run.model("last").state_dict().values(), other.model("last").state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs) and run.metrics[LOGGED].equals(other.metrics[LOGGED])
+    return same_weights(run, other) and run.metrics[LOGGED].equals(other.metrics[LOGGED])
 
 
 def test_epochs_see_the_views_in_turn(tmp_path, dataset):
@@ -80,10 +80,6 @@ def test_with_a_view_for_each_epoch_it_learns_what_it_does_without(tmp_path, wor
         assert same(found, without)
     assert np.allclose(found.metrics[LOGGED], without.metrics[LOGGED], rtol=1e-3, atol=1e-4)
     assert not (found.path / "views").exists()
-
-
-class Killed(BaseException):
-    """What SIGKILL looks like from inside: nothing after it runs."""
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -151,6 +147,18 @@ def test_views_of_a_start_without_a_state_are_not_trusted(tmp_path, world, monke
     for name in ("000-0000000.safetensors", ".x.part"):
         (tmp_path / "run" / "views" / name).write_bytes(b"of another network")
     assert same(fit(config, world, tmp_path / "run", workers=0, progress=False), whole)
+
+
+def test_a_rank_that_comes_late_makes_its_own_share(tmp_path, dataset, monkeypatch):
+    """Fails when ranks share out what each finds missing, while another writes already: some files nobody makes."""
+    first = Views(dataset, 2, tmp_path)
+    files = first.missing()
+    next(first.fill(maps))
+    monkeypatch.setattr(views.distributed, "rank", lambda: 1)
+    monkeypatch.setattr(views.distributed, "size", lambda: 2)
+    monkeypatch.setattr(views.distributed, "gather", lambda own: [files, own])
+    assert len(filled(dataset, 2, tmp_path).missing()) == len(files[2::2])
+    assert set(first.missing()) == set(files[2::2])
 
 
 def test_a_disk_without_room_is_told_before_the_work(tmp_path, dataset, monkeypatch):
