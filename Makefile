@@ -24,8 +24,10 @@ notebooks: $(STAMP)  ## run all notebooks on the miniature world; results in run
 quick: $(STAMP)  ## run all notebooks in quick mode
 	@LANDMARK_QUICK=1 $(BIN)/python notebooks/run.py --report runs/quick-report
 
-test: $(STAMP)  ## run the tests
+test: $(STAMP)  ## run the tests, those of arithmetic once more as on a chip without bfloat16 and VNNI
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests landmark
+	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
+		$(BIN)/python -m pytest -n 2 --dist worksteal -m arithmetic tests landmark
 
 lint: $(STAMP)  ## check style
 	@$(BIN)/ruff check .

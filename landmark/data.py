@@ -255,7 +255,7 @@ def _threads() -> ThreadPoolExecutor:
 def collate(items: Sequence[Sample | Bad]) -> Batch:
     """Stack the survivors; a batch may be empty."""
     good = [item for item in items if isinstance(item, Sample)]
-    images = torch.stack([item.image for item in good]) if good else torch.empty(0, 3, 1, 1)
+    images = torch.stack([item.image for item in good]) if good else torch.empty(0, 3, 1, 1, dtype=torch.float32)
     labels = torch.tensor([item.label for item in good], dtype=torch.int64)
     return Batch(images, labels, [item.image_id for item in good], [item for item in items if isinstance(item, Bad)])
 
@@ -269,7 +269,8 @@ class Shift:
     def __call__(self, image: Tensor) -> Tensor:
         """Shift an image (3, H, W)."""
         height, width = image.shape[-2:]
-        dy, dx = ((torch.rand(2) * 2 - 1) * self.fraction * torch.tensor([height, width])).round().int().tolist()
+        most = self.fraction * torch.tensor([height, width])
+        dy, dx = ((torch.rand(2, dtype=torch.float32) * 2 - 1) * most).round().int().tolist()
         return _moved(_moved(image, dy, 1), dx, 2)
 
 

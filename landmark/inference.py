@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import platform
 from collections.abc import Callable
 
@@ -124,7 +125,10 @@ class Learner(nn.Module):
         """Images (B, 3, H, W), or their maps if `kept`, → logits (B, K)."""
         x = x if self.kept else self.maps(x)
         # In the dtype of the stages to come: a shortcut in float32 would make all that follows float32
-        x = self.prefix.opened(x, self.prefix.dtype).contiguous(memory_format=torch.channels_last)
+        kind = x.device.type
+        mixed = torch.is_autocast_enabled(kind)
+        x = self.prefix.opened(x, torch.get_autocast_dtype(kind) if mixed else torch.float32)
+        x = x.contiguous(memory_format=torch.channels_last)
         return self.head(self.pool(self.stages(x)))
 
 
@@ -137,7 +141,7 @@ class _Folded(nn.Module):
         self.dtype = fast_dtype(where)
         graph = fold_batch_norms(module)
         # oneDNN chooses a blocked layout once for weights and maps; channels last is a seventh slower on x86
-        blocked = where.type == "cpu" and platform.machine() in X86 and torch.backends.mkldnn.is_available()
+        blocked = where.type == "cpu" and platform.machine() in X86 and _blocked_in(self.dtype)
         if ranges is not None:
             self.form = "int8"
             graph = quantise(graph, ranges)
@@ -165,6 +169,18 @@ class _Folded(nn.Module):
     def opened(self, maps: Tensor, dtype: torch.dtype) -> Tensor:
         """What `maps` stand for, in `dtype`."""
         return (self.graph.decode(maps) if self.form == "int8" else maps).to(dtype)
+
+
+@functools.cache
+def _blocked_in(dtype: torch.dtype) -> bool:
+    """Whether oneDNN convolves in its own layout in this dtype. It is asked: it knows the chip and its own limits."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        _BlockedConv2d(nn.Conv2d(1, 1, 1, dtype=torch.float32), dtype)(torch.zeros(1, 1, 1, 1, dtype=dtype).to_mkldnn())
+    except RuntimeError:
+        return False
+    return True
 
 
 class _BlockedConv2d(nn.Module):

@@ -7,6 +7,7 @@ channel. Convolution, maximum, sum and ReLU do not mind r, so it moves into the 
 from __future__ import annotations
 
 import copy
+import functools
 import operator
 from collections.abc import Iterable
 
@@ -16,15 +17,29 @@ from torch import Tensor, fx, nn
 
 from landmark.runtime import chip_has
 
-VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")  # products of bytes are added up in 32 bits
-OLDER = ("avx2", "avx512_bw")  # two products at a time are added up in 16 bits first
 Ranges = dict[str, dict[str, list[int] | Tensor]]
 ADD = (operator.add, operator.iadd, torch.add)
 
 
 def has_int8(where: torch.device) -> bool:
     """Whether the chip has an instruction for products of bytes and torch the convolutions that use it."""
-    return where.type == "cpu" and chip_has(*VNNI, *OLDER) and hasattr(torch.ops.onednn, "qconv_prepack")
+    return where.type == "cpu" and chip_has("avx2", "avx512_bw") and hasattr(torch.ops.onednn, "qconv_prepack")
+
+
+@functools.cache
+def sums_in_16_bits() -> bool:
+    """Whether two neighbouring products of bytes are added up in 16 bits, where 65,535 does not fit.
+
+    So it is without VNNI. The kernel itself is asked, by one convolution of two channels: the chip may have VNNI and
+    oneDNN be told not to use it.
+    """
+    ones, facts = torch.ones(1, dtype=torch.float32), ([1, 1], [0, 0], [1, 1], 1)
+    weight = torch.full((1, 2, 1, 1), 127, dtype=torch.int8)
+    packed = torch.ops.onednn.qconv_prepack(weight, ones, 1.0, 0, *facts, [1, 2, 1, 1])
+    x = torch.full((1, 2, 1, 1), 255, dtype=torch.uint8)
+    given = x, 1.0, 0, packed, ones, torch.zeros(1, dtype=torch.int32), torch.zeros_like(ones)
+    total = torch.ops.onednn.qconv2d_pointwise(*given, *facts, 1.0, 0, torch.float32, "none", [], "")
+    return total.item() < 2 * 127 * 255
 
 
 def weight_steps(weight: Tensor) -> Tensor:
@@ -43,7 +58,7 @@ def weight_steps(weight: Tensor) -> Tensor:
     tensor([0.1000])
     """
     most = weight.abs()
-    if not chip_has(*VNNI):
+    if sums_in_16_bits():
         pairs = F.pad(weight, (0, 0, 0, 0, 0, weight.shape[1] % 2)).unflatten(1, (-1, 2))
         most = torch.maximum(pairs.clamp_min(0).sum(2), -pairs.clamp_max(0).sum(2))
     return most.amax((1, 2, 3)).clamp_min(1e-12) / 127
@@ -170,7 +185,7 @@ class _Quantiser:
                     tied[member] = tied[node]
         seen = {node: self.seen[node.name]["channels"] for node in tied}
         ranges = {node: (low.min().item(), high.max().item()) for node, (low, high, _) in seen.items()}
-        last = torch.ones(1)
+        last = torch.ones(1, dtype=torch.float32)
         groups = {id(group): group for group in tied.values()}.values()
         for group in groups:
             if any(node.op == "placeholder" for node in group):
@@ -290,7 +305,7 @@ class _Conv(nn.Module):
         self.scales = weight_steps(weight)  # one for each output channel
         self.zeros = torch.zeros(len(weight), dtype=torch.int32)
         whole = (weight / self.scales.view(-1, 1, 1, 1)).round().to(torch.int8)
-        self.bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
+        self.bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach()
         facts = list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups
         self.step = conv.stride if conv.kernel_size == (1, 1) and conv.padding == (0, 0) else (1, 1)
         if self.step != (1, 1):  # places to skip are left out here: with several threads oneDNN's kernel errs

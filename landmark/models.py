@@ -12,7 +12,7 @@ from landmark import distributed
 from landmark.backbones import WEIGHTS, create_backbone, freeze_prefix, freeze_stage, load_weights
 from landmark.functional import signed_sqrt, spatial_softmax
 from landmark.layers import CompactBilinearPooling, SelfAttention2d, SpatialAttention
-from landmark.runtime import InputError
+from landmark.runtime import InputError, float32_by_default
 
 SKETCH = 8192
 
@@ -77,7 +77,7 @@ class Dropout(nn.Module):
         if not self.training:
             return x
         rank, size = distributed.rank(), distributed.size()
-        kept = torch.rand(len(x) * size, *x.shape[1:], device=x.device)[rank::size] >= self.p
+        kept = torch.rand(len(x) * size, *x.shape[1:], dtype=torch.float32, device=x.device)[rank::size] >= self.p
         return x * kept / (1 - self.p)
 
 
@@ -153,7 +153,7 @@ class LandmarkNet(nn.Module):
         was_training = self.training
         self.eval()
         where = next(self.parameters()).device
-        x = self.forward_features(torch.zeros(1, 3, image_size, image_size, device=where))
+        x = self.forward_features(torch.zeros(1, 3, image_size, image_size, dtype=torch.float32, device=where))
         parameters = sum(p.numel() for p in self.backbone.parameters())
         stages = [("image", (3, image_size, image_size), 0), (self.backbone_name, tuple(x.shape[1:]), parameters)]
         for layer in [*self.pool, self.head]:
@@ -198,7 +198,7 @@ def create_model(
         raise InputError(f"no model {name!r}: choose one of {', '.join(RECIPES)}")
     if num_classes < 0:
         raise InputError(f"num_classes={num_classes}: give 0 (embeddings) or more")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), float32_by_default():
         torch.manual_seed(seed)
         model = LandmarkNet(name, num_classes)
     load_weights(model.backbone, model.backbone_name, weights)

@@ -84,7 +84,7 @@ def predictions(model: nn.Module, loader: Iterable[Batch]) -> Iterator[Predictio
                 raise InputError(f"the logits of image {batch.ids[int(wrong.nonzero()[0])]} are not finite")
             score, index = logits.softmax(1).max(1)
             known = batch.labels >= 0
-            loss = torch.full((len(logits),), float("nan"))
+            loss = torch.full_like(logits[:, 0], float("nan"))
             loss[known] = F.cross_entropy(logits[known], batch.labels[known], reduction="none")
             yield Predictions(batch.ids, index.numpy(), score.double().numpy(), loss.double().numpy(), batch.bad)
     finally:

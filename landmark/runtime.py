@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import random
+import re
 import signal
 import tempfile
 import threading
@@ -18,6 +19,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
+
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 class InputError(ValueError):
@@ -92,22 +96,65 @@ def chip_has(*names: str) -> bool:
     return any(capability.get(name) for name in names)
 
 
-def fast_dtype(where: torch.device) -> torch.dtype:
-    """The dtype that pays on this chip: bfloat16 where it runs in hardware, else float32.
+def asked_precision() -> str:
+    """What `LANDMARK_PRECISION` asks for: "auto", "float32", "bfloat16" or "float16".
 
-    On a CPU that means AVX512-BF16 or AMX: emulated bfloat16 is slower than float32.
+    Raises:
+        InputError: it names something else.
+    """
+    asked = os.environ.get("LANDMARK_PRECISION", "").lower() or "auto"
+    if asked not in PRECISIONS:
+        raise InputError(f"LANDMARK_PRECISION={asked}: choose one of {', '.join(PRECISIONS)}")
+    return asked
+
+
+def fast_dtype(where: torch.device) -> torch.dtype:
+    """The dtype that networks compute in: the one `LANDMARK_PRECISION` names, else the one that pays on this chip.
+
+    On a CPU bfloat16 pays with AVX512-BF16 or AMX, unless oneDNN is told not to use them (`ONEDNN_MAX_CPU_ISA`):
+    emulated bfloat16 is slower than float32.
+
+    Raises:
+        InputError: `LANDMARK_PRECISION` names no dtype.
     """
     import torch
 
+    asked = asked_precision()
+    if asked != "auto":
+        return getattr(torch, asked)
     if where.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if where.type == "cpu":
-        return torch.bfloat16 if chip_has("avx512_bf16", "amx_bf16", "bf16") else torch.float32
+        allowed = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
+        hardware = not re.fullmatch(r"(SSE41|AVX\d*|AVX2_VNNI|AVX512_CORE(_VNNI)?)", allowed.upper())
+        return torch.bfloat16 if hardware and chip_has("avx512_bf16", "amx_bf16", "bf16") else torch.float32
     return torch.float32
 
 
+def precision(where: torch.device) -> str:
+    """Name of the dtype that networks compute in on a device.
+
+    >>> precision(device()) in {"float32", "bfloat16", "float16"}
+    True
+    """
+    return str(fast_dtype(where)).removeprefix("torch.")
+
+
+@contextlib.contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Build what is built inside in float32, whatever dtype the caller's torch has as its default."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def autocast(where: torch.device) -> contextlib.AbstractContextManager:
-    """Mixed precision on `where` where it pays, else a context that does nothing."""
+    """Mixed precision on `where` in the dtype of `fast_dtype`; for float32 a context that does nothing."""
     import torch
 
     dtype = fast_dtype(where)
@@ -120,7 +167,7 @@ def describe() -> str:
 
     where = device()
     name = torch.cuda.get_device_name() if where.type == "cuda" else f"{os.cpu_count()} CPU cores"
-    dtype = str(fast_dtype(where)).removeprefix("torch.")
+    dtype = precision(where) + ("" if asked_precision() == "auto" else " (LANDMARK_PRECISION)")
     mode = "quick mode" if quick() else "full mode"
     return f"Python {platform.python_version()}, torch {torch.__version__}, {where.type} ({name}), {dtype}, {mode}"
 

@@ -107,7 +107,7 @@ def smooth_grad(
         with torch.no_grad():
             chosen = _target(model(x), target)
         for _ in range(samples):
-            copy = x + sigma * torch.randn(x.shape, generator=generator).to(x)
+            copy = x + sigma * torch.randn(x.shape, dtype=torch.float32, generator=generator).to(x)
             total += _gradient(model, copy, chosen)[0].abs().amax(1)
     return _unit(total)
 
@@ -153,7 +153,7 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor | int | None = None, la
 def random_saliency(x: Tensor, seed: int = 0) -> Tensor:
     """Maps (B, H, W) that know nothing: what every explanation must beat."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(len(x), *x.shape[-2:], generator=generator).to(x.device)
+    return torch.rand(len(x), *x.shape[-2:], dtype=torch.float32, generator=generator).to(x.device)
 
 
 def blurred(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from landmark.data import LandmarkDataset, eval_transform, make_loader
 from landmark.models import LandmarkNet
-from landmark.runtime import InputError, autocast
+from landmark.runtime import InputError, autocast, float32_by_default
 
 NEIGHBOURS = 60
 SHARE = 0.975  # of neighbours with another label, from which on a label is suspected
@@ -59,6 +59,7 @@ def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) 
     return (label[nearest(embedding, k)] != label[:, None]).mean(1)
 
 
+@float32_by_default()
 def turn_gains(embeddings: np.ndarray, ridge: float = 0.001) -> np.ndarray:
     """How much better each image would fit the others' uprights if it were turned.
 

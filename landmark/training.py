@@ -39,7 +39,16 @@ from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, merged, predict
 from landmark.runs import LOG, Run, TrainConfig, board_of, locked, open_run, refuse_other, write_json
-from landmark.runtime import InputError, asked_to_stop, atomic_path, autocast, device, fast_dtype, sha256
+from landmark.runtime import (
+    InputError,
+    asked_to_stop,
+    atomic_path,
+    autocast,
+    device,
+    fast_dtype,
+    float32_by_default,
+    sha256,
+)  # fmt: skip
 from landmark.splits import split_dev
 from landmark.views import PIECE, Views
 
@@ -47,6 +56,7 @@ SAVE_EVERY = 120.0  # seconds between saved states
 IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
 
 
+@float32_by_default()
 def fit(
     config: TrainConfig,
     root: str | Path,

@@ -68,7 +68,7 @@ class Views(Dataset):
                 left.unlink()
         # One list for all ranks: another may write already while this one looks at the folder
         missing = distributed.gather(self.missing())[0]
-        one = maps(torch.zeros(1, 3, self.dataset.at_least, self.dataset.at_least))[0]
+        one = maps(torch.zeros(1, 3, self.dataset.at_least, self.dataset.at_least, dtype=torch.float32))[0]
         self.shape = tuple(one.shape)
         need, free = len(missing) * PIECE * one.nbytes, shutil.disk_usage(self.folder).free
         if need > free:

@@ -12,6 +12,7 @@ _scratch = tempfile.mkdtemp(prefix="landmark-tests-")
 for _name in ("DATA", "RUNS", "FIGURES"):
     os.environ[f"LANDMARK_{_name}"] = str(Path(_scratch) / _name.lower())
 os.environ.pop("LANDMARK_GLDV2", None)
+os.environ.pop("LANDMARK_PRECISION", None)
 os.environ["MPLBACKEND"] = "Agg"
 _connect = socket.socket.connect
 
@@ -29,6 +30,13 @@ def _loopback_only(self, address):
 def no_network(monkeypatch):
     """Sockets reach this machine only."""
     monkeypatch.setattr(socket.socket, "connect", _loopback_only)
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def precision(request, monkeypatch):
+    """The dtype that networks compute in, on any chip: torch emulates what it lacks."""
+    monkeypatch.setenv("LANDMARK_PRECISION", request.param)
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -32,11 +32,10 @@ def create(name, classes, *, weights=None, freeze=0, seed=0):
 
 
 def fit(config, root, out):
-    """`training.fit` in full precision, of the plain network unless stages are frozen."""
+    """`training.fit` of the plain network, unless stages are frozen."""
     torch.set_num_threads(1)
     if not isinstance(config.freeze, str):
         training.create_model = runs.create_model = create
-    training.autocast = lambda where: torch.autocast("cpu", enabled=False)
     training.fit(config, root, out, workers=0, progress=False)
 
 

@@ -1,14 +1,22 @@
 """Oracle: the network itself, in float32."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from landmark import inference
+from landmark import inference, int8
 from landmark.backbones import freeze_stage
 from landmark.inference import fast_model, fast_prefix, fold_batch_norms, prefix_ranges
 from landmark.models import create_model
-from landmark.runtime import fast_dtype
+from landmark.runtime import autocast
+
+pytestmark = pytest.mark.arithmetic
+CPU = torch.device("cpu")
+NEAR = {"float32": 1e-5, "bfloat16": 0.03, "float16": 0.005}  # of the norm of a map, for a network of some 50 layers
 
 
 def _awake(module):
@@ -29,7 +37,7 @@ def _awake(module):
 def test_fast_model_gives_the_same_logits(monkeypatch, name, chips):
     """Fails when a norm is dropped, folded twice or into the wrong convolution, or the network itself is changed."""
     monkeypatch.setattr(inference, "X86", chips)
-    monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.float32)
+    monkeypatch.setenv("LANDMARK_PRECISION", "float32")
     model = _awake(create_model(name, 5))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     x = torch.rand(2, 3, 72, 72)
@@ -56,22 +64,67 @@ def test_portions_of_a_batch_are_put_together_in_order(monkeypatch):
         torch.testing.assert_close(fast_model(model)(x), whole)
 
 
-def test_fast_model_in_bfloat16_stays_close(monkeypatch):
-    """Fails when the fold is rounded before it is made, or the features leave in half precision."""
-    monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.bfloat16)
-    if fast_dtype(torch.device("cpu")) != torch.bfloat16:  # oneDNN refuses it there, torch's own code is only slow
-        monkeypatch.setattr(inference, "X86", {})
-    model = _awake(create_model("xception", 5))
-    x = torch.rand(2, 3, 72, 72)
-    with torch.inference_mode():
-        features, expected = fast_model(model).forward_features(x), model.forward_features(x)
-    assert features.dtype == torch.float32
-    assert (features - expected).norm() < 0.02 * expected.norm()
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("form", ["float", "int8"])
+def test_what_is_made_fast_works_with_and_without_autocast(precision, form, mixed):
+    """Fails when maps of the frozen stages reach weights of another dtype, or features leave in half precision."""
+    if form == "int8" and not int8.has_int8(CPU):
+        pytest.skip("the chip has no products of bytes")
+    model = _awake(create_model("resnet50", 5, freeze="layer2"))
+    x = torch.rand(4, 3, 64, 64)
+    expected = model.forward_features(x)
+    images, ranges = (x, prefix_ranges(model, "layer2", x)) if form == "int8" else (None, None)
+    with autocast(CPU) if mixed else torch.no_grad():
+        fast, learner = fast_model(model, images), fast_prefix(model, "layer2", ranges).eval()
+        features, logits = fast.forward_features(x), fast(x)
+        learnt, maps = learner(x), learner.prefix.forward_features(x)
+    limit = 0.15 if form == "int8" else NEAR[precision]
+    assert features.dtype == maps.dtype == torch.float32
+    assert (features - expected).norm() < limit * expected.norm()
+    assert (maps - inference._stages(model.backbone, "layer2")[0](x)).norm() < limit * maps.norm()
+    answers = model(x)
+    for found in (logits, learnt):
+        assert (found - answers).abs().max() < 10 * limit * answers.std()
+
+
+def test_a_step_of_learning_works_without_autocast(precision):
+    """Fails when the stages behind a fast prefix get numbers of the chip's dtype where nothing mixes precisions."""
+    model = _awake(create_model("resnet50", 5, freeze="layer2"))
+    learner, x = fast_prefix(model, "layer2").train(), torch.rand(4, 3, 64, 64)
+    learner(x).square().sum().backward()
+    gradients = [p.grad for p in model.parameters() if p.requires_grad]
+    assert gradients and all(g is not None and g.dtype == torch.float32 and g.isfinite().all() for g in gradients)
+
+
+OLDER_CHIP = """
+import os, sys, torch
+from landmark import create_model, int8, runtime
+from landmark.inference import fast_model, fast_prefix, prefix_ranges
+where = torch.device("cpu")
+assert runtime.fast_dtype(where) == torch.float32 and "float32" in runtime.describe()
+model, x = create_model("xception", 3, freeze="block2").eval(), torch.rand(2, 3, 64, 64)
+with torch.no_grad():
+    print((fast_model(model)(x) - model(x)).abs().max().item())
+    if int8.has_int8(where):
+        assert int8.sums_in_16_bits()
+        fast_model(model, x)(x), fast_prefix(model, "block2", prefix_ranges(model, "block2", x))(x)
+    os.environ["LANDMARK_PRECISION"] = "bfloat16"
+    print((fast_model(model)(x) - model(x)).abs().max().item())
+"""
+
+
+def test_limits_of_onednn_are_limits_of_ours():
+    """Fails when the chip is asked what it can and oneDNN, which is told to do less, is not."""
+    limits = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "LANDMARK_PRECISION": ""}
+    done = subprocess.run([sys.executable, "-c", OLDER_CHIP], env=os.environ | limits, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    exact, rounded = map(float, done.stdout.split())
+    assert exact < 1e-4 and 1e-6 < rounded < 0.1
 
 
 def test_fast_model_of_a_network_with_a_frozen_stage(monkeypatch):
     """Fails when a stage whose statistics are frozen cannot be copied, or the copy is in training mode."""
-    monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.float32)
+    monkeypatch.setenv("LANDMARK_PRECISION", "float32")
     model = _awake(create_model("resnet50", 3))
     freeze_stage(model.backbone, "layer1")
     model.train()
@@ -100,7 +153,7 @@ def test_a_convolution_with_two_readers_keeps_its_norm():
 @pytest.mark.parametrize(("name", "stage"), [("xception", "block11"), ("xception", "conv2"), ("resnet50", "layer3")])
 def test_with_a_fast_prefix_a_network_learns_the_same(monkeypatch, name, stage):
     """Fails when a stage is skipped, repeated or frozen by mistake, or what learns is a copy."""
-    monkeypatch.setattr(inference, "fast_dtype", lambda where: torch.float32)
+    monkeypatch.setenv("LANDMARK_PRECISION", "float32")
     model = _awake(create_model(name, 5, freeze=stage))
     model.train()
     x, fast, gradients = torch.rand(4, 3, 80, 80), fast_prefix(model, stage).train(), []
@@ -123,7 +176,7 @@ def test_with_a_fast_prefix_a_network_learns_the_same(monkeypatch, name, stage):
 
 
 @pytest.mark.skipif(not inference.has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
-def test_a_prefix_in_integers_stays_close_and_wakes_no_statistics():
+def test_a_prefix_in_integers_stays_close_and_wakes_no_statistics(precision):
     """Fails when the ranges are those of other stages, or a frozen BatchNorm moves."""
     model = _awake(create_model("xception", 5, freeze="block7"))
     x = torch.rand(4, 3, 72, 72)

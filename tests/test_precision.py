@@ -10,6 +10,8 @@ from landmark.data import GoogleLandmarks, LabelMap
 from landmark.runs import Run, TrainConfig
 from landmark.runtime import device, fast_dtype
 
+pytestmark = pytest.mark.arithmetic
+
 
 def test_precisions_are_compared_on_the_same_queries(tmp_path, world, monkeypatch):
     """Fails when a precision leaves images out, or float32 is not what it is called."""

@@ -19,6 +19,7 @@ from landmark.int8 import has_int8
 from landmark.models import create_model
 from landmark.runs import TrainConfig, open_run
 from landmark.runtime import InputError
+from landmark.submission import write_predictions
 from landmark.training import fit
 
 
@@ -169,6 +170,41 @@ def test_with_frozen_stages_a_killed_run_ends_the_same(tmp_path, world, monkeypa
     start = create_model("resnet50", len(run.labels), seed=config.seed).state_dict()
     rest = [torch.equal(start[key], value) for key, value in run.model("last").state_dict().items() if "layer2" in key]
     assert rest and all(rest)
+
+
+@pytest.mark.arithmetic
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("changes", [{"freeze": 0}, {"freeze": "layer3", "views": 1}], ids=["all", "frozen"])
+def test_any_precision_learns_on_any_chip(tmp_path, world, monkeypatch, name, changes):
+    """Fails when a precision that the chip lacks ends in a crash, or the scaler of float16 skips every step."""
+    monkeypatch.setattr(training, "create_model", create_model)
+    monkeypatch.setattr(runs, "create_model", create_model)
+    monkeypatch.setenv("LANDMARK_PRECISION", name)
+    config = TrainConfig(**CONFIG.__dict__ | {"steps": 2} | changes)
+    run = fit(config, world, tmp_path / "run", progress=False)
+    start = create_model("resnet50", len(run.labels), seed=config.seed).state_dict()
+    moved = [key for key, value in run.model("last").state_dict().items() if not torch.equal(start[key], value)]
+    assert np.isfinite(run.metrics[LOGGED]).all().all() and {"head.1.weight", "backbone.layer4.0.conv1.weight"} <= {
+        *moved
+    }
+
+
+def test_the_callers_default_dtype_changes_nothing(tmp_path, world, monkeypatch):
+    """Fails when float64 as torch's default ends in a raw error about dtypes, or draws other random numbers."""
+    monkeypatch.setattr(training, "create_model", create_model)
+    monkeypatch.setattr(runs, "create_model", create_model)
+    config, written = TrainConfig(**CONFIG.__dict__ | {"model": "xception_cbp", "steps": 2}), []
+    try:
+        for name, dtype in (("one", torch.float32), ("two", torch.float64)):
+            torch.set_default_dtype(dtype)
+            run = fit(config, world, tmp_path / name, progress=False)
+            write_predictions(run, GoogleLandmarks(world), tmp_path / f"{name}.csv", bad_limit=12, progress=False)
+            written.append((run, (tmp_path / f"{name}.csv").read_text()))
+            assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+    (one, rows), (two, same_rows) = written
+    assert same(one, two) and rows == same_rows
 
 
 def test_integers_that_cannot_be_had_claim_no_folder(tmp_path, world, monkeypatch):
