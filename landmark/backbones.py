@@ -12,26 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from landmark import runtime
+from landmark.recipes import BACKBONES
 from landmark.runtime import InputError, data_root, quick
 from landmark.transfer import fetch
 from landmark.web import DownloadError
-
-WEIGHTS = {
-    "resnet50": {
-        "timm": "resnet50",
-        "url": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        "sha256": "0676ba61",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-    },
-    "xception": {
-        "timm": "legacy_xception",
-        "url": "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
-        "sha256": "43020ad28",
-        "mean": (0.5, 0.5, 0.5),
-        "std": (0.5, 0.5, 0.5),
-    },
-}
 
 
 class CheckpointError(InputError):
@@ -39,10 +23,10 @@ class CheckpointError(InputError):
 
 
 def create_backbone(name: str) -> nn.Module:
-    """A network without its classifier: its `forward_features` gives (B, 2048, H / 32, W / 32).
+    """Build a network without its classifier: its `forward_features` gives (B, num_features, H / 32, W / 32).
 
     Args:
-        name: "resnet50" or "xception" (timm's `legacy_xception`).
+        name: a line of `recipes.BACKBONES`.
 
     Raises:
         InputError: an unknown name.
@@ -50,9 +34,9 @@ def create_backbone(name: str) -> nn.Module:
     >>> create_backbone("resnet50").num_features
     2048
     """
-    if name not in WEIGHTS:
-        raise InputError(f"no backbone {name!r}: choose one of {', '.join(WEIGHTS)}")
-    return timm.create_model(WEIGHTS[name]["timm"], pretrained=False, num_classes=0)
+    if name not in BACKBONES:
+        raise InputError(f"no backbone {name!r}: choose one of {', '.join(BACKBONES)}")
+    return timm.create_model(BACKBONES[name]["timm"], pretrained=False, num_classes=0)
 
 
 def miniature_path(name: str) -> Path:
@@ -77,7 +61,7 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
         return
     expected = ""
     if weights == "imagenet":
-        facts = WEIGHTS[name]
+        facts = BACKBONES[name]
         path, expected = data_root() / "weights" / facts["url"].rsplit("/", 1)[1], facts["sha256"]
         if not path.exists():
             _fetch(facts, path)

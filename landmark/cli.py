@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 
 from landmark import experiments, metrics, sources, tables
-from landmark.backbones import WEIGHTS
 from landmark.data import GoogleLandmarks
 from landmark.download import download
 from landmark.health import check_data
-from landmark.models import RECIPES, create_model, list_models
+from landmark.models import embedding_sizes
+from landmark.recipes import BACKBONES, POOLINGS, backbone_of, list_models, recipe
 from landmark.runs import TrainConfig, open_run, saved_config
 from landmark.runtime import InputError
 from landmark.shrink import QUALITY, shrink
@@ -52,9 +52,9 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _models(args: argparse.Namespace) -> int:
-    for name in list_models():
-        model = create_model(name, 0)
-        print(f"{name:28} {RECIPES[name][0]:9} embedding {model.num_features:5}")
+    sizes = embedding_sizes()
+    for name, size in sizes.items():
+        print(f"{name:{max(map(len, sizes))}}  embedding {size:5}  {POOLINGS[recipe(name)[1]]}")
     return 0
 
 
@@ -65,7 +65,7 @@ def _download(args: argparse.Namespace) -> int:
         items = sources.gldv2(args.data, splits=args.splits, shards=args.shards, mirror=args.mirror,
                               md5_file=args.md5_file)  # fmt: skip
     elif args.what == "weights":
-        items = sources.weights(WEIGHTS.values(), args.data, mirror=args.mirror)
+        items = sources.weights(BACKBONES.values(), args.data, mirror=args.mirror)
     else:
         plan = sources.gldv2_clean if args.what == "gldv2-clean" else sources.landmarks50
         items = plan(args.data, mirror=args.mirror)
@@ -112,7 +112,7 @@ def _train(args: argparse.Namespace) -> int:
         saved = {name: value for name, value in saved.items() if name not in ("epochs", "steps")}
     config = TrainConfig(**saved | given)
     if config.weights == "miniature":
-        experiments.miniature_weights(RECIPES[config.model][0])
+        experiments.miniature_weights(backbone_of(config.model))
     run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
               save_steps=args.save_steps, tensorboard=args.tensorboard, scratch=args.scratch)  # fmt: skip
     result = run.result

@@ -25,8 +25,8 @@ from landmark.data import Batch, GoogleLandmarks
 from landmark.images import ImageError, read_image
 from landmark.localserver import serve
 from landmark.mirror import make_mirror
-from landmark.models import RECIPES
 from landmark.prediction import Predictions, predict
+from landmark.recipes import backbone_of
 from landmark.runs import Run, TrainConfig
 from landmark.runtime import InputError, atomic_path, data_root, quick, runs_root
 from landmark.splits import Split, split_dev
@@ -100,7 +100,7 @@ def course_run(model: str, *, name: str | None = None, **changes) -> Run:
     """
     config = course_config(model, **changes)
     if config.weights == "miniature":
-        miniature_weights(RECIPES[model][0])
+        miniature_weights(backbone_of(model))
     root = course_data().root
     return fit(config, root, runs_root() / f"{mode()}-{name or model}")
 
@@ -153,7 +153,7 @@ def real_config(model: str, real: bool = False) -> TrainConfig:
         return TrainConfig(model=model, min_images=10, epochs=6, size=299, weights="imagenet")
     config = course_config(model, min_images=max(2, min_images() // 2))
     if config.weights == "miniature":
-        miniature_weights(RECIPES[model][0])
+        miniature_weights(backbone_of(model))
     return replace(config, epochs=config.epochs // 2) if config.epochs else config
 
 

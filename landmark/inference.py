@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import platform
 from collections.abc import Callable
 
@@ -141,15 +140,15 @@ class _Folded(nn.Module):
         self.dtype = fast_dtype(where)
         graph = fold_batch_norms(module)
         # oneDNN chooses a blocked layout once for weights and maps; channels last is a seventh slower on x86
-        blocked = where.type == "cpu" and platform.machine() in X86 and _blocked_in(self.dtype)
+        blocked = where.type == "cpu" and platform.machine() in X86 and torch.backends.mkldnn.is_available()
         if ranges is not None:
             self.form = "int8"
             graph = quantise(graph, ranges)
-        elif blocked:
+        elif blocked and _in_blocks(graph, self.dtype):
             self.form = "blocked"
-            _replace(graph, lambda conv: _BlockedConv2d(conv, self.dtype))
         else:
             self.form = "channels_last"
+            graph = fold_batch_norms(module) if blocked else graph  # the trial has left nothing to go on with
             graph.to(self.dtype, memory_format=torch.channels_last)
         self.graph = graph.requires_grad_(False)
 
@@ -171,13 +170,16 @@ class _Folded(nn.Module):
         return (self.graph.decode(maps) if self.form == "int8" else maps).to(dtype)
 
 
-@functools.cache
-def _blocked_in(dtype: torch.dtype) -> bool:
-    """Whether oneDNN convolves in its own layout in this dtype. It is asked: it knows the chip and its own limits."""
-    if not torch.backends.mkldnn.is_available():
-        return False
+@torch.no_grad()
+def _in_blocks(graph: fx.GraphModule, dtype: torch.dtype) -> bool:
+    """Let convolutions compute in oneDNN's layout; False, and a graph of no use, where any operation of it cannot.
+
+    It is tried: oneDNN knows the chip and its own limits, and few operations but convolution, ReLU and pooling are made
+    for its layout.
+    """
     try:
-        _BlockedConv2d(nn.Conv2d(1, 1, 1, dtype=torch.float32), dtype)(torch.zeros(1, 1, 1, 1, dtype=dtype).to_mkldnn())
+        _replace(graph, lambda conv: _BlockedConv2d(conv, dtype))
+        graph(torch.zeros(1, 3, 32, 32, dtype=dtype).to_mkldnn())
     except RuntimeError:
         return False
     return True

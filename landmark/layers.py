@@ -1,4 +1,4 @@
-"""Layers: a parameter or a buffer, and a call into `functional`."""
+"""The layers between a backbone's map and the logits: a parameter or a buffer, and a call into `functional`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from landmark import functional
+from landmark import distributed, functional
+
+
+class AveragePool(nn.Module):
+    """Mean over places: (B, C, H, W) → (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool a map."""
+        return x.mean(dim=(-2, -1))
+
+
+class MaxPool(nn.Module):
+    """Maximum over places: (B, C, H, W) → (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool a map."""
+        return x.amax(dim=(-2, -1))
 
 
 class GeM(nn.Module):
     """Generalised-mean pooling with a learned exponent: (B, C, H, W) → (B, C).
 
-    >>> GeM()(torch.ones(2, 5, 3, 3)).shape
-    torch.Size([2, 5])
+    >>> GeM()(torch.tensor([1.0, 2.0]).view(1, 1, 1, 2)) ** 3  # (1³ + 2³) / 2
+    tensor([[4.5000]], grad_fn=<PowBackward0>)
     """
 
     def __init__(self, p: float = 3.0):
@@ -29,14 +45,27 @@ class GeM(nn.Module):
 class SpatialAttention(nn.Module):
     """Parameter-free spatial attention: `x · spatial_softmax(x)`, same shape. Source: the paper, section 4.
 
-    >>> SpatialAttention()(torch.ones(1, 4, 2, 2)).sum().item()
-    4.0
+    >>> SpatialAttention()(torch.tensor([3.0, 1.0]).log().view(1, 1, 1, 2)).exp()  # weights 3/4 and 1/4
+    tensor([[[[2.2795, 1.0000]]]])
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Weight every place of a map (B, C, H, W) by its share of the attention."""
         x = x.float()  # the softmax of a sum of many channels is nearly one-hot: keep its small weights
         return x * functional.spatial_softmax(x)
+
+
+class AttentionPool(nn.Module):
+    """Sum of a map's places weighted by parameter-free attention: (B, C, H, W) → (B, C).
+
+    The softmax is taken of the channel *mean* times √C: the plain sum of 2048 channels is one-hot from the start.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool a map."""
+        x = x.float()
+        weights = functional.spatial_softmax(x / x.shape[1] ** 0.5)  # (B, 1, H, W)
+        return (x * weights).sum(dim=(-2, -1))
 
 
 class SelfAttention2d(nn.Module):
@@ -102,3 +131,46 @@ class CompactBilinearPooling(nn.Module):
         """Sketch vectors (B, C) or the sum over the places of a map (B, C, H, W)."""
         places = x.flatten(2).transpose(1, 2) if x.dim() > 2 else x[:, None]  # (B, H W, C)
         return functional.bilinear_sketch(places, self.h1, self.s1, self.h2, self.s2, self.dim)  # (B, D)
+
+
+class Normalise(nn.Module):
+    """Signed square root, then L2 norm one: what makes a bilinear vector easy to classify.
+
+    Source: Gao et al., "Compact Bilinear Pooling", section 4.1.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) → (B, D)."""
+        return F.normalize(functional.signed_sqrt(x), dim=-1)
+
+
+class Reshape(nn.Module):
+    """A vector laid out as a map, as the paper does with 2048 → 8×16×16: places here are not places of the image."""
+
+    def __init__(self, *shape: int):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C·H·W) → (B, C, H, W)."""
+        return x.reshape(len(x), *self.shape)
+
+    def extra_repr(self) -> str:
+        """The shape, for `print(model)`."""
+        return "×".join(map(str, self.shape))
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask follows from an image's place in the batch of all ranks: N ranks learn what one does."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop a share p of the numbers of vectors (B, D) in training mode, and scale the others up."""
+        if not self.training:
+            return x
+        rank, size = distributed.rank(), distributed.size()
+        kept = torch.rand(len(x) * size, *x.shape[1:], dtype=torch.float32, device=x.device)[rank::size] >= self.p
+        return x * kept / (1 - self.p)

@@ -1,115 +1,110 @@
-"""`LandmarkNet` = backbone + pooling or attention + fully connected head, and its recipes by name."""
+"""`LandmarkNet` = backbone + pooling or attention + fully connected head, built by name."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from landmark import distributed
-from landmark.backbones import WEIGHTS, create_backbone, freeze_prefix, freeze_stage, load_weights
-from landmark.functional import signed_sqrt, spatial_softmax
-from landmark.layers import CompactBilinearPooling, SelfAttention2d, SpatialAttention
+from landmark.backbones import create_backbone, freeze_prefix, freeze_stage, load_weights
+from landmark.layers import (
+    AttentionPool,
+    AveragePool,
+    CompactBilinearPooling,
+    Dropout,
+    GeM,
+    MaxPool,
+    Normalise,
+    Reshape,
+    SelfAttention2d,
+    SpatialAttention,
+)
+from landmark.recipes import BACKBONES, RECIPES, data_config, recipe
 from landmark.runtime import InputError, float32_by_default
 
-SKETCH = 8192
+SKETCH = 8192  # numbers of a compact bilinear embedding
+MAPS = 8  # that a vector is laid out as
 
 
-class AveragePool(nn.Module):
-    """Mean over places: (B, C, H, W) → (B, C)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pool a map."""
-        return x.mean(dim=(-2, -1))
-
-
-class Reshape(nn.Module):
-    """A vector laid out as a map, as the paper does with 2048 → 8×16×16: places here are not places of the image."""
-
-    def __init__(self, *shape: int):
-        super().__init__()
-        self.shape = shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C·H·W) → (B, C, H, W)."""
-        return x.reshape(len(x), *self.shape)
-
-    def extra_repr(self) -> str:
-        """The shape, for `print(model)`."""
-        return "×".join(map(str, self.shape))
+# pooling: the layers from a map (B, C, H, W) to the embedding (B, D), for C channels
+POOLING_LAYERS: dict[str, Callable[[int], list[nn.Module]]] = {
+    "average": lambda c: [AveragePool()],
+    "max": lambda c: [MaxPool()],
+    "gem": lambda c: [GeM()],
+    "spatial": lambda c: [AveragePool(), as_map(c), SpatialAttention(), nn.Flatten()],
+    "cbp": lambda c: [AveragePool(), CompactBilinearPooling(c, SKETCH)],
+    "cbp_attention": lambda c: [
+        AveragePool(), CompactBilinearPooling(c, SKETCH), as_map(SKETCH), SelfAttention2d(MAPS), nn.Flatten(),
+    ],
+    "spatial_map": lambda c: [AttentionPool()],
+    "cbp_map": lambda c: [CompactBilinearPooling(c, SKETCH), Normalise()],
+    "cbp_attention_map": lambda c: [SelfAttention2d(c), CompactBilinearPooling(c, SKETCH), Normalise()],
+}  # fmt: skip
 
 
-class AttentionPool(nn.Module):
-    """Sum of a map's places weighted by parameter-free attention: (B, C, H, W) → (B, C).
+def as_map(size: int) -> Reshape:
+    """Lay out a vector of `size` numbers as `MAPS` maps, as square as can be.
 
-    The softmax is taken of the channel *mean* times √C: the plain sum of 2048 channels is one-hot from the start.
+    Raises:
+        ValueError: the vector does not divide into so many maps.
+
+    >>> as_map(2048), as_map(8192)  # as in the paper
+    (Reshape(8×16×16), Reshape(8×32×32))
+    >>> as_map(1280)
+    Reshape(8×10×16)
     """
+    places, rest = divmod(size, MAPS)
+    if rest:
+        raise ValueError(f"{size} numbers do not divide into {MAPS} maps")
+    height = max(h for h in range(1, math.isqrt(places) + 1) if places % h == 0)
+    return Reshape(MAPS, height, places // height)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Pool a map."""
-        x = x.float()
-        weights = spatial_softmax(x / x.shape[1] ** 0.5)  # (B, 1, H, W)
-        return (x * weights).sum(dim=(-2, -1))
+
+def map_channels(backbone: nn.Module, name: str) -> int:
+    """Channels C of a backbone's feature map, seen on a blank image; InputError when it gives no map of C channels."""
+    channels = backbone.num_features
+    with torch.no_grad():
+        shape = tuple(backbone.eval().forward_features(torch.zeros(1, 3, 32, 32)).shape)
+    backbone.train()
+    if len(shape) != 4 or shape[1] != channels:
+        raise InputError(f"backbone {name}: gives {shape} of an image, expected a map (1, {channels}, H, W)")
+    return channels
 
 
-class Normalise(nn.Module):
-    """Signed square root, then L2 norm one: what makes a bilinear vector easy to classify.
+def build_pooling(pooling: str, channels: int) -> tuple[nn.Sequential, int]:
+    """Build the layers from a map of `channels` channels to the embedding; returns them and the embedding's size D.
 
-    Source: Gao et al., "Compact Bilinear Pooling", section 4.1.
+    Raises:
+        InputError: the layers do not take such a map, or give no vector (B, D) of the same size for any map.
+
+    >>> build_pooling("cbp", 1280)[1]
+    8192
     """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, D) → (B, D)."""
-        return F.normalize(signed_sqrt(x), dim=-1)
-
-
-class Dropout(nn.Module):
-    """Dropout whose mask follows from an image's place in the batch of all ranks: N ranks learn what one does."""
-
-    def __init__(self, p: float):
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop a share p of the numbers of vectors (B, D) in training mode, and scale the others up."""
-        if not self.training:
-            return x
-        rank, size = distributed.rank(), distributed.size()
-        kept = torch.rand(len(x) * size, *x.shape[1:], dtype=torch.float32, device=x.device)[rank::size] >= self.p
-        return x * kept / (1 - self.p)
+    try:
+        pool = nn.Sequential(*POOLING_LAYERS[pooling](channels)).eval()  # in training it would move spectral norms
+        with torch.no_grad():
+            shapes = [tuple(pool(torch.zeros(1, channels, *places)).shape) for places in ((1, 1), (2, 3))]
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"pooling {pooling}: takes no map of {channels} channels ({reason})") from error
+    if shapes[0] != shapes[1] or len(shapes[0]) != 2:
+        raise InputError(f"pooling {pooling}: gives {shapes} of two maps, expected vectors (1, D) of one size")
+    return pool.train(), shapes[0][1]
 
 
-# name: (backbone, layers from the map (B, 2048, H, W) to the embedding, embedding size)
-RECIPES = {
-    "resnet50": ("resnet50", lambda: [AveragePool()], 2048),
-    "xception": ("xception", lambda: [AveragePool()], 2048),
-    "xception_spatial": (
-        "xception",
-        lambda: [AveragePool(), Reshape(8, 16, 16), SpatialAttention(), nn.Flatten()],
-        2048,
-    ),
-    "xception_cbp": ("xception", lambda: [AveragePool(), CompactBilinearPooling(2048, SKETCH)], SKETCH),
-    "xception_cbp_attention": (
-        "xception",
-        lambda: [
-            AveragePool(),
-            CompactBilinearPooling(2048, SKETCH),
-            Reshape(8, 32, 32),
-            SelfAttention2d(8),
-            nn.Flatten(),
-        ],
-        SKETCH,
-    ),
-    "xception_spatial_map": ("xception", lambda: [AttentionPool()], 2048),
-    "xception_cbp_map": ("xception", lambda: [CompactBilinearPooling(2048, SKETCH), Normalise()], SKETCH),
-    "xception_cbp_attention_map": (
-        "xception",
-        lambda: [SelfAttention2d(2048), CompactBilinearPooling(2048, SKETCH), Normalise()],
-        SKETCH,
-    ),
-}
+@torch.random.fork_rng(devices=[])
+def embedding_sizes() -> dict[str, int]:
+    """Size of every model's embedding, found without building its backbone's weights.
+
+    >>> embedding_sizes()["xception_gem"]
+    2048
+    """
+    with torch.device("meta"):  # shapes alone
+        channels = {name: map_channels(create_backbone(name), name) for name in BACKBONES}
+    return {name: build_pooling(pooling, channels[backbone])[1] for name, (backbone, pooling) in RECIPES.items()}
 
 
 class LandmarkNet(nn.Module):
@@ -121,11 +116,11 @@ class LandmarkNet(nn.Module):
 
     def __init__(self, name: str, num_classes: int, hidden: int = 512):
         super().__init__()
-        kind, layers, self.num_features = RECIPES[name]
-        self.name, self.num_classes, self.backbone_name = name, num_classes, kind
-        self.data_config = {key: WEIGHTS[kind][key] for key in ("mean", "std")}
-        self.backbone = create_backbone(kind)
-        self.pool = nn.Sequential(*layers())
+        self.backbone_name, pooling = recipe(name)
+        self.name, self.num_classes, self.data_config = name, num_classes, data_config(name)
+        self.backbone = create_backbone(self.backbone_name)
+        channels = map_channels(self.backbone, self.backbone_name)
+        self.pool, self.num_features = build_pooling(pooling, channels)
         self.head = nn.Identity()
         if num_classes:
             # A norm first: embeddings of the recipes differ in scale by 10^4, and one learning rate must fit them all
@@ -135,7 +130,7 @@ class LandmarkNet(nn.Module):
             )  # fmt: skip
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W) → feature map (B, 2048, H / 32, W / 32)."""
+        """Images (B, 3, H, W) → feature map (B, C, H / 32, W / 32)."""
         return self.backbone.forward_features(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -165,15 +160,6 @@ class LandmarkNet(nn.Module):
         return stages if self.num_classes else stages[:-1]
 
 
-def list_models() -> list[str]:
-    """Names that `create_model` knows: the paper's five, then the same ideas on the real feature map.
-
-    >>> list_models()[:2]
-    ['resnet50', 'xception']
-    """
-    return list(RECIPES)
-
-
 def create_model(
     name: str, num_classes: int, *, weights: str | Path | None = None, freeze: int | str = 0, seed: int = 0
 ) -> LandmarkNet:
@@ -194,8 +180,6 @@ def create_model(
 
     Source: the paper, section 4.
     """
-    if name not in RECIPES:
-        raise InputError(f"no model {name!r}: choose one of {', '.join(RECIPES)}")
     if num_classes < 0:
         raise InputError(f"num_classes={num_classes}: give 0 (embeddings) or more")
     with torch.random.fork_rng(devices=[]), float32_by_default():

@@ -15,7 +15,8 @@ import pandas as pd
 
 from landmark.backbones import load_tensors, read_tensors
 from landmark.data import LabelMap, LandmarkDataset, eval_transform, make_loader
-from landmark.models import RECIPES, LandmarkNet, create_model
+from landmark.models import LandmarkNet, create_model
+from landmark.recipes import data_config, recipe
 from landmark.runtime import InputError, atomic_path, device
 
 LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")
@@ -70,8 +71,7 @@ class TrainConfig:
     bad_limit: int | None = None
 
     def __post_init__(self):
-        if self.model not in RECIPES:
-            raise InputError(f"no model {self.model!r}: choose one of {', '.join(RECIPES)}")
+        recipe(self.model)  # InputError for an unknown one
         least = {
             "size": 32,
             "batch_size": 2,
@@ -166,8 +166,7 @@ class Run:
     def loader(self, table: pd.DataFrame, root: str | Path, split: str = "test", *, workers: int | None = None,
                batch_size: int | None = None):  # fmt: skip
         """Batches of a table's images, prepared as this run's network wants them, in the table's order."""
-        facts = LandmarkNet(self.config.model, 0).data_config
-        transform = eval_transform(self.config.size, **facts)
+        transform = eval_transform(self.config.size, **data_config(self.config.model))
         labels = self.labels if "landmark_id" in table else None
         dataset = LandmarkDataset(table, root, split, labels, transform)
         return make_loader(dataset, batch_size or self.config.batch_size, workers=workers)

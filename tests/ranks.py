@@ -8,7 +8,8 @@ from torch import nn
 
 from landmark import distributed, prediction, runs, training
 from landmark.data import GoogleLandmarks, LandmarkDataset, eval_transform, make_loader
-from landmark.models import Dropout, create_model
+from landmark.layers import Dropout
+from landmark.models import create_model
 from landmark.runtime import InputError
 
 

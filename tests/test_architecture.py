@@ -8,10 +8,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "landmark"
 FLOORS = {
     0: "diagrams functional localserver materials metrics plots renderer runtime sampling",
-    1: "bigtable charts checkpoints curves distributed figures gauges images int8 layers mechanisms panels "
+    1: "bigtable charts checkpoints curves distributed figures gauges images int8 mechanisms panels recipes "
     "saliency solids sprites tarindex web",
-    2: "archives layer_benchmark sacred scenery secular tables transfer",
-    3: "architecture backbones inspection landmarks50 mirror shrink table_benchmark",
+    2: "archives layers sacred scenery secular tables transfer",
+    3: "architecture backbones inspection landmarks50 layer_benchmark mirror shrink table_benchmark",
     4: "distractors health models sources splits",
     5: "check_benchmark data download inference synthetic",
     6: "prediction runs suspects views",

@@ -9,6 +9,7 @@ import pytest
 
 from landmark import cli, studies
 from landmark.cli import main
+from landmark.recipes import list_models
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
 
@@ -69,8 +70,10 @@ def test_unknown_ids_and_empty_splits(tmp_path, capsys):
 def test_as_a_module():
     """Fails when `python -m landmark` and the command part ways."""
     out = subprocess.run([sys.executable, "-m", "landmark", "models"], capture_output=True, text=True, timeout=110)
-    assert out.returncode == 0 and "xception_cbp_attention_map" in out.stdout
-    assert cli.list_models()
+    assert out.returncode == 0, out.stderr
+    rows = [line.split(maxsplit=3) for line in out.stdout.splitlines()]
+    assert [row[0] for row in rows] == list_models()
+    assert rows[1][1:3] == ["embedding", "2048"] and rows[3][2] == "8192"
 
 
 @pytest.mark.skipif(not PHOTOS.exists(), reason="the real photographs are not here")

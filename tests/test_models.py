@@ -3,13 +3,18 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from landmark.models import create_model, list_models
+from landmark import models
+from landmark.inference import fast_model
+from landmark.layers import AveragePool, CompactBilinearPooling, SelfAttention2d
+from landmark.models import as_map, build_pooling, create_model, embedding_sizes, map_channels
+from landmark.recipes import BACKBONES, POOLINGS, RECIPES, list_models
 from landmark.runtime import InputError
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_every_model_learns_and_comes_back_from_disk(name, tmp_path):
+@pytest.mark.parametrize("name", [*list_models()[:8], "resnet50_max", "xception_gem"])
+def test_every_pooling_learns_and_comes_back_from_disk(name, tmp_path):
     """Fails when a recipe breaks under autocast or channels_last, loses a gradient, or forgets a tensor on disk."""
     model = create_model(name, 5).to(memory_format=torch.channels_last).train()
     x = torch.randn(2, 3, 64, 64).to(memory_format=torch.channels_last)
@@ -24,6 +29,85 @@ def test_every_model_learns_and_comes_back_from_disk(name, tmp_path):
     other.load_state_dict(load_file(tmp_path / "m.safetensors"))
     with torch.no_grad():
         torch.testing.assert_close(other(x), model.eval()(x), rtol=1e-3, atol=1e-4)
+        features = model.forward_features(x)
+        assert model.forward_head(features, pre_logits=True).shape == (2, model.num_features)
+
+
+def test_embedding_sizes_of_all_combinations():
+    """Fails when a pooling does not follow the channels of its map, or the table of sizes moves random numbers."""
+    assert models.POOLING_LAYERS.keys() == POOLINGS.keys()
+    torch.manual_seed(3)
+    first = torch.rand(1)
+    torch.manual_seed(3)
+    sizes = embedding_sizes()
+    assert torch.equal(first, torch.rand(1))
+    assert list(sizes) == list_models()
+    assert sizes == {name: 8192 if "cbp" in name else 2048 for name in RECIPES}
+    assert [build_pooling(pooling, 1280)[1] for pooling in ("average", "max", "gem", "spatial")] == [1280] * 4
+
+
+def test_measuring_a_pooling_moves_nothing_in_it():
+    """Fails when a blank map passes layers in training mode and their spectral norms take a step."""
+    torch.manual_seed(0)
+    plain = SelfAttention2d(16).state_dict()
+    torch.manual_seed(0)
+    pool, size = build_pooling("cbp_attention_map", 16)
+    assert size == 8192 and pool.training and all(module.training for module in pool.modules())
+    assert all(torch.equal(value, plain[key]) for key, value in pool[0].state_dict().items())
+
+
+@pytest.fixture
+def lite(monkeypatch):
+    """One line more in the table of backbones: 1280 channels, ReLU6, activations inside the norms."""
+    monkeypatch.setitem(BACKBONES, "lite", {"timm": "efficientnet_lite0", "mean": (0.5,) * 3, "std": (0.5,) * 3})
+    for pooling in ("spatial", "cbp_attention_map"):
+        monkeypatch.setitem(RECIPES, f"lite_{pooling}", ("lite", pooling))
+
+
+def test_another_backbone_is_one_line(lite, precision):
+    """Fails when 2048 channels are taken for granted, or the fast copy has no way with another activation."""
+    torch.manual_seed(0)
+    model = create_model("lite_spatial", 3)
+    assert [shape for _, shape, _ in model.shapes(64)][1:] == [
+        (1280, 2, 2), (1280,), (8, 10, 16), (8, 10, 16), (1280,), (3,),
+    ]  # fmt: skip
+    x = torch.rand(2, 3, 64, 64)
+    model.train()(x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    with torch.no_grad():
+        features = model.eval().forward_features(x)
+        difference = fast_model(model).forward_features(x) - features
+        assert difference.norm() < (1e-5 if precision == "float32" else 0.2) * features.norm()
+    assert create_model("lite_cbp_attention_map", 0, freeze="blocks").num_features == 8192
+
+
+class _Odd(nn.Module):
+    """A backbone that says one number of channels and gives another, or no map at all."""
+
+    def __init__(self, channels, flat):
+        super().__init__()
+        self.num_features, self.conv, self.flat = channels, nn.Conv2d(3, 5, 3), flat
+
+    def forward_features(self, x):
+        return self.conv(x).mean((2, 3)) if self.flat else self.conv(x)
+
+
+def test_what_does_not_fit_together_is_found_when_it_is_built(monkeypatch):
+    """Fails when a wrong number of channels is found by the first batch, in words of a tensor library."""
+    for channels, flat in ((7, False), (5, True)):
+        with pytest.raises(InputError, match=rf"^backbone odd: gives \(1, 5.*expected a map \(1, {channels}, H, W\)$"):
+            map_channels(_Odd(channels, flat), "odd")
+    assert map_channels(_Odd(5, False), "odd") == 5
+    wrong = {
+        "takes no map of 2048 channels": lambda c: [AveragePool(), CompactBilinearPooling(1280)],
+        "20 numbers do not divide into 8 maps": lambda c: [AveragePool(), as_map(20)],
+        "expected vectors": lambda c: [nn.Flatten()],  # a size for each size of the image
+        "gives .*2048, 1, 1": lambda c: [nn.AdaptiveAvgPool2d(1)],  # a map
+    }
+    for words, layers in wrong.items():
+        monkeypatch.setitem(models.POOLING_LAYERS, "gem", layers)
+        with pytest.raises(InputError, match=rf"^pooling gem: .*{words}[^\n]*$"):
+            create_model("resnet50_gem", 3)
 
 
 def test_shapes_are_the_papers():

@@ -1,0 +1,92 @@
+"""The networks by name: a recipe is `<backbone>_<pooling>`. Names and facts alone; `models` builds what they mean."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from landmark.runtime import InputError
+
+# A new backbone is a line here, if timm has it: its map's channels and everything that follows from them are derived
+BACKBONES: dict[str, dict] = {
+    "resnet50": {
+        "timm": "resnet50",
+        "url": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        "sha256": "0676ba61",
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+    },
+    "xception": {
+        "timm": "legacy_xception",
+        "url": "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
+        "sha256": "43020ad28",
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    },
+}
+
+# What a pooling makes of the feature map; its layers are a line of `models.POOLING_LAYERS`
+POOLINGS = {
+    "average": "mean over the places",
+    "max": "maximum over the places",
+    "gem": "generalised mean over the places, its exponent learned",
+    "spatial": "mean, laid out as a map, spatial attention",
+    "cbp": "mean, compact bilinear pooling",
+    "cbp_attention": "mean, compact bilinear pooling, laid out as a map, self-attention",
+    "spatial_map": "sum over the places, weighted by spatial attention",
+    "cbp_map": "compact bilinear pooling of every place, summed",
+    "cbp_attention_map": "self-attention, compact bilinear pooling of every place, summed",
+}
+
+_FIRST = (
+    # the paper's five
+    "resnet50", "xception", "xception_spatial", "xception_cbp", "xception_cbp_attention",
+    # the same ideas on the real feature map
+    "xception_spatial_map", "xception_cbp_map", "xception_cbp_attention_map",
+)  # fmt: skip
+_ALL = {(b if p == "average" else f"{b}_{p}"): (b, p) for b, p in product(BACKBONES, POOLINGS)}
+RECIPES: dict[str, tuple[str, str]] = {name: _ALL[name] for name in _FIRST} | _ALL
+
+
+def list_models() -> list[str]:
+    """List the names that `create_model` knows: the paper's five, the same ideas on the real feature map, the others.
+
+    >>> list_models()[:2]
+    ['resnet50', 'xception']
+    """
+    return list(RECIPES)
+
+
+def recipe(name: str) -> tuple[str, str]:
+    """Split a model's name into backbone and pooling; a backbone's name alone means average pooling.
+
+    Raises:
+        InputError: no such model.
+
+    >>> recipe("xception_cbp_map"), recipe("resnet50")
+    (('xception', 'cbp_map'), ('resnet50', 'average'))
+    """
+    if not isinstance(name, str) or name not in RECIPES:
+        poolings = ", ".join(list(POOLINGS)[1:])
+        raise InputError(
+            f"no model {name!r}: choose one of {', '.join(BACKBONES)}, alone or with a pooling behind it, "
+            f"such as {_FIRST[-1]}: {poolings}"
+        )
+    return RECIPES[name]
+
+
+def backbone_of(name: str) -> str:
+    """Name the backbone of a model; InputError when there is no such model.
+
+    >>> backbone_of("xception_gem")
+    'xception'
+    """
+    return recipe(name)[0]
+
+
+def data_config(name: str) -> dict[str, tuple[float, ...]]:
+    """Mean and std of a model's input, without building it; InputError when there is no such model.
+
+    >>> data_config("xception")["mean"]
+    (0.5, 0.5, 0.5)
+    """
+    return {key: BACKBONES[backbone_of(name)][key] for key in ("mean", "std")}

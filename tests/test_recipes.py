@@ -1,0 +1,39 @@
+"""Oracle: the names of the paper, written out."""
+
+import subprocess
+import sys
+
+import pytest
+
+from landmark.recipes import BACKBONES, POOLINGS, RECIPES, backbone_of, data_config, list_models, recipe
+from landmark.runs import TrainConfig
+from landmark.runtime import InputError
+
+
+def test_the_papers_models_come_first_and_every_combination_has_a_name():
+    """Fails when a name of the paper moves or means something else, or two recipes get one name."""
+    assert list_models()[:8] == [
+        "resnet50", "xception", "xception_spatial", "xception_cbp", "xception_cbp_attention",
+        "xception_spatial_map", "xception_cbp_map", "xception_cbp_attention_map",
+    ]  # fmt: skip
+    assert len(RECIPES) == len(set(RECIPES.values())) == len(BACKBONES) * len(POOLINGS)
+    assert recipe("resnet50") == ("resnet50", "average") and recipe("resnet50_gem") == ("resnet50", "gem")
+    assert recipe("xception_cbp_attention_map") == ("xception", "cbp_attention_map")
+    assert all(backbone_of(name) == name.split("_")[0] for name in list_models())
+    assert data_config("resnet50_max") == {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+@pytest.mark.parametrize("name", ["vgg", "xception_", "xception_average", "gem", "", None, ["xception"]])
+def test_an_unknown_model_is_one_line_that_lists_the_parts(name):
+    """Fails when a typo surfaces as a KeyError, a damaged setting as a TypeError, or the choices are not named."""
+    for use in (backbone_of, data_config, lambda name: TrainConfig(model=name)):
+        with pytest.raises(InputError, match=r"^no model .*resnet50, xception.*spatial, cbp[^\n]*$") as caught:
+            use(name)
+        assert repr(name) in str(caught.value)
+
+
+def test_names_need_no_torch():
+    """Fails when listing the models would load what builds them."""
+    code = "import sys, landmark; landmark.list_models(); import landmark.recipes; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stdout == "False\n", done.stderr
