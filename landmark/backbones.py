@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -177,5 +178,10 @@ def freeze_stage(module: nn.Module, stage: str) -> int:
         child = module.get_submodule(name)
         total += freeze_prefix(child, len(list(child.parameters())))
         child.eval()
-        child.train = lambda mode=True, child=child: child  # .train() on the whole must not wake the statistics
+        child.train = functools.partial(_stay_in_evaluation, child)  # copies and pickles refer to the copy's own child
     return total
+
+
+def _stay_in_evaluation(module: nn.Module, mode: bool = True) -> nn.Module:
+    """`train` of a frozen stage: `.train()` on the whole must not wake its BatchNorm statistics."""
+    return module

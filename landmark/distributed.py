@@ -82,8 +82,11 @@ def parallel(model: nn.Module) -> nn.Module:
 
 def synchronised(model: nn.Module) -> nn.Module:
     """The network with its BatchNorms exchanged for synchronised ones where they exist: several GPUs."""
-    several = size() > 1 and device().type == "cuda"
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model) if several else model
+    if size() == 1 or device().type != "cuda":
+        return model
+    from timm.layers import convert_sync_batchnorm  # torch's own loses the activation of timm's BatchNormAct2d
+
+    return convert_sync_batchnorm(model)
 
 
 def launch(function: Callable, *args: object, processes: int) -> None:
