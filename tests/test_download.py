@@ -17,12 +17,12 @@ from types import SimpleNamespace
 
 import pytest
 import requests
+from server import BLOCK, Fault, serve
 
 from landmark import download as downloading
 from landmark import landmarks50, sources, tables, transfer, web
 from landmark.download import download
 from landmark.images import image_path
-from landmark.localserver import BLOCK, Fault, serve
 from landmark.runtime import InputError
 from landmark.transfer import fetch, part_of
 from landmark.web import DownloadError, Halt, Stopped, Web
