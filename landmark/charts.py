@@ -1,14 +1,15 @@
-"""Figures of a data set and of a network: sizes, shares, parameters, speed. Arrays in, `Figure` out."""
+"""Figures of a data set and of a network: sizes, shares, parameters, speed, confusions. Arrays in, `Figure` out."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import seaborn
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
-from landmark.plots import BLUE, ORANGE, canvas, label, named, numbers, plain_log, reference, styled
+from landmark.plots import BLUE, CYCLE, ORANGE, canvas, label, named, numbers, plain_log, reference, styled
 
 
 @styled
@@ -73,6 +74,49 @@ def filter_curve(
     ax.set(xscale="log", xlabel="images a landmark must have at least", ylabel="kept (%)", ylim=(0, 104))
     plain_log(ax.xaxis)
     ax.legend(loc="lower left")
+    return fig
+
+
+@styled
+def split_bars(
+    train: Sequence[int],
+    dev: Sequence[int],
+    duplicates: Mapping[str, int] | None = None,
+    *,
+    title: str = "The split into train and dev",
+) -> Figure:
+    """Images of each class on either side of the split, and on which side the duplicate groups fell.
+
+    Args:
+        train: (K,) training images of each class; dev: (K,) dev images of the same classes.
+        duplicates: side → groups of duplicate images, such as `{"both in train": 12, "torn apart": 0}`.
+        title: over the figure.
+
+    >>> len(split_bars([8, 4], [2, 1], {"all in train": 3, "all in dev": 1, "torn apart": 0}).axes)
+    2
+    """
+    left, right = numbers(train, "train"), numbers(dev, "dev")
+    if len(left) != len(right):
+        raise ValueError(f"train, dev: {len(left)} and {len(right)} classes, must be the same ones")
+    order = np.argsort(-(left + right), kind="stable")
+    fig, axes = canvas(title, 1, 1 + bool(duplicates), (8.6, 3.6), width_ratios=[2.4, 1][: 1 + bool(duplicates)])
+    x = np.arange(1, len(order) + 1)
+    axes[0].bar(x, left[order], 1, color=BLUE, linewidth=0, label=f"train: {int(left.sum()):,} images")
+    share = right.sum() / (left.sum() + right.sum())
+    text = f"dev: {int(right.sum()):,} images ({share:.1%})"
+    axes[0].bar(x, right[order], 1, left[order], color=ORANGE, linewidth=0, label=text)
+    axes[0].set(
+        title="Images of each class", xlabel="classes, largest first", ylabel="images", xlim=(0.5, len(x) + 0.5)
+    )
+    axes[0].legend()
+    axes[0].grid(axis="x", visible=False)
+    if duplicates:
+        bars = axes[1].bar(range(len(duplicates)), list(duplicates.values()), 0.6, color=[*CYCLE][: len(duplicates)])
+        axes[1].bar_label(bars, padding=2, fontsize=8.5)
+        axes[1].set_xticks(range(len(duplicates)), [label(name, 24).replace(" ", "\n", 1) for name in duplicates])
+        axes[1].set(title="Duplicates stay together", ylabel="groups of duplicates")
+        axes[1].margins(y=0.15)
+        axes[1].grid(axis="x", visible=False)
     return fig
 
 
@@ -157,4 +201,47 @@ def throughput_bars(
     ax.margins(x=0.12)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("images a second" + (f" on {label(device)}" if device else ""))
+    return fig
+
+
+@styled
+def sibling_confusion(
+    matrix: Sequence[Sequence[float]],
+    names: Sequence[str],
+    *,
+    families: Sequence[object] | None = None,
+    title: str = "Which landmarks are taken for which",
+) -> Figure:
+    """Heat map of true against predicted landmark, in shares of each row; siblings are boxed.
+
+    Args:
+        matrix: (K, K) counts, row = true landmark, column = predicted.
+        names: K landmark names.
+        families: K family keys; neighbours in the order given that share one are framed together.
+        title: over the figure.
+
+    >>> len(sibling_confusion([[8, 2], [1, 9]], ["North tower", "South tower"]).axes)
+    2
+    """
+    counts = numbers(matrix, "matrix", ndim=2)
+    if counts.shape != (len(names), len(names)):
+        raise ValueError(f"matrix: must be {len(names)} × {len(names)} for {len(names)} names, got {counts.shape}")
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(max(3.2, 0.3 * len(names) + 1.9), 8.2)
+    fig, (ax,) = canvas(title, size=(side + 0.9, side))
+    ax.grid(visible=False)
+    cells = [[f"{v:.0f}" if v >= 0.5 and len(names) <= 14 else "" for v in row] for row in share]
+    scale = {"label": "share of the true landmark (%)", "shrink": 0.7}
+    look = {"cmap": "Blues", "vmin": 0, "vmax": 100, "square": True, "linewidths": 0.5, "annot_kws": {"size": 7.5}}
+    seaborn.heatmap(share, ax=ax, annot=np.array(cells), fmt="", cbar_kws=scale, **look)
+    short = [label(name, 22) for name in names] if len(names) <= 40 else []
+    at = np.arange(len(short)) + 0.5
+    ax.set_xticks(at, short, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
+    ax.set_yticks(at, short, rotation=0, fontsize=8)
+    starts = [0, *(i for i in range(1, len(names)) if families is not None and families[i] != families[i - 1])]
+    for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
+        if families is not None and end - start > 1:
+            ax.add_patch(Rectangle((start, start), end - start, end - start, fill=False, edgecolor=ORANGE, linewidth=2))
+    ax.set(xlabel="predicted landmark", ylabel="true landmark")
+    ax.tick_params(length=0)
     return fig

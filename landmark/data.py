@@ -32,7 +32,7 @@ from landmark.splits import Split, split_dev  # noqa: F401  (public names of thi
 class GoogleLandmarks:
     """A folder in the Google Landmarks v2 layout; tables are read when first asked for.
 
-    Attributes: `root`, `train`, `test`, `solution` (DataFrames, see `tables`).
+    Attributes: `root`, `train`, `test`, `solution`, `categories` (DataFrames, see `tables`).
     """
 
     def __init__(self, root: str | Path):
@@ -65,6 +65,11 @@ class GoogleLandmarks:
     def solution(self) -> pd.DataFrame:
         """Rows of recognition_solution_v2.1.csv."""
         return tables.read_solution(self.root / "recognition_solution_v2.1.csv")
+
+    @cached_property
+    def categories(self) -> pd.DataFrame:
+        """Rows of train_label_to_category.csv."""
+        return tables.read_categories(self.root / "train_label_to_category.csv")
 
 
 class LabelMap:

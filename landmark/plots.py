@@ -175,6 +175,42 @@ def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = 
 
 
 @styled
+def interval_bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    *,
+    xlabel: str,
+    title: str,
+    lines: Mapping[str, float] | None = None,
+) -> Figure:
+    """Values with their intervals as dots and whiskers, one row each, in the order given.
+
+    Args:
+        names: N row labels; values, lows, highs: N numbers each, low <= value <= high.
+        xlabel: the quantity and its unit.
+        title: over the figure.
+        lines: name → value that is known without measuring, such as chance or perfect.
+
+    >>> len(interval_bars(["a"], [0.5], [0.4], [0.6], xlabel="GAP", title="One run").axes)
+    1
+    """
+    middle, low, high = (numbers(v, w) for v, w in ((values, "values"), (lows, "lows"), (highs, "highs")))
+    if not len(names) == len(middle) == len(low) == len(high):
+        raise ValueError(f"names, values, lows, highs: {len(names)}, {len(middle)}, {len(low)}, {len(high)} entries")
+    fig, (ax,) = canvas(title, size=(7.2, 1.5 + 0.34 * len(names)))
+    _whiskers(ax, np.arange(len(names)), middle, low, high, BLUE, "o")
+    for (text, value), style in zip((lines or {}).items(), ((4, 3), (1, 2), (6, 2, 1, 2)), strict=False):
+        ax.axvline(value, color=GREY, linewidth=1, linestyle=(0, style), label=label(text))
+    if lines:
+        fig.legend(loc="outside lower left", ncols=3)
+    _rows(ax, names)
+    ax.set_xlabel(xlabel)
+    return fig
+
+
+@styled
 def gap_table(table: pd.DataFrame, *, title: str = "Closed and open GAP of each model") -> Figure:
     """The paper's Figure 5 measured: GAP on landmark queries alone and on the whole test set, and the loss.
 

@@ -26,9 +26,13 @@ def gap_frame(names, **more):
     return pd.DataFrame([row] * len(names), index=pd.Index(names, dtype=object))  # Arrow holds no lone surrogates
 
 
+MATRIX = np.eye(8) * 5 + 1
 MAPS = RNG.random((4, 6, 8))
 SAMPLES = {
     "learning_curves": lambda: plots.learning_curves({n: run_table() for n in NAMES}, chance=3.0),
+    "interval_bars": lambda: plots.interval_bars(
+        NAMES, [0.5] * 8, [0.4] * 8, [0.6] * 8, xlabel="GAP", title="$ 北京", lines={"chance": 0.1, "perfect": 1}
+    ),
     "gap_table": lambda: plots.gap_table(gap_frame(NAMES, paper=0.6, loss=1.2, paper_loss=1.3)),
     "gap_walk": lambda: curves.gap_walk([1, 0, 1, 1, 0, 1, 0, 0], 5, names=NAMES),
     "gap_walk, long": lambda: curves.gap_walk(RNG.random(300) < 0.5, 400),
@@ -39,9 +43,11 @@ SAMPLES = {
     "window_mixing": lambda: curves.window_mixing([1, 2, 4], [0.1, 0.5, 1.0], chosen=2),
     "class_sizes": lambda: charts.class_sizes([100, 30, 10, 3, 1], 10),
     "filter_curve": lambda: charts.filter_curve([100, 30, 10, 3, 1], 10),
+    "split_bars": lambda: charts.split_bars([9, 5], [1, 2], {"all in train": 3, "torn apart": 0}),
     "parameter_bars": lambda: charts.parameter_bars([(n, i) for i, n in enumerate(NAMES)], {NAMES[0]}),
     "gradient_flow": lambda: charts.gradient_flow([("a", 0.0), ("b", 0.2), ("c", 1e-4)], {"a"}),
     "throughput_bars": lambda: charts.throughput_bars({n: 10.0 for n in NAMES}, device="a $ GPU"),
+    "sibling_confusion": lambda: charts.sibling_confusion(MATRIX, NAMES, families=[0, 0, 1, 1, 1, 2, 3, 3]),
     "image_grid": lambda: panels.image_grid(
         PICTURES, NAMES[:4], columns=2, frames=[None, plots.RED] * 2, row_labels=NAMES[4:6], title="$"
     ),
@@ -115,12 +121,18 @@ def test_class_sizes_says_what_the_filter_keeps():
     assert "kept: 2 landmarks (67%), 90% of the images" in texts
 
 
+def test_sibling_confusion_shares_sum_to_a_hundred_along_rows():
+    """Fails when columns are normalised instead of rows."""
+    mesh = charts.sibling_confusion([[3, 1], [0, 0]], ["a", "b"]).axes[0].collections[0]
+    assert np.asarray(mesh.get_array()).reshape(2, 2).tolist() == [[75, 25], [0, 0]]
+
+
 def test_the_readers_style_survives():
     """Fails when building a figure changes matplotlib's settings for the reader's own figures."""
     before = dict(plt.rcParams)
-    plots.learning_curves({"a": run_table()})
+    plots.interval_bars(["a"], [1], [0], [2], xlabel="x", title="t")
     with pytest.raises(ValueError):
-        plots.learning_curves({})
+        plots.interval_bars([], [], [], [], xlabel="x", title="t")
     assert dict(plt.rcParams) == before
 
 
@@ -139,6 +151,7 @@ REFUSED = {
     "no runs": lambda: plots.learning_curves({}),
     "a run without dev loss": lambda: plots.learning_curves({"a": run_table().drop(columns="dev_loss")}),
     "a run of one row": lambda: plots.learning_curves({"a": run_table()[:1]}),
+    "unequal lists": lambda: plots.interval_bars(["a", "b"], [1], [0], [2], xlabel="x", title="t"),
     "an empty table": lambda: plots.gap_table(gap_frame([])),
     "a table without open": lambda: plots.gap_table(gap_frame(["a"]).drop(columns="open")),
     "no predictions": lambda: curves.gap_walk([], 3),
@@ -153,9 +166,11 @@ REFUSED = {
     "no classes": lambda: charts.class_sizes([], 3),
     "an empty class": lambda: charts.class_sizes([3, 0], 3),
     "one class to filter": lambda: charts.filter_curve([3]),
+    "other classes": lambda: charts.split_bars([1, 2], [1]),
     "no stages": lambda: charts.parameter_bars([]),
     "no gradients": lambda: charts.gradient_flow([]),
     "no rates": lambda: charts.throughput_bars({}),
+    "a matrix of another size": lambda: charts.sibling_confusion([[1, 2]], ["a"]),
     "no pictures": lambda: panels.image_grid([]),
     "channels first": lambda: panels.image_grid([np.zeros((3, 9, 9))]),
     "a picture in 0..255 floats": lambda: panels.image_grid([np.full((3, 3, 3), 200.0)]),

@@ -146,7 +146,7 @@ def test_layout_and_planted_faults(world):
     planted = pd.read_csv(world / "planted.csv", dtype={"id": str})
     assert set(planted["fault"]) >= {"wrong_label", "rotated", "grey", "cmyk", "exif", "unreadable"}
     assert len(data.test) == 12 and data.solution["id"].tolist() == data.test["id"].tolist()
-    assert set(tables.label_names(world).index) >= set(data.train["landmark_id"])
+    assert set(data.categories["landmark_id"]) >= set(data.train["landmark_id"])
     bad = set(planted.loc[planted["fault"] == "unreadable", "id"])
     report = health.check_data(world, progress=False)
     assert (
