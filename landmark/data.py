@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import signal
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -208,8 +207,7 @@ class LandmarkDataset(Dataset):
         """A batch; outside a loader's processes threads decode it."""
         if get_worker_info() is not None:
             return [self[key] for key in keys]
-        with warnings.catch_warnings():  # what the threads set aside together is put back here
-            images = list(_threads().map(self._read, keys))
+        images = list(_threads().map(self._read, keys))
         return [self._sample(key, image) for key, image in zip(keys, images, strict=True)]
 
     def _read(self, key: int | tuple[int, int]) -> Image.Image | Tensor | Bad:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from landmark.archives import ImageStore
-from landmark.images import FORMATS, ImageError, image_path, near_pairs, perceptual_hash, read_image
+from landmark.images import ImageError, image_path, near_pairs, perceptual_hash, read_with_header
 from landmark.runtime import atomic_path, cache_path
 
 SEGMENT = 16_384  # images after which what is known is saved
@@ -27,13 +26,13 @@ FACTS = np.dtype(
 
 
 class Facts(NamedTuple):
-    """What `inspect_image` says of one file; width and height are those of the file, before EXIF turns it."""
+    """What `inspect_image` says of one file: its `images.Header`, and what its pixels tell."""
 
     format: str
-    mode: str  # Pillow's: RGB, L, CMYK…
+    mode: str
     width: int
     height: int
-    orientation: int  # EXIF's, 1 = upright
+    orientation: int
     grey: bool  # every pixel, whatever the mode
     constant: bool  # one colour and nothing else
     hash: int  # images.perceptual_hash
@@ -49,22 +48,18 @@ def inspect_image(data: bytes) -> Facts:
     Raises:
         ImageError: as `read_image`.
 
+    >>> import io
     >>> out = io.BytesIO()
     >>> Image.new("RGB", (40, 30), "red").save(out, "PNG")
     >>> inspect_image(out.getvalue())[:8]
     ('PNG', 'RGB', 40, 30, 1, False, True, 0)
     """
-    picture = read_image(data, at_least=64)
+    picture, header = read_with_header(data, at_least=64)
     tiles = picture.convert("L").resize((4, 4), Image.Resampling.HAMMING)
     pixels = np.asarray(picture)  # (H, W, 3)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # the header alone
-        turn = image.getexif().get(0x0112, 1)
-        grey = image.mode != "CMYK" and int(np.ptp(pixels, 2).max()) <= 3  # lossy formats leave a trace of colour
-        return Facts(
-            format=image.format, mode=image.mode, width=image.width, height=image.height,
-            orientation=turn if turn in range(1, 9) else 1, grey=grey, constant=not np.ptp(pixels, (0, 1)).any(),
-            hash=perceptual_hash(picture), tiles=tiles.tobytes(),
-        )  # fmt: skip
+    grey = header.mode != "CMYK" and int(np.ptp(pixels, 2).max()) <= 3  # lossy formats leave a trace of colour
+    constant = not np.ptp(pixels, (0, 1)).any()
+    return Facts(*header, grey, constant, perceptual_hash(picture), tiles.tobytes())
 
 
 @dataclass(frozen=True)
