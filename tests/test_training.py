@@ -66,6 +66,12 @@ def same(a, b):
     )
 
 
+def test_training_leaves_the_filters_of_warnings(tmp_path, world, overlapping):
+    """Fails when Python is silent after a training, because threads that decode changed what it warns of."""
+    fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    overlapping()
+
+
 def test_a_run_and_its_files(tmp_path, world):
     """Fails when a file of the run is missing, the log has other columns, or a finished run is trained again."""
     run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
