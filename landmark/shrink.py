@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from landmark.archives import ImageStore
 from landmark.images import ImageError, read_with_header
-from landmark.runtime import InputError, atomic_path, cache_path
+from landmark.runtime import InputError, atomic_path
 from landmark.tarindex import ArchiveError
 
 QUALITY = 85  # of the JPEGs
@@ -289,7 +289,7 @@ class _State:
 def _alone(out: Path) -> Iterator[None]:
     """Refuse when another process shrinks into the same folder; the lock goes with the process, however it ends."""
     out.mkdir(parents=True, exist_ok=True)
-    lock = cache_path(out, "shrink.lock")
+    lock = out / ".landmark" / "shrink.lock"  # here for every user, whatever their caches
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:

@@ -58,7 +58,7 @@ def jpeg_parts(data: bytes) -> Jpeg:
     kept.append(data[start : mark.end() if mark else len(data)])
     picture = b"".join(kept)
     exif = b"".join(note[6:] for note in notes if note.startswith(b"Exif\0"))  # a long one lies in several segments
-    xmp = b"".join(note for note in notes if note.startswith(b"http://ns.adobe.com/xap/1.0/\0"))
+    xmp = b"".join(note for note in notes if note[7:].startswith(b"ns.adobe.com/xap/1.0/\0"))
     odd -= (mark.end() if mark else len(data)) - len(picture) if odd >= 0 else 0
     return Jpeg(picture, mark is not None, odd, *size, exif, xmp)
 
