@@ -133,9 +133,15 @@ def _decoded(
         if at_least:
             image.draft(None, _reduced(image.size, at_least))
         picture = _to_rgb(image)
-        exif, xmp = exif or image.info.get("exif", b""), xmp or image.info.get("xmp", b"")
+        exif, xmp = exif or _note(image, "exif"), xmp or _note(image, "xmp")
     header = Header(*found, orientation(exif, xmp))
     return picture if header.orientation == 1 else picture.transpose(_TURN[header.orientation]), header
+
+
+def _note(image: Image.Image, name: str) -> bytes:
+    """What formats other than JPEG say there; a PNG may also hold any text under that name."""
+    note = image.info.get(name)
+    return note if isinstance(note, bytes) else b""
 
 
 def _check_pixels(name: str, width: int, height: int, limit: int) -> None:

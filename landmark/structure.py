@@ -81,7 +81,7 @@ def png_fault(data: bytes) -> str:
         size, kind = struct.unpack(">I4s", data[place : place + 8])
         if kind == b"IEND":
             return "" if found >= need else f"truncated PNG ({height * found // need} of {height} rows)"
-        if kind == b"IDAT":
+        if kind == b"IDAT" and found < need:
             found += len(unpack.decompress(data[place + 8 : place + 8 + size], need + 1))
         place += size + 12
     return "truncated PNG (no end chunk)"

@@ -327,6 +327,10 @@ def test_png_with_missing_rows(interlaced):
                 read_image(raw)
         else:
             assert (np.asarray(read_image(raw)) == 128).all()
+    more = zlib.compress(pixels + bytes(90_000))
+    raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"tEXt", b"xmp\0text") + chunk(b"IDAT", more[:40])
+    raw += chunk(b"IDAT", more[40:]) + chunk(b"IEND", b"")
+    assert (np.asarray(read_image(raw)) == 128).all(), "rows more than the header says, and a text named like XMP"
 
 
 def test_hash_finds_reencoded_pictures():
