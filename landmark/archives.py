@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 from collections import Counter
@@ -14,8 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from landmark.images import ImageError, image_path
-from landmark.runtime import cache_path
-from landmark.tarindex import MEMBER, ArchiveError, stamp, tar_index
+from landmark.runtime import CacheFile
+from landmark.tarindex import LONG_END, MEMBER, ArchiveError, stamp, tar_index
 
 MAX_BYTES = 1 << 28  # of one image file: nothing larger is read into memory
 _OPEN = 64  # TARs a process holds open: more than a shuffling window of them
@@ -33,31 +34,40 @@ class ImageStore:
         root: GLDv2 folder.
         split: "train", "test" or "index".
         progress: show a bar when TARs have to be walked.
+        salvage: go on without what cannot be used of the TARs, and tell it in `faults`.
 
     Attributes:
         tars: the TARs in use, sorted by name.
         skipped: members of the TARs that are no images, counted by reason.
+        faults: what an error would have said, a line for each.
+        notes: TARs with more zeros at their end than usual.
 
     Raises:
         ArchiveError: a TAR that is cut, damaged or compressed, or an id that is found in two places.
     """
 
-    def __init__(self, root: str | Path, split: str, progress: bool = True):
-        self.root, self.split = Path(root), split
+    def __init__(self, root: str | Path, split: str, progress: bool = True, salvage: bool = False):
+        self.root, self.split, self.salvage = Path(root), split, salvage
+        self.faults: list[str] = []
+        self.notes: list[str] = []
         folder = self.root / split
         names = sorted(os.listdir(folder)) if folder.is_dir() else []
         self.tars = [folder / name for name in names if _is_tar(folder / name)]
         self._loose = any(len(name) == 1 and (folder / name).is_dir() for name in names)
         self._loose_junk = 0
-        caches = [cache_path(root, f"{split}/{tar.name}.npz") for tar in self.tars]
+        caches = [CacheFile(root, f"{split}/{tar.name}.npz") for tar in self.tars]
         self.skipped, self._stamps = Counter(), []
         self._descriptor = functools.lru_cache(_OPEN)(_Descriptor)
         self._ids = np.empty(0, "S1")  # (N,) ids in the TARs, sorted at last, each as wide as the longest
         self._shards = np.empty(0, np.int16)  # (N,)
         self._offsets, self._sizes = np.empty(0, np.int64), np.empty(0, np.int64)  # (N,), (N,)
         with ThreadPoolExecutor(8) as pool:
-            walked = pool.map(tar_index, self.tars, caches)
-            for index in tqdm(walked, f"index {split}", len(self.tars), unit="tar", delay=1, disable=not progress):
+            walked = pool.map(tar_index, self.tars, caches, itertools.repeat(salvage))
+            bar = tqdm(walked, f"index {split}", len(self.tars), unit="tar", delay=1, disable=not progress)
+            for tar, index in zip(self.tars, bar, strict=True):
+                self.faults += [index.fault] if index.fault else []
+                if index.zeros > LONG_END:
+                    self.notes.append(f"{tar}: {index.zeros} zeros at its end: padding, or a download that stopped")
                 self._ids = _grown(self._ids, index.ids)
                 self._shards = _grown(self._shards, np.full(len(index.ids), len(self._stamps), np.int16))
                 self._offsets, self._sizes = _grown(self._offsets, index.offsets), _grown(self._sizes, index.sizes)
@@ -76,21 +86,35 @@ class ImageStore:
             first, second = (self.tars[shard] for shard in self._shards[again[0] : again[0] + 2])
             places = f"twice in {first}" if first == second else f"in {first} and in {second}"
             image_id = self._ids[again[0]].decode()
-            raise ArchiveError(
-                f"image {image_id} is {places} ({len(again)} such ids): remove or fetch one of them again"
-            )
+            told = f"image {image_id} is {places} ({len(again)} such ids): remove or fetch one of them again"
+            if not self.salvage:
+                raise ArchiveError(told)
+            self.faults.append(told)
+            first = np.delete(np.arange(len(self._ids)), again + 1)
+            self._ids, self._shards = self._ids[first], self._shards[first]
+            self._offsets, self._sizes = self._offsets[first], self._sizes[first]
 
     def __reduce__(self) -> tuple:
         """Another process opens the stored indices itself: no descriptor and no table travels."""
-        return ImageStore, (self.root, self.split, False)
+        return ImageStore, (self.root, self.split, False, self.salvage)
 
     def read(self, image_id: str) -> bytes:
         """The bytes of one image file.
 
         Raises:
             ImageError: no such image, or one that cannot be read.
-            ArchiveError: its TAR has changed or gone since it was indexed.
+            ArchiveError: its TAR has changed or gone since it was indexed; an ImageError where the rest is salvaged.
         """
+        try:
+            return self._read(image_id)
+        except ArchiveError as error:
+            if not self.salvage:
+                raise
+            if str(error) not in self.faults:
+                self.faults.append(str(error))
+            raise ImageError(image_path(self.root, self.split, image_id), "its TAR has changed or gone") from None
+
+    def _read(self, image_id: str) -> bytes:
         if not _ID.fullmatch(image_id):
             raise ImageError(repr(image_id), "not an image id")
         path = image_path(self.root, self.split, image_id)

@@ -8,7 +8,7 @@ not plain is not judged here.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from landmark.runtime import atomic_path, cache_path
+from landmark.runtime import CacheFile
 
 SCHEMA = pa.schema([("id", pa.string()), ("url", pa.string()), ("landmark_id", pa.int64())])
 _ID_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"
@@ -132,21 +132,22 @@ class Cache:
 
     def __init__(self, path: Path):
         found = path.stat()
-        self.path = cache_path(path.parent, f"{path.stem}.parquet")
+        self.file = CacheFile(path.parent, f"{path.stem}.parquet")
         self.stamp = {"landmark": f"format {_FORMAT}: {found.st_size} bytes, {found.st_mtime_ns} ns"}
 
-    def write(self, pieces: Iterable[pa.Table]) -> None:
-        """Store the pieces of a table, all or nothing."""
+    def write(self, parsed: Callable[[], Iterable[pa.Table]]) -> None:
+        """Store the pieces of a table, all or nothing; `parsed` gives them from the first on each time it is called."""
         encoding = {"id": "DELTA_LENGTH_BYTE_ARRAY", "url": "DELTA_LENGTH_BYTE_ARRAY"}
-        with (
-            atomic_path(self.path) as part,
-            pq.ParquetWriter(
+
+        def fill(part: Path) -> None:
+            with pq.ParquetWriter(
                 part, SCHEMA.with_metadata(self.stamp), compression="lz4", use_dictionary=False,
                 write_statistics=False, write_page_checksum=True, column_encoding=encoding,
-            ) as writer,
-        ):  # fmt: skip
-            for piece in pieces:
-                writer.write_table(piece)
+            ) as writer:  # fmt: skip
+                for piece in parsed():
+                    writer.write_table(piece)
+
+        self.file.save(fill)
 
     def pieces(self, columns: list[str]) -> Iterator[pa.Table]:
         """Some columns, a row group at a time, ids checked again because paths are built from them.
@@ -154,10 +155,11 @@ class Cache:
         Raises:
             Stale: there is nothing to trust.
         """
+        path = self.file.load(lambda path: path if self._fits(path) else None)
+        if path is None:
+            raise Stale
         try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-                if not file.schema_arrow.equals(SCHEMA.with_metadata(self.stamp), check_metadata=True):
-                    raise Stale
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 for group in range(file.num_row_groups):
                     piece = file.read_row_group(group, columns=columns)
                     if "id" in columns and not _made_of(piece["id"], _ID_LETTERS, 3, 64):
@@ -165,3 +167,10 @@ class Cache:
                     yield piece
         except (OSError, ValueError, pa.ArrowException):
             raise Stale from None
+
+    def _fits(self, path: Path) -> bool:
+        """Whether a file is of this table, as far as its end tells."""
+        try:
+            return pq.read_schema(path).equals(SCHEMA.with_metadata(self.stamp), check_metadata=True)
+        except (OSError, ValueError, pa.ArrowException):
+            return False

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import signal
-import warnings
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -208,8 +208,7 @@ class LandmarkDataset(Dataset):
         """A batch; outside a loader's processes threads decode it."""
         if get_worker_info() is not None:
             return [self[key] for key in keys]
-        with warnings.catch_warnings():  # what the threads set aside together is put back here
-            images = list(_threads().map(self._read, keys))
+        images = list(_threads().map(self._read, keys))
         return [self._sample(key, image) for key, image in zip(keys, images, strict=True)]
 
     def _read(self, key: int | tuple[int, int]) -> Image.Image | Tensor | Bad:
@@ -396,20 +395,20 @@ class Quarantine:
             )
 
 
-def check_coverage(table: pd.DataFrame, root: str | Path, split: str, limit: int) -> None:
-    """Refuse a table of which more than `limit` rows have no image, neither a file nor in a TAR.
+def check_coverage(table: pd.DataFrame, root: str | Path, split: str, limit: int) -> list[Bad]:
+    """The rows of a table that have no image, neither a file nor in a TAR; says how many there are.
 
     Raises:
-        InputError: counts and examples, and a hint when the images lie under another split.
+        InputError: more than `limit`; counts and examples, and a hint when the images lie under another split.
     """
     ids = table["id"].tolist()
     absent = [ids[i] for i in np.flatnonzero(open_images(root, split).shards(ids) < 0)]
-    if len(absent) <= limit:
-        return
-    others = {"train", "test", "index"} - {split}
-    moved = [name for name in sorted(others) if (open_images(root, name).shards(absent[:50]) >= 0).any()]
-    hint = f"; some lie under {moved[0]}/: were the splits mixed up?" if moved else ""
-    raise InputError(
-        f"{root}: {len(absent)} of {len(table)} rows of {split} have no image (limit {limit}), "
-        f"such as {', '.join(absent[:3])}{hint}"
-    )
+    told = f"{root}: {len(absent)} of {len(table)} rows of {split} have no image"
+    if len(absent) > limit:
+        others = {"train", "test", "index"} - {split}
+        moved = [name for name in sorted(others) if (open_images(root, name).shards(absent[:50]) >= 0).any()]
+        hint = f"; some lie under {moved[0]}/: were the splits mixed up?" if moved else ""
+        raise InputError(f"{told} (limit {limit}), such as {', '.join(absent[:3])}{hint}")
+    if absent and distributed.rank() == 0:
+        print(f"{told}, such as {', '.join(absent[:3])}: going on without them", file=sys.stderr)
+    return [Bad(image_id, "no such file") for image_id in absent]

@@ -40,7 +40,8 @@ class HealthReport:
     root: str
     tables: dict[str, int] = field(default_factory=dict)  # rows by file
     table_errors: list[str] = field(default_factory=list)
-    archive_errors: list[str] = field(default_factory=list)  # a split whose TARs cannot be used is not inspected
+    archive_errors: list[str] = field(default_factory=list)  # TARs that are damaged; what is left of them is inspected
+    archive_notes: list[str] = field(default_factory=list)  # TARs that may not be whole
     landmarks: int = 0
     images: dict[str, int] = field(default_factory=dict)  # readable, by split
     bad: list[dict[str, str]] = field(default_factory=list)  # split, id, reason, kind
@@ -54,7 +55,7 @@ class HealthReport:
 
     @property
     def exit_code(self) -> int:
-        """0 sound, 1 some images bad or missing, 2 a table that cannot be trusted."""
+        """0 sound, 1 some images bad or missing, or a damaged TAR, 2 a table that cannot be trusted."""
         return 2 if self.table_errors else int(bool(self.bad or self.archive_errors))
 
     @property
@@ -106,8 +107,10 @@ class HealthReport:
                 told += _indented(
                     [" = ".join(group[:4]) + " …" * (len(group) > 4) for group in groups[:3]], len(groups)
                 )
-        told += self.archive_errors + self.table_errors
-        return told + [("sound", f"{len(self.bad)} bad or missing images", "not to be trusted")[self.exit_code]]
+        told += self.archive_notes + self.archive_errors + self.table_errors
+        faults = f"{len(self.bad)} bad or missing images"
+        faults += f", faults of TARs: {len(self.archive_errors)}" if self.archive_errors else ""
+        return told + [("sound", faults, "not to be trusted")[self.exit_code]]
 
 
 def _indented(examples: list[str], count: int) -> list[str]:
@@ -116,7 +119,7 @@ def _indented(examples: list[str], count: int) -> list[str]:
 
 
 def check_data(root: str | Path, progress: bool = True) -> HealthReport:
-    """Read every table and decode every image of a GLDv2 folder, loose or in TARs.
+    """Read every table and decode every image of a GLDv2 folder, loose or in TARs, damaged ones among them.
 
     train.csv is needed; the other tables may be absent. An interrupted check of many images goes on where it stopped.
 
@@ -131,14 +134,13 @@ def check_data(root: str | Path, progress: bool = True) -> HealthReport:
     seen: dict[str, Inspection] = {}
     for split in SPLITS:
         if f"{split}.csv" in found or (root / split).is_dir():
-            try:
-                store = ImageStore(root, split, progress)
-                seen[split] = inspect_split(store, progress)
-                report.junk += store.junk
-                for reason, count in store.skipped.items():
-                    report.skipped[reason] = report.skipped.get(reason, 0) + count
-            except InputError as error:
-                report.archive_errors.append(str(error))
+            store = ImageStore(root, split, progress, salvage=True)
+            seen[split] = inspect_split(store, progress)
+            report.archive_errors += store.faults
+            report.archive_notes += store.notes
+            report.junk += store.junk
+            for reason, count in store.skipped.items():
+                report.skipped[reason] = report.skipped.get(reason, 0) + count
     rows = {split: _as_bytes(found[f"{split}.csv"]) for split in SPLITS if f"{split}.csv" in found}
     for split, inspection in seen.items():
         _tell_rows(report, split, inspection, rows, seen)

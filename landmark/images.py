@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
-import struct
-import warnings
-import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from landmark.runtime import InputError
+from landmark.structure import JPEG, Jpeg, jpeg_parts, orientation, png_fault
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # an MPO, two JPEGs in one file, opens as a JPEG
 MAX_PIXELS = 50_000_000
+_TURN = {  # what undoes each orientation of EXIF
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 _JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 Image.init()  # else Pillow knows only the commonest formats until an image has failed to open
@@ -50,13 +54,28 @@ def image_files(root: str | Path, split: str) -> tuple[dict[str, Path], int]:
     return found, junk
 
 
+class Header(NamedTuple):
+    """What a file says of itself; width and height are those of the file, before EXIF turns it."""
+
+    format: str
+    mode: str  # Pillow's: RGB, L, CMYK…
+    width: int
+    height: int
+    orientation: int  # EXIF's, 1 = upright
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height as a viewer shows them."""
+        return (self.height, self.width) if self.orientation > 4 else (self.width, self.height)
+
+
 def read_image(
     source: str | Path | bytes, *, formats: tuple[str, ...] = FORMATS, max_pixels: int = MAX_PIXELS, at_least: int = 0
 ) -> Image.Image:
     """Decode an image as a viewer shows it: EXIF orientation applied, first frame, RGB, alpha over white.
 
     Args:
-        source: path or the file's bytes.
+        source: path or the file's bytes. Whatever lies behind the image's end is passed over, such as a phone's video.
         formats: Pillow's names of the formats that are let through, decided by content and not by the name.
         max_pixels: limit on width × height, checked in the header before anything is decoded.
         at_least: a JPEG whose shorter side has at least twice as many pixels may be decoded at 1/2, 1/4 or 1/8 of its
@@ -68,6 +87,13 @@ def read_image(
     Raises:
         ImageError: empty, not an image, a format not on the list, too large, truncated or damaged.
     """
+    return read_with_header(source, formats=formats, max_pixels=max_pixels, at_least=at_least)[0]
+
+
+def read_with_header(
+    source: str | Path | bytes, *, formats: tuple[str, ...] = FORMATS, max_pixels: int = MAX_PIXELS, at_least: int = 0
+) -> tuple[Image.Image, Header]:
+    """`read_image`, and what the file says of itself."""
     name = "image" if isinstance(source, bytes) else str(source)
     try:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -78,28 +104,68 @@ def read_image(
     if not data:
         raise ImageError(name, "empty file")
     try:
-        with warnings.catch_warnings():  # Pillow warns of large images and odd metadata: the limit below decides
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=formats) as image:
-                if image.width * image.height > max_pixels:
-                    raise ImageError(name, f"{image.width}×{image.height} pixels, limit {max_pixels}")
-                if image.format == "JPEG" and b"\xff\xd9" not in data[-4096:]:
-                    raise ImageError(name, "truncated JPEG (no end marker)")
-                if image.format == "PNG":
-                    _check_png(name, data)
-                if at_least:
-                    image.draft(None, _reduced(image.size, at_least))
-                ImageOps.exif_transpose(image, in_place=True)
-                return _to_rgb(image)
+        return _decoded(name, data, formats, max_pixels, at_least)
     except ImageError:
         raise
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(name, f"more pixels than the limit {max_pixels}") from None
     except UnidentifiedImageError:
         start = repr(data[:9])[2:-1]
         raise ImageError(name, f"not an image (starts with `{start}`); allowed: {', '.join(formats)}") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error… on damaged bytes
         raise ImageError(name, f"damaged image ({error})") from None
+
+
+def _decoded(
+    name: str, data: bytes, formats: tuple[str, ...], max_pixels: int, at_least: int
+) -> tuple[Image.Image, Header]:
+    """Pixels and header. Pillow never sees a JPEG's EXIF: what it thinks of other tags would fail or warn."""
+    exif = xmp = b""
+    if data.startswith(JPEG):
+        parts = jpeg_parts(data)
+        _check_pixels(name, parts.width, parts.height, max_pixels)
+        data, exif, xmp = _closed(name, parts), parts.exif, parts.xmp
+    with Image.open(io.BytesIO(data), formats=formats) as image:
+        _check_pixels(name, image.width, image.height, max_pixels)
+        if image.format == "PNG":
+            _check_png(name, data)
+        found = image.format, image.mode, image.width, image.height
+        if at_least:
+            image.draft(None, _reduced(image.size, at_least))
+        picture = _to_rgb(image)
+        exif, xmp = exif or _note(image, "exif"), xmp or _note(image, "xmp")
+    header = Header(*found, orientation(exif, xmp))
+    return picture if header.orientation == 1 else picture.transpose(_TURN[header.orientation]), header
+
+
+def _note(image: Image.Image, name: str) -> bytes:
+    """What formats other than JPEG say there; a PNG may also hold any text under that name."""
+    note = image.info.get(name)
+    return note if isinstance(note, bytes) else b""
+
+
+def _check_pixels(name: str, width: int, height: int, limit: int) -> None:
+    if width * height > limit:
+        raise ImageError(name, f"{width}×{height} pixels, limit {limit}")
+
+
+def _closed(name: str, parts: Jpeg) -> bytes:
+    """A JPEG up to its end marker, which some cameras leave out before a trailer of theirs; refuses one that is cut.
+
+    A scan without it is whole when a decoder finds all its pixels with some bytes to spare: those of the trailer. Zeros
+    are no trailer, for a download leaves them; nor is anything behind a progressive JPEG, which may lack a scan.
+    """
+    if parts.ended and parts.odd < 0:
+        return parts.picture
+    scan = parts.picture[: parts.odd] if parts.odd >= 0 else parts.picture.rstrip(b"\0\xff")
+    try:
+        with Image.open(io.BytesIO(scan + bytes(8) if parts.odd >= 0 else scan[:-16]), formats=("JPEG",)) as image:
+            image.load()
+        return scan + b"\xff\xd9"
+    except Exception:
+        if parts.ended:  # the odd marker was damage, which the decoder may bear
+            return parts.picture
+        raise ImageError(name, "truncated JPEG (no end marker)") from None
 
 
 def _reduced(size: tuple[int, int], at_least: int) -> tuple[int, int]:
@@ -109,23 +175,11 @@ def _reduced(size: tuple[int, int], at_least: int) -> tuple[int, int]:
 
 
 def _check_png(name: str, data: bytes) -> None:
-    """Refuse a PNG whose rows are missing: Pillow fills them with black and says nothing."""
-    if b"IEND" not in data[-64:]:
-        raise ImageError(name, "truncated PNG (no end chunk)")
+    fault = png_fault(data)
+    if fault:
+        raise ImageError(name, fault)
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         image.verify()  # checks every chunk's CRC
-    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
-    if interlace:
-        return
-    row = 1 + (width * depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1) + 7) // 8
-    rows, place, packed = zlib.decompressobj(), 8, 0
-    while place + 8 <= len(data):
-        size, kind = struct.unpack(">I4s", data[place : place + 8])
-        if kind == b"IDAT":
-            packed += len(rows.decompress(data[place + 8 : place + 8 + size], row * height + 1))
-        place += size + 12
-    if packed < row * height:
-        raise ImageError(name, f"truncated PNG ({packed // row} of {height} rows)")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

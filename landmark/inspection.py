@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
-import io
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from landmark.archives import ImageStore
-from landmark.images import FORMATS, ImageError, image_path, near_pairs, perceptual_hash, read_image
-from landmark.runtime import atomic_path, cache_path
+from landmark.images import ImageError, image_path, near_pairs, perceptual_hash, read_with_header
+from landmark.runtime import CacheFile
 
 SEGMENT = 16_384  # images after which what is known is saved
 CHUNK = 32  # images a thread takes at a time
@@ -27,13 +28,13 @@ FACTS = np.dtype(
 
 
 class Facts(NamedTuple):
-    """What `inspect_image` says of one file; width and height are those of the file, before EXIF turns it."""
+    """What `inspect_image` says of one file: its `images.Header`, and what its pixels tell."""
 
     format: str
-    mode: str  # Pillow's: RGB, L, CMYK…
+    mode: str
     width: int
     height: int
-    orientation: int  # EXIF's, 1 = upright
+    orientation: int
     grey: bool  # every pixel, whatever the mode
     constant: bool  # one colour and nothing else
     hash: int  # images.perceptual_hash
@@ -49,22 +50,18 @@ def inspect_image(data: bytes) -> Facts:
     Raises:
         ImageError: as `read_image`.
 
+    >>> import io
     >>> out = io.BytesIO()
     >>> Image.new("RGB", (40, 30), "red").save(out, "PNG")
     >>> inspect_image(out.getvalue())[:8]
     ('PNG', 'RGB', 40, 30, 1, False, True, 0)
     """
-    picture = read_image(data, at_least=64)
+    picture, header = read_with_header(data, at_least=64)
     tiles = picture.convert("L").resize((4, 4), Image.Resampling.HAMMING)
     pixels = np.asarray(picture)  # (H, W, 3)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # the header alone
-        turn = image.getexif().get(0x0112, 1)
-        grey = image.mode != "CMYK" and int(np.ptp(pixels, 2).max()) <= 3  # lossy formats leave a trace of colour
-        return Facts(
-            format=image.format, mode=image.mode, width=image.width, height=image.height,
-            orientation=turn if turn in range(1, 9) else 1, grey=grey, constant=not np.ptp(pixels, (0, 1)).any(),
-            hash=perceptual_hash(picture), tiles=tiles.tobytes(),
-        )  # fmt: skip
+    grey = header.mode != "CMYK" and int(np.ptp(pixels, 2).max()) <= 3  # lossy formats leave a trace of colour
+    constant = not np.ptp(pixels, (0, 1)).any()
+    return Facts(*header, grey, constant, perceptual_hash(picture), tiles.tobytes())
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,8 @@ def inspect_split(store: ImageStore, progress: bool = True, ids: np.ndarray | No
     try:
         for start in range(0, len(ids), SEGMENT):
             part = ids[start : start + SEGMENT]
-            saved = None if shards is None else _saved_path(store, part, shards[start : start + SEGMENT])
-            known = _load(saved, len(part)) if saved else None
+            saved = None if shards is None else _saved(store, part, shards[start : start + SEGMENT])
+            known = saved.load(functools.partial(_load, len(part))) if saved else None
             if known:
                 bar.total -= len(part)  # the rate and the end in sight are of what is left to do
                 bar.refresh()
@@ -133,7 +130,7 @@ def _inspect(store: ImageStore, ids: np.ndarray, pool: ThreadPoolExecutor, bar: 
     return facts, reasons
 
 
-def _saved_path(store: ImageStore, ids: np.ndarray, shards: np.ndarray) -> Path:
+def _saved(store: ImageStore, ids: np.ndarray, shards: np.ndarray) -> CacheFile:
     """Where the facts of a segment are kept: named after its ids and the size and time of each file or TAR."""
     tars = [tar.stat() for tar in store.tars]
     key = hashlib.sha256(repr(FACTS.descr).encode())
@@ -143,17 +140,21 @@ def _saved_path(store: ImageStore, ids: np.ndarray, shards: np.ndarray) -> Path:
             key.update(f"{image_id} {status.st_size} {status.st_mtime_ns}\n".encode())
         except OSError:
             key.update(f"{image_id} gone\n".encode())
-    return cache_path(store.root, f"check/{store.split}-{key.hexdigest()[:32]}.npz")
+    return CacheFile(store.root, f"check/{store.split}-{key.hexdigest()[:32]}.npz")
 
 
-def _save(path: Path, facts: np.ndarray, reasons: dict[int, str]) -> None:
+def _save(saved: CacheFile, facts: np.ndarray, reasons: dict[int, str]) -> None:
     places, told = np.array(list(reasons), np.int64), np.array(list(reasons.values()), "U")
-    with atomic_path(path) as part, part.open("wb") as file:
-        np.savez(file, facts=facts, places=places, reasons=told)
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            np.savez(file, facts=facts, places=places, reasons=told)
+
+    saved.save(write)
 
 
-def _load(path: Path, count: int) -> tuple[np.ndarray, dict[int, str]] | None:
-    """What `_save` wrote, or nothing when the file is missing, damaged or something else."""
+def _load(count: int, path: Path) -> tuple[np.ndarray, dict[int, str]] | None:
+    """What `_save` wrote, or nothing when the file is damaged or something else."""
     try:
         with np.load(path, allow_pickle=False) as saved:
             facts, places, told = saved["facts"], saved["places"], saved["reasons"]
@@ -165,13 +166,14 @@ def _load(path: Path, count: int) -> tuple[np.ndarray, dict[int, str]] | None:
 
 
 def forget(root: str | Path) -> None:
-    """Delete what interrupted inspections of a data folder have saved."""
-    folder = cache_path(root, "check")
-    for path in folder.glob("*.npz"):
-        path.unlink()
-    for empty in (folder, folder.parent):
-        if empty.is_dir() and not any(empty.iterdir()):
-            empty.rmdir()
+    """Delete what interrupted inspections of a data folder have saved, but for what belongs to others."""
+    saved = CacheFile(root, "check/*.npz")
+    for pattern in (saved.path, saved.own):
+        with contextlib.suppress(OSError):  # not there, another user's, or not empty
+            for path in pattern.parent.glob(pattern.name):
+                path.unlink()
+            pattern.parent.rmdir()
+            pattern.parent.parent.rmdir()
 
 
 def duplicate_groups(facts: np.ndarray, distance: int = 4) -> tuple[list[list[int]], list[list[int]]]:

@@ -11,14 +11,18 @@ import re
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     import torch
+
+    T = TypeVar("T")
 
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -55,15 +59,51 @@ def figures_root() -> Path:
     return _folder("LANDMARK_FIGURES", "runs/report/figures")
 
 
-def cache_path(root: str | Path, name: str) -> Path:
-    """Where something worked out about a data folder is kept: `root/.landmark/name`, or elsewhere for a read-only one.
+class CacheFile:
+    """A file of what was worked out about a data folder: beside the data, else in the caller's own cache, else nowhere.
 
-    The mode bits decide, not the user's rights: a folder marked read-only stays as it is even for an administrator.
+    Data may be shared, read-only or on a full disk, and what others have left there belongs to them: none of it is an
+    error, for all of it can be worked out again. A folder whose mode bits say read-only stays as it is even for an
+    administrator.
+
+    Args:
+        root: the data folder.
+        name: of the file, with the folders that it lies in.
     """
-    root = Path(root).resolve()
-    if root.is_dir() and root.stat().st_mode & 0o222 and os.access(root, os.W_OK):
-        return root / ".landmark" / name
-    return data_root() / "cache" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16] / name
+
+    def __init__(self, root: str | Path, name: str):
+        root = Path(root).resolve()
+        self.beside = root / ".landmark" / name
+        self.own = data_root() / "cache" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16] / name
+
+    @property
+    def path(self) -> Path:
+        """Where it is written, by the rights of the folder that it comes to lie in."""
+        folder = self.beside.parent
+        while not os.path.lexists(folder):  # unlike Path.exists no error where one may not look
+            folder = folder.parent
+        free = os.path.isdir(folder) and os.stat(folder).st_mode & 0o222 and os.access(folder, os.W_OK | os.X_OK)
+        return self.beside if free else self.own
+
+    def load(self, read: Callable[[Path], T | None]) -> T | None:
+        """What `read` makes of the file; of the first one that is not None, where there are two."""
+        for path in (self.own, self.beside):  # one's own exists only where the other one was of no use
+            if os.path.isfile(path) and (found := read(path)) is not None:
+                return found
+        return None
+
+    def save(self, write: Callable[[Path], object]) -> Path | None:
+        """Let `write` fill the file, whole or not at all; returns where it is, None when there is no place for it."""
+        for path in dict.fromkeys((self.path, self.own)):
+            with contextlib.suppress(OSError), atomic_path(path) as part:
+                write(part)
+                return path
+        return None
+
+
+def cache_path(root: str | Path, name: str) -> Path:
+    """Where a `CacheFile` is written."""
+    return CacheFile(root, name).path
 
 
 def seed_everything(seed: int) -> None:

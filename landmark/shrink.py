@@ -20,18 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from landmark.archives import ImageStore
-from landmark.images import ImageError, read_image
-from landmark.runtime import InputError, atomic_path, cache_path
+from landmark.images import ImageError, read_with_header
+from landmark.runtime import InputError, atomic_path
 from landmark.tarindex import ArchiveError
 
 QUALITY = 85  # of the JPEGs
 _TOGETHER = 16  # images that a worker hands over at once
-_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _AGAIN = "the same command goes on after the last complete TAR"
 
 
@@ -56,9 +55,8 @@ def shrink_image(data: bytes, size: int, quality: int) -> bytes:
     Raises:
         ImageError: see `read_image`.
     """
-    image = read_image(data, at_least=size)
-    with Image.open(io.BytesIO(data)) as whole:  # the reduced decoding has rounded the sides
-        sides = whole.size[::-1] if whole.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE else whole.size
+    image, header = read_with_header(data, at_least=size)
+    sides = header.upright  # the reduced decoding has rounded them
     if min(sides) > size:
         shape = tuple(round(side * size / min(sides)) for side in sides)
         image = image.resize(shape, Image.Resampling.LANCZOS)
@@ -291,7 +289,7 @@ class _State:
 def _alone(out: Path) -> Iterator[None]:
     """Refuse when another process shrinks into the same folder; the lock goes with the process, however it ends."""
     out.mkdir(parents=True, exist_ok=True)
-    lock = cache_path(out, "shrink.lock")
+    lock = out / ".landmark" / "shrink.lock"  # here for every user, whatever their caches
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:

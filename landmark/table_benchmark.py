@@ -165,7 +165,7 @@ def bench_tables(rows: int = ROWS, repeats: int = 5, seed: int = 0, progress: bo
         with tqdm(total=repeats * len(_WAYS), unit="load", desc="bench tables", disable=not progress) as bar:
             for way in list(_WAYS) * repeats:
                 if way == "first":
-                    Cache(path).path.unlink(missing_ok=True)
+                    Cache(path).file.path.unlink(missing_ok=True)
                 found[way].append(_measured(way, path))
                 bar.update()
     kept = {(one["kept_rows"], one["kept_landmarks"]) for runs in found.values() for one in runs}

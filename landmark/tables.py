@@ -121,9 +121,10 @@ def _parsed_train(path: Path) -> pa.Table:
 def _fill(cache: bigtable.Cache, path: Path) -> None:
     """`train.csv` in its cache, never whole in memory."""
     try:
-        cache.write(bigtable.parse(path))
+        cache.write(lambda: bigtable.parse(path))
     except bigtable.Unsure:
-        cache.write([_strict_train(path)])
+        table = _strict_train(path)
+        cache.write(lambda: [table])
 
 
 def _sizes(landmarks: np.ndarray | pd.Series) -> np.ndarray:
@@ -220,7 +221,7 @@ def read_train(
         cache = bigtable.Cache(path)
         with contextlib.suppress(bigtable.Stale):
             return _select(cache.pieces, *wanted)
-        with contextlib.suppress(bigtable.Stale, OSError):  # no place for a cache, or another one came between
+        with contextlib.suppress(bigtable.Stale):  # no place for a cache, or another one came between
             _fill(cache, path)
             return _select(cache.pieces, *wanted)
     table = _parsed_train(path)

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import tarfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from landmark.runtime import InputError, atomic_path
+from landmark.runtime import CacheFile, InputError
 
 MEMBER = re.compile(r"([\w-])/([\w-])/([\w-])/(\1\2\3[\w-]{0,61})\.jpg", re.ASCII)  # a/b/c/<id>.jpg
-_VERSION = 1  # of the stored index
+_VERSION = 2  # of the stored index
 _ID_BYTES = np.array([byte == 0 or re.match(r"[\w-]", chr(byte), re.ASCII) is not None for byte in range(256)])
+_END_MARK = 2 * tarfile.BLOCKSIZE
+LONG_END = tarfile.RECORDSIZE + _END_MARK  # bytes of zeros; fewer end a TAR as most writers pad it
 
 
 class ArchiveError(InputError):
     """A TAR that cannot be trusted: one line that names it and says what to do."""
 
 
-class TarIndex(NamedTuple):
-    """Images of one TAR: ids (N,) bytes in order, offsets and sizes (N,) int64; other members by reason; its stamp."""
+class _Damage(Exception):
+    """Headers that end, or make no sense, after a byte of a TAR."""
 
-    ids: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
-    skipped: Counter
+    def __init__(self, told: str, after: int):
+        super().__init__(told)
+        self.after = after
+
+
+class TarIndex(NamedTuple):
+    """What is known of one TAR."""
+
+    ids: np.ndarray  # (N,) bytes, in order
+    offsets: np.ndarray  # (N,) int64
+    sizes: np.ndarray  # (N,) int64
+    skipped: Counter  # other members by reason
     stamp: tuple[int, int]
+    zeros: int = 0  # bytes of them behind the last member
+    fault: str = ""  # why it cannot be trusted, of one that is salvaged
 
 
 def stamp(status: os.stat_result) -> tuple[int, int]:
@@ -38,41 +52,50 @@ def stamp(status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def tar_index(tar: Path, cache: Path) -> TarIndex:
+def tar_index(tar: Path, cache: CacheFile, salvage: bool = False) -> TarIndex:
     """The index of one TAR: the stored one when it fits, else made from the headers and stored.
 
     Args:
         tar: a plain TAR with members a/b/c/<id>.jpg.
         cache: where the index is kept.
+        salvage: of a TAR that is cut or damaged give what can be read, with its `fault`. Such an index is not kept.
 
     Raises:
         ArchiveError: not a plain TAR, or one that is cut or damaged.
-        InputError: the index cannot be stored.
     """
-    index = _load(cache, stamp(tar.stat()))
-    if index is not None:
-        return index
-    index = _walk(tar)
     try:
-        with atomic_path(cache) as part, part.open("wb") as file:
-            bound = np.array([_VERSION, *index.stamp])
-            skipped = np.array(json.dumps(index.skipped))
-            np.savez(file, bound=bound, ids=index.ids, offsets=index.offsets, sizes=index.sizes, skipped=skipped)
-    except OSError as error:
-        told = f"{cache}: the index of {tar.name} cannot be written ({error.strerror})"
-        raise InputError(f"{told}: free some space there or make the folder writable") from None
+        index = cache.load(lambda path: _load(path, stamp(tar.stat())))
+        if index is not None:
+            return index
+        index = _walk(tar, salvage)
+    except (ArchiveError, OSError) as error:
+        fault = error if isinstance(error, ArchiveError) else _unreadable(tar, error)
+        if not salvage:
+            raise fault from None
+        return _table([], Counter(), (0, 0))._replace(fault=str(fault))
+    if not index.fault:
+        cache.save(lambda part: _store(part, index))
     return index
+
+
+def _unreadable(tar: Path, error: OSError) -> ArchiveError:
+    return ArchiveError(f"{tar}: cannot be read ({error.strerror}): make it readable, or fetch it again")
+
+
+def _store(path: Path, index: TarIndex) -> None:
+    bound, skipped = np.array([_VERSION, *index.stamp]), np.array(json.dumps(index.skipped))
+    with path.open("wb") as file:
+        np.savez(file, bound=bound, ids=index.ids, offsets=index.offsets, sizes=index.sizes, skipped=skipped,
+                 zeros=np.array(index.zeros))  # fmt: skip
 
 
 def _load(cache: Path, expected: tuple[int, int]) -> TarIndex | None:
     """A stored index, or None when it is another TAR's, damaged or planted: it must not lead outside its TAR."""
-    if not cache.is_file():
-        return None
     try:
         with np.load(cache, allow_pickle=False) as stored:
             if stored["bound"].tolist() != [_VERSION, *expected]:
                 return None
-            ids, offsets, sizes = stored["ids"], stored["offsets"], stored["sizes"]
+            ids, offsets, sizes, zeros = stored["ids"], stored["offsets"], stored["sizes"], int(stored["zeros"])
             skipped = Counter({str(key): int(value) for key, value in json.loads(str(stored["skipped"])).items()})
     except Exception:  # zip, NumPy and JSON each have their own errors for bytes that make no sense
         return None
@@ -85,62 +108,113 @@ def _load(cache: Path, expected: tuple[int, int]) -> TarIndex | None:
         and _ID_BYTES[np.ascontiguousarray(ids).view(np.uint8)].all()
         and ((sizes >= 0) & (sizes <= size) & (offsets >= 0) & (offsets <= size - sizes)).all()
     )
-    return TarIndex(ids, offsets, sizes, skipped, expected) if sound else None
+    return TarIndex(ids, offsets, sizes, skipped, expected, zeros) if sound else None
 
 
-def _walk(tar: Path) -> TarIndex:
+def _walk(tar: Path, salvage: bool) -> TarIndex:
     """Read every header; nothing else of the TAR is read, and nothing is unpacked."""
     found: list[tuple[bytes, int, int]] = []
     skipped: Counter = Counter()
+    fault, zeros, place = "", 0, 0
+
+    def take(member: tarfile.TarInfo) -> None:
+        image_id, reason = _judge(member)
+        if image_id:
+            found.append((image_id.encode(), member.offset_data, member.size))
+        elif reason:
+            skipped[reason] += 1
+
     with tar.open("rb") as file:
         read = stamp(os.fstat(file.fileno()))
-        archive, end = _open(tar, file), 0
-        try:
-            while (member := archive.next()) is not None:
-                archive.members.clear()  # it would keep every header
-                if archive.offset <= member.offset:
-                    raise tarfile.ReadError("negative size")
-                if member.isreg() and member.offset_data + member.size > read[0]:
-                    raise tarfile.ReadError(f"{member.name!r} claims {member.size} bytes, more than the TAR has")
-                end = archive.offset
-                image_id, reason = _judge(member)
-                if image_id:
-                    found.append((image_id.encode(), member.offset_data, member.size))
-                elif reason:
-                    skipped[reason] += 1
-        except Exception as error:  # a header of random bytes raises ValueError, OSError, RecursionError, MemoryError…
-            raise ArchiveError(f"{tar}: truncated or damaged after byte {end} ({error}): fetch it again") from None
-        _check_end(tar, file, end)
+        while place is not None:
+            try:
+                zeros, place = _read_headers(file, place, read[0], take), None
+            except _Damage as damage:
+                fault = fault or f"{tar}: {damage}"
+                if not salvage:
+                    raise ArchiveError(fault) from None
+                place = _next_header(file, damage.after)
         if stamp(tar.stat()) != read:
             raise ArchiveError(f"{tar}: it changes while it is read: wait until it is complete")
+    return _table(found, skipped, read)._replace(zeros=zeros, fault=fault)
+
+
+def _table(found: list[tuple[bytes, int, int]], skipped: Counter, read: tuple[int, int]) -> TarIndex:
     found.sort()
     ids = np.array([image_id for image_id, _, _ in found]) if found else np.empty(0, "S1")
     places = np.array([place[1:] for place in found], np.int64).reshape(-1, 2).T
     return TarIndex(ids, *np.ascontiguousarray(places), skipped, read)
 
 
-def _open(tar: Path, file: BinaryIO) -> tarfile.TarFile:
+def _read_headers(file: BinaryIO, start: int, size: int, take: Callable[[tarfile.TarInfo], None]) -> int:
+    """Hand over the members from byte `start` on; returns how many zeros lie behind the last one.
+
+    Of a member that the end of the TAR cuts what is there is handed over before `_Damage` is raised.
+    """
+    archive, end = _open(file, start), start
+    try:
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # it would keep every header
+            if archive.offset <= member.offset:
+                raise tarfile.ReadError("negative size")
+            claimed, there = member.size, max(0, size - member.offset_data)
+            cut = member.isreg() and claimed > there
+            member.size = there if cut else claimed
+            take(member)
+            if cut:
+                raise tarfile.ReadError(f"{member.name!r} claims {claimed} bytes, more than the TAR has")
+            end = archive.offset
+    except Exception as error:  # a header of random bytes raises ValueError, OSError, RecursionError, MemoryError…
+        raise _Damage(f"truncated or damaged after byte {end} ({error}): fetch it again", end) from None
+    return _zeros(file, end)
+
+
+def _open(file: BinaryIO, place: int) -> tarfile.TarFile:
+    file.seek(place)
     start = file.read(9)
-    file.seek(0)
-    if start[:3] in (b"\x1f\x8b\x08", b"BZh", b"\xfd7z", b"\x28\xb5\x2f"):
-        raise ArchiveError(f"{tar}: compressed: unpack it to a plain TAR, whose members can be read by offset")
+    file.seek(place)
+    if not place and start[:3] in (b"\x1f\x8b\x08", b"BZh", b"\xfd7z", b"\x28\xb5\x2f"):
+        raise _Damage("compressed: unpack it to a plain TAR, whose members can be read by offset", place)
     try:
         return tarfile.open(fileobj=file, mode="r:")
     except Exception:  # as above: any error that random bytes may raise
         told = f"not a TAR (starts with `{repr(start)[2:-1]}`)" if start else "empty file"
-        raise ArchiveError(f"{tar}: {told}: fetch it again") from None
+        raise _Damage(f"{told}: fetch it again", place) from None
 
 
-def _check_end(tar: Path, file: BinaryIO, end: int) -> None:
-    """Zeros mark a TAR's end: without them members may be missing, and what follows them would be lost in silence."""
+def _zeros(file: BinaryIO, end: int) -> int:
+    """How many zeros mark a TAR's end; anything else there would be lost in silence, and so would missing members.
+
+    Behind two blocks of zeros a writer pads to whole records, of 10,240 bytes as a rule, and some add one more. Other
+    records are powers of two, which then divide the size. More zeros are what a download that stopped has left.
+    """
     file.seek(end)
     seen = 0
     while block := file.read(1 << 20):
         if block.strip(b"\0"):
-            raise ArchiveError(f"{tar}: truncated or damaged after byte {end}: fetch it again")
+            raise _Damage(f"truncated or damaged after byte {end}: fetch it again", end)
         seen += len(block)
     if seen < tarfile.BLOCKSIZE:
-        raise ArchiveError(f"{tar}: truncated after byte {end} (no end mark): fetch it again")
+        raise _Damage(f"truncated after byte {end} (no end mark): fetch it again", end)
+    records = [tarfile.BLOCKSIZE << n for n in range(12)]  # up to 1 MiB
+    padded = any((end + seen) % record == 0 and seen < record + _END_MARK for record in records)
+    if seen > 2 * tarfile.RECORDSIZE + _END_MARK and not padded:
+        raise _Damage(f"incomplete: nothing but {seen} zeros after byte {end}: fetch it again", end)
+    return seen
+
+
+def _next_header(file: BinaryIO, place: int) -> int | None:
+    """Where the next header is that makes sense, after the one at `place` that does not."""
+    while True:
+        place += tarfile.BLOCKSIZE
+        file.seek(place)
+        block = file.read(tarfile.BLOCKSIZE)
+        if len(block) < tarfile.BLOCKSIZE:
+            return None
+        if block[257:262] == b"ustar":
+            with contextlib.suppress(tarfile.HeaderError, ValueError):
+                tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+                return place
 
 
 def _judge(member: tarfile.TarInfo) -> tuple[str | None, str | None]:

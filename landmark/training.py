@@ -128,8 +128,8 @@ class _Trainer:
         if self.finished:
             return
         limit = config.bad_limit if config.bad_limit is not None else max(10, len(table) // 100)
-        check_coverage(table, root, "train", limit)
         self.quarantine = Quarantine(limit)
+        self.quarantine.add(check_coverage(table, root, "train", limit))
         self.split = split_dev(table, root, config.dev_fraction, config.seed)
         self.labels = LabelMap(table["landmark_id"])
         self.where = device()

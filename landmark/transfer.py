@@ -215,7 +215,8 @@ def _sign(receipt: Path | None, url: str, path: Path, md5: str, sha256: str) -> 
         return
     status = path.stat()
     note = {"url": url, "size": status.st_size, "time": status.st_mtime_ns, "md5": md5, "sha256": sha256}
-    _write_json(receipt, note)
+    with contextlib.suppress(OSError):  # without it the file is checked again next time
+        _write_json(receipt, note)
 
 
 def _is_right(web: Web, url: str, path: Path, md5: str, sha256: str, receipt: Path | None) -> bool:

@@ -4,6 +4,9 @@ import ipaddress
 import os
 import socket
 import tempfile
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,57 @@ def world(tmp_path_factory):
     from landmark.synthetic import make_world
 
     return make_world(tmp_path_factory.mktemp("world") / "w", landmarks=3, images=6, test=12, size=64, progress=False)
+
+
+@pytest.fixture
+def overlapping(monkeypatch):
+    """Two threads decode at once, and the one that came first leaves first: what each sets aside is put back crosswise.
+
+    A function that the test calls last: that it was so, and that what the caller asked to be warned of still holds.
+    """
+    from PIL import Image
+
+    from landmark import data, inspection
+
+    both, gone, lock, order = threading.Event(), threading.Event(), threading.Lock(), []
+    before = list(warnings.filters)
+
+    def number():
+        with lock:
+            if threading.get_ident() not in order:
+                order.append(threading.get_ident())
+            return order.index(threading.get_ident())
+
+    def inside(function):
+        def late(*args, **more):
+            if number() == 1:
+                both.set()
+                gone.wait(60)
+            elif number() == 0:
+                both.wait(60)
+            return function(*args, **more)
+
+        return late
+
+    def leaving(function):
+        def early(*args, **more):
+            try:
+                return function(*args, **more)
+            finally:
+                if number() == 0:
+                    gone.set()
+
+        return early
+
+    monkeypatch.setattr(Image, "open", inside(Image.open))
+    monkeypatch.setattr(inspection, "CHUNK", 1)
+    monkeypatch.setattr(inspection, "inspect_image", leaving(inspection.inspect_image))
+    monkeypatch.setattr(data, "read_image", leaving(data.read_image))
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(data, "_threads", lambda: pool)
+
+        def check():
+            assert both.is_set() and gone.is_set(), "no two threads met"
+            assert warnings.filters == before
+
+        yield check

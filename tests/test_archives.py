@@ -1,5 +1,6 @@
 """Images from folders and TARs: the same ids and bytes either way, and nothing a TAR says is followed outside of it."""
 
+import copy
 import io
 import multiprocessing
 import os
@@ -270,6 +271,100 @@ def test_damaged_tars(tmp_path):
     assert not list((tmp_path / "d").glob(".landmark/**/*.npz")), "no index of a damaged TAR is kept"
 
 
+def numbered(count, size=3000):
+    """Members of random bytes, in the order of their ids."""
+    random = np.random.default_rng(4)
+    return {member(f"{i:016x}"): random.bytes(size) for i in range(count)}
+
+
+@pytest.mark.parametrize("place", ["between members", "in a member", "before all members"])
+def test_zeros_where_members_were(tmp_path, place):
+    """Fails when the TAR of a download that stopped, its space laid out beforehand, is taken for a shorter one."""
+    path = write_tar(tmp_path / "train/images_000.tar", numbered(48))
+    whole = path.read_bytes()
+    with tarfile.open(path) as tar:
+        start = tar.getmembers()[40].offset
+    keep = {"between members": start, "in a member": start - 1000, "before all members": 0}[place]
+    path.write_bytes(whole[:keep] + bytes(len(whole) - keep))
+    with pytest.raises(ArchiveError, match=r"images_000\.tar: (incomplete|not a TAR).*: fetch it again") as error:
+        ImageStore(tmp_path, "train")
+    assert "\n" not in str(error.value) and not (tmp_path / ".landmark").exists()
+    store = ImageStore(tmp_path, "train", salvage=True)
+    assert len(store.ids()) == (40 if keep else 0) and "images_000.tar" in store.faults[0] and len(store.faults) == 1
+
+
+def test_padding_is_no_damage(tmp_path):
+    """Fails when a TAR that is padded to the records of another writer is refused, or more zeros than that are not."""
+    path = write_tar(tmp_path / "train/images_000.tar", numbered(48))
+    with tarfile.open(path) as tar:
+        end = [*tar][-1].offset + 512 + 3072
+    content = path.read_bytes()[:end]
+    legal = {1024: 0, 512: 0, tarfile.RECORDSIZE: 0, 2 * tarfile.RECORDSIZE: 1}  # zeros: notes
+    for record in (1 << 15, 1 << 18, 1 << 20):
+        zeros = -(end + 1024) % record + 1024
+        legal[zeros] = int(zeros > archives.LONG_END)
+    for zeros, notes in legal.items():
+        path.write_bytes(content + bytes(zeros))
+        for _ in range(2):  # the second time from the stored index
+            store = ImageStore(tmp_path, "train")
+            assert len(store.ids()) == 48 and len(store.notes) == notes, zeros
+        assert all(f"images_000.tar: {zeros} zeros" in note for note in store.notes)
+    for zeros in (30_000, 100_001, (1 << 20) + 40_000):
+        path.write_bytes(content + bytes(zeros))
+        with pytest.raises(ArchiveError, match=f"incomplete: nothing but {zeros} zeros after byte {end}"):
+            ImageStore(tmp_path, "train")
+
+
+def test_salvage(tmp_path):
+    """Fails when one damaged TAR hides what the others hold, or what can be read of itself, or is not named."""
+    held, names = numbered(40), [f"{i:016x}" for i in range(40)]
+    raws = []
+    for i in range(8):
+        part = dict(list(held.items())[5 * i : 5 * i + 5])
+        raws.append(bytearray(write_tar(tmp_path / f"train/images_{i:03d}.tar", part).read_bytes()))
+    header = 3584  # from one to the next
+    raws[1][2 * header + 150] ^= 0x55
+    raws[2][150] ^= 0x55
+    del raws[3][2 * header + 1000 :]
+    raws[4][2 * header : 2 * header + 512] = bytes(512)
+    raws[5] = b"<html>" * 999
+    raws[6] += raws[0]  # two TARs in one, of images that the first TAR has as well
+    for i, raw in enumerate(raws):
+        (tmp_path / f"train/images_{i:03d}.tar").write_bytes(raw)
+    (tmp_path / "train/images_008.tar").symlink_to(tmp_path)
+    store = ImageStore(tmp_path, "train", salvage=True)
+    lost = {*names[7:8], *names[10:11], *names[18:20], *names[22:23], *names[25:30]}
+    assert store.ids() == [name for name in names if name not in lost]
+    for name in store.ids():
+        expected = held[member(name)]
+        assert store.read(name) == (expected[: 1000 - 512] if name == names[17] else expected), name
+    told = [fault.split(": ")[0].split("/")[-1] for fault in store.faults[:-1]]
+    assert told == [f"images_{i:03d}.tar" for i in range(1, 7)]
+    assert store.faults[-1].startswith(f"image {names[0]} is in ") and "(5 such ids)" in store.faults[-1]
+    assert all("\n" not in fault and "again" in fault for fault in store.faults)
+    assert {p.name for p in (tmp_path / ".landmark/train").iterdir()} == {"images_000.tar.npz", "images_007.tar.npz"}
+    assert copy.copy(store).ids() == store.ids(), "as another process opens it"
+    with pytest.raises(ArchiveError, match=r"images_001\.tar"):
+        ImageStore(tmp_path, "train")
+
+
+def test_a_tar_that_cannot_be_opened(data, monkeypatch):
+    """Fails when a TAR without the right to read it, or gone since the folder was listed, shows a traceback."""
+    root, _ = data
+    whole = archives.Path.open
+
+    def refuse(path, *args, **more):
+        if path.name == "images_001.tar":
+            raise PermissionError(13, "Permission denied")
+        return whole(path, *args, **more)
+
+    monkeypatch.setattr(archives.Path, "open", refuse)
+    with pytest.raises(ArchiveError, match=r"images_001\.tar: cannot be read .Permission denied"):
+        ImageStore(root, "train")
+    store = ImageStore(root, "train", salvage=True)
+    assert len(store.ids()) == 20 and len(store.faults) == 1
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 5 * 1024 - 1), value=st.integers(0, 255), length=st.integers(1, 600))
 def test_any_damage_is_an_error_or_harmless(tmp_path_factory, place, value, length):
@@ -280,11 +375,15 @@ def test_any_damage_is_an_error_or_harmless(tmp_path_factory, place, value, leng
     content = bytearray(path.read_bytes())
     content[place : place + length] = bytes([value]) * len(content[place : place + length])
     path.write_bytes(content)
+    rest = ImageStore(root, "train", progress=False, salvage=True)
+    assert all(len(rest.read(name)) <= len(content) for name in rest.ids())
     try:
         store = ImageStore(root, "train", progress=False)
-    except ArchiveError:
+    except ArchiveError as error:
+        assert str(error) == rest.faults[0]
         return
-    assert all(len(store.read(name)) <= len(content) for name in store.ids())
+    assert not rest.faults and store.ids() == rest.ids()
+    assert all(store.read(name) == rest.read(name) for name in store.ids())
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])

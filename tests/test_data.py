@@ -3,6 +3,7 @@
 import itertools
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from landmark import health
+from landmark import data, health
 from landmark.data import (
     Bad,
     CentreSquare,
@@ -132,6 +133,22 @@ def test_threads_that_decode_leave_no_trace(folder):
         assert type(found) is type(single) and found.image_id == single.image_id
         assert isinstance(found, Bad) or torch.equal(found.image, single.image)
     assert warnings.filters == filters
+
+
+@pytest.mark.parametrize("what", ["check", "split", "batch", "read"])
+def test_threads_leave_the_filters_of_warnings(folder, overlapping, what):
+    """Fails when after a pass over images Python is silent for the rest of the process, or warns of other things."""
+    table = GoogleLandmarks(folder).train
+    if what == "check":
+        health.check_data(folder, progress=False)
+    elif what == "split":
+        split_dev(table, folder, 0.3)
+    elif what == "batch":
+        LandmarkDataset(table, folder, "train").__getitems__(range(12))
+    else:  # from a caller's own threads
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(data.read_image, [image_path(folder, "train", c * 16) for c in "0123"]))
+    overlapping()
 
 
 def test_kept_images_are_the_same_batches(folder):

@@ -232,6 +232,14 @@ def test_a_file_already_there(served, tmp_path, capsys):
         served.out.unlink()
 
 
+def test_a_receipt_that_cannot_be_written(served, tmp_path):
+    """Fails when a file that came whole is called a failure because it could not be noted beside others' data."""
+    (tmp_path / "no folder").write_text("")
+    for _ in range(2):
+        fetch(served.url, served.out, receipt=tmp_path / "no folder/f.json", md5=MD5)
+        assert served.out.read_bytes() == DATA and len(served.asked()) == 1
+
+
 def test_a_truncated_file_without_a_connection(served):
     """Fails when a file that cannot be checked is handed out."""
     served.out.parent.mkdir()

@@ -2,14 +2,18 @@
 
 import io
 import json
+import os
 import tarfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from landmark import inspection
+from landmark.archives import open_images
 from landmark.health import EXAMPLES, check_data
 from landmark.images import image_path
+from landmark.tarindex import ArchiveError
 
 
 def picture(seed, size=(96, 72)):
@@ -120,9 +124,74 @@ def test_broken_archive_and_broken_table(faulty):
     tar = faulty / "train" / "images_000.tar"
     tar.write_bytes(tar.read_bytes()[:9000])
     report = check_data(faulty, progress=False)
-    assert report.exit_code == 1 and "images_000.tar" in report.archive_errors[0] and report.images == {"test": 1}
+    assert report.exit_code == 1 and "images_000.tar" in report.archive_errors[0]
+    assert report.images == {"train": 1, "test": 1}, "what lies before the cut"
     (faulty / "train.csv").write_text("id,url\n")
     assert check_data(faulty, progress=False).exit_code == 2
+
+
+def in_tars(root, groups):
+    """TARs of a train folder with these pictures, and its table."""
+    (root / "train").mkdir(parents=True)
+    for number, ids in enumerate(groups):
+        with tarfile.open(root / f"train/images_{number:03d}.tar", "w") as tar:
+            for image_id in ids:
+                raw = data(picture(int(image_id, 16)))
+                info = tarfile.TarInfo(f"{'/'.join(image_id[:3])}/{image_id}.jpg")
+                info.size = len(raw)
+                tar.addfile(info, io.BytesIO(raw))
+    return write(root, {}, {"train": [(image_id, int(image_id, 16) % 3) for ids in groups for image_id in ids]})
+
+
+@pytest.mark.parametrize("damage", ["cut", "header", "zeros", "page"])
+def test_a_damaged_tar_among_sound_ones(tmp_path, damage):
+    """Fails when a damaged TAR ends the inspection of its split, or what is missing is not listed by id."""
+    groups = [[f"{8 * number + i:016x}" for i in range(8)] for number in range(3)]
+    root = in_tars(tmp_path / "d", groups)
+    path = root / "train/images_001.tar"
+    with tarfile.open(path) as tar:
+        members = tar.getmembers()
+    raw, middle = bytearray(path.read_bytes()), members[5].offset_data + members[5].size // 2
+    if damage == "header":
+        raw[members[5].offset + 150] ^= 0x55
+    elif damage == "zeros":
+        raw[middle:] = bytes(len(raw) - middle + 40_000)
+    path.write_bytes(raw[:middle] if damage == "cut" else b"<!DOCTYPE html>" if damage == "page" else raw)
+    report = check_data(root, progress=False)
+    bad = {item["id"]: (item["kind"], item["reason"]) for item in report.bad}
+    missing = {"cut": [6, 7], "header": [5], "zeros": [6, 7], "page": range(8)}[damage]
+    truncated = groups[1][5:6] if damage in ("cut", "zeros") else []
+    assert {i for i, (kind, _) in bad.items() if kind == "missing"} == {groups[1][i] for i in missing}
+    assert {i for i, (kind, _) in bad.items() if kind == "truncated"} == set(truncated) and len(bad) == len(report.bad)
+    assert report.images == {"train": 24 - len(bad)} and report.without_row == {"train": 0}
+    assert len(report.archive_errors) == 1 and "images_001.tar" in report.archive_errors[0]
+    assert report.exit_code == 1 and f"{len(bad)} bad or missing images, faults of TARs: 1" in report.lines()[-1]
+    with pytest.raises(ArchiveError, match=r"images_001\.tar"):
+        open_images(root, "train")
+
+
+def test_a_tar_that_changes_during_the_check(tmp_path, monkeypatch):
+    """Fails when a download into the folder that is checked ends the check of all that is there."""
+    root = in_tars(tmp_path / "d", [["0" * 16, "1" * 16], ["2" * 16, "3" * 16]])
+    look, path = inspection.inspect_image, root / "train/images_001.tar"
+
+    def slow(raw):
+        os.utime(path, ns=(1, 1))
+        return look(raw)
+
+    monkeypatch.setattr(inspection, "inspect_image", slow)
+    report = check_data(root, progress=False)
+    assert report.images == {"train": 2} and {item["id"] for item in report.bad} == {"2" * 16, "3" * 16}
+    assert len(report.archive_errors) == 1 and "images_001.tar: changed" in report.archive_errors[0]
+
+
+def test_a_word_on_a_long_end(tmp_path):
+    """Fails when nobody is told of a TAR whose end may be missing, or such a TAR counts as damaged."""
+    root = in_tars(tmp_path / "d", [["0" * 16, "1" * 16]])
+    path = root / "train/images_000.tar"
+    path.write_bytes(path.read_bytes() + bytes(10_240))
+    report = check_data(root, progress=False)
+    assert report.exit_code == 0 and len(report.archive_notes) == 1 and report.archive_notes[0] in report.lines()
 
 
 def test_nothing_is_left_behind(faulty):

@@ -125,7 +125,7 @@ def long_one(tmp_path, monkeypatch):
 
 def stop_after(monkeypatch, count):
     """Make the look at an image fail like an interrupt from the given one on; returns the list of looks."""
-    looks, look = [], images.read_image
+    looks, look = [], images.read_with_header
 
     def counted(raw, **more):
         looks.append(raw)
@@ -133,7 +133,7 @@ def stop_after(monkeypatch, count):
             raise KeyboardInterrupt
         return look(raw, **more)
 
-    monkeypatch.setattr(inspection, "read_image", counted)
+    monkeypatch.setattr(inspection, "read_with_header", counted)
     return looks
 
 

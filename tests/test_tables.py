@@ -279,7 +279,7 @@ def test_a_damaged_cache_is_made_again(cached, how):
     """Fails when a flipped byte, a cut file or a planted one is believed, or ends the load."""
     path, table = cached
     tables.read_train(path)
-    DAMAGE[how](bigtable.Cache(path).path)
+    DAMAGE[how](bigtable.Cache(path).file.path)
     pd.testing.assert_frame_equal(tables.read_train(path), table)
 
 

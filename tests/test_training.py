@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from torch import nn
 from landmark import experiments, inference, prediction, runs, training
 from landmark.checkpoints import Checkpoints
 from landmark.data import Bad, Batch, GoogleLandmarks, LabelMap, Quarantine
+from landmark.images import image_path
 from landmark.inference import prefix_ranges
 from landmark.int8 import has_int8
 from landmark.models import create_model
 from landmark.runs import TrainConfig, open_run
 from landmark.runtime import InputError
 from landmark.submission import write_predictions
+from landmark.tarindex import ArchiveError
 from landmark.training import fit
 
 
@@ -65,6 +68,12 @@ def same(a, b):
         torch.equal(x, y)
         for x, y in zip(a.model("last").state_dict().values(), b.model("last").state_dict().values(), strict=True)
     )
+
+
+def test_training_leaves_the_filters_of_warnings(tmp_path, world, overlapping):
+    """Fails when Python is silent after a training, because threads that decode changed what it warns of."""
+    fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    overlapping()
 
 
 def test_a_run_and_its_files(tmp_path, world):
@@ -308,6 +317,40 @@ def test_settings_that_cannot_be_meant(settings, word):
     """Fails when a nonsense setting trains for an hour first."""
     with pytest.raises(InputError, match=word):
         TrainConfig(**settings)
+
+
+def test_rows_without_an_image_are_told(tmp_path, world, capsys):
+    """Fails when a training goes on without some of its images and says nothing, or lists only those that it met."""
+    data = tmp_path / "data"
+    shutil.copytree(world, data)
+    table = GoogleLandmarks(data).labelled(2)
+    gone = sorted(table["id"])[:3]
+    for image_id in gone:
+        image_path(data, "train", image_id).unlink()
+    run = fit(replace(CONFIG, steps=1), data, tmp_path / "run", workers=0, progress=False)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"3 of {len(table)} rows of train have no image" in told and gone[0] in told
+    missing = {i for i, reason in run.result["bad_images"].items() if reason == "no such file"}
+    assert missing == set(gone)
+
+
+def test_a_tar_that_ends_in_zeros_is_not_trained_on(tmp_path, world):
+    """Fails when a download that stopped, its space laid out beforehand, passes for a data set with fewer images."""
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(world / "train.csv", data)
+    shutil.copytree(world / "train", data / "loose")
+    (data / "train").mkdir()
+    with tarfile.open(data / "train/images_000.tar", "w") as tar:
+        for path in sorted((data / "loose").rglob("*.jpg")):
+            tar.add(path, path.relative_to(data / "loose"))
+    with tarfile.open(data / "train/images_000.tar") as tar:
+        end = tar.getmembers()[-10].offset
+    whole = (data / "train/images_000.tar").read_bytes()
+    (data / "train/images_000.tar").write_bytes(whole[:end] + bytes(len(whole) - end + 20_000))
+    with pytest.raises(ArchiveError, match=rf"images_000\.tar: incomplete: .* after byte {end}"):
+        fit(replace(CONFIG, bad_limit=100), data, tmp_path / "run", workers=0, progress=False)
+    assert not (tmp_path / "run/result.json").exists()
 
 
 def test_too_many_bad_images_fail_the_run(tmp_path, world):
