@@ -158,15 +158,8 @@ def real_config(model: str, real: bool = False) -> TrainConfig:
 
 
 def truth_of(data: GoogleLandmarks, split: str = "all") -> dict[str, tuple[int, ...]]:
-    """image_id → landmark ids of the test set, of one split ("public", "private") or of both ("all")."""
-    solution = data.solution
-    if split not in ("public", "private", "all"):
-        raise InputError(f"split {split!r}: choose public, private or all")
-    if split != "all":
-        solution = solution[solution["Usage"].str.lower() == split]
-    if solution.empty:
-        raise InputError(f"the solution has no {split} rows: choose another --split")
-    return dict(zip(solution["id"], solution["landmarks"], strict=True))
+    """image_id → landmark ids of the test images that are scored, see `tables.scored`."""
+    return tables.scored(data.solution, split, f"the solution of {data.root}")
 
 
 def test_predictions(run: Run, data: GoogleLandmarks) -> Predictions:

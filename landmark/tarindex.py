@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from landmark.runtime import InputError, atomic_path
+from landmark.runtime import InputError, atomic_path, compression
 
 MEMBER = re.compile(r"([\w-])/([\w-])/([\w-])/(\1\2\3[\w-]{0,61})\.jpg", re.ASCII)  # a/b/c/<id>.jpg
 _VERSION = 1  # of the stored index
@@ -122,8 +122,8 @@ def _walk(tar: Path) -> TarIndex:
 def _open(tar: Path, file: BinaryIO) -> tarfile.TarFile:
     start = file.read(9)
     file.seek(0)
-    if start[:3] in (b"\x1f\x8b\x08", b"BZh", b"\xfd7z", b"\x28\xb5\x2f"):
-        raise ArchiveError(f"{tar}: compressed: unpack it to a plain TAR, whose members can be read by offset")
+    if kind := compression(start):
+        raise ArchiveError(f"{tar}: compressed ({kind}): unpack it to a plain TAR, whose members can be read by offset")
     try:
         return tarfile.open(fileobj=file, mode="r:")
     except Exception:  # as above: any error that random bytes may raise
