@@ -208,7 +208,7 @@ def read_train(
 ) -> pd.DataFrame:
     """Read `train.csv`, in its order: id (str), url (str), landmark_id (int64), or what is asked of it.
 
-    A large table is checked and parsed once, into a Parquet cache bound to its size and time, and read from there.
+    A large table is checked and parsed once, into a Parquet cache bound to its size and times, and read from there.
 
     Args:
         path: of the table.

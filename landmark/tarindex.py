@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from landmark.runtime import InputError, atomic_path, compression
+from landmark.runtime import InputError, atomic_path, compression, stamp
 
 MEMBER = re.compile(r"([\w-])/([\w-])/([\w-])/(\1\2\3[\w-]{0,61})\.jpg", re.ASCII)  # a/b/c/<id>.jpg
 _VERSION = 1  # of the stored index
@@ -30,12 +30,7 @@ class TarIndex(NamedTuple):
     offsets: np.ndarray
     sizes: np.ndarray
     skipped: Counter
-    stamp: tuple[int, int]
-
-
-def stamp(status: os.stat_result) -> tuple[int, int]:
-    """Size and time of change (ns): when they differ, it is another file."""
-    return status.st_size, status.st_mtime_ns
+    stamp: tuple[int, int, int]
 
 
 def tar_index(tar: Path, cache: Path) -> TarIndex:
@@ -64,7 +59,7 @@ def tar_index(tar: Path, cache: Path) -> TarIndex:
     return index
 
 
-def _load(cache: Path, expected: tuple[int, int]) -> TarIndex | None:
+def _load(cache: Path, expected: tuple[int, int, int]) -> TarIndex | None:
     """A stored index, or None when it is another TAR's, damaged or planted: it must not lead outside its TAR."""
     if not cache.is_file():
         return None
