@@ -112,6 +112,15 @@ RECIPES = {
 }
 
 
+def data_config(name: str) -> dict[str, tuple[float, ...]]:
+    """Mean and std of the input of a recipe's backbone, without building it.
+
+    >>> data_config("xception")["mean"]
+    (0.5, 0.5, 0.5)
+    """
+    return {key: WEIGHTS[RECIPES[name][0]][key] for key in ("mean", "std")}
+
+
 class LandmarkNet(nn.Module):
     """Backbone → pooling → fully connected layers (one hidden layer of `hidden` units, the same in every recipe).
 
@@ -123,7 +132,7 @@ class LandmarkNet(nn.Module):
         super().__init__()
         kind, layers, self.num_features = RECIPES[name]
         self.name, self.num_classes, self.backbone_name = name, num_classes, kind
-        self.data_config = {key: WEIGHTS[kind][key] for key in ("mean", "std")}
+        self.data_config = data_config(name)
         self.backbone = create_backbone(kind)
         self.pool = nn.Sequential(*layers())
         self.head = nn.Identity()
