@@ -9,7 +9,7 @@ _HOME = {
     "data": "GoogleLandmarks",
     "experiments": "batch_of course_config course_data course_mirror course_run course_split dev_table learning_tables "
     "min_images miniature_weights more_queries names_of paired_differences pictures planted_faults real_config "
-    "sample_rows score_table scratch squares test_predictions test_scores truth_of",
+    "sample_rows score_table scratch squares test_answers test_predictions test_scores truth_of",
     "distributed": "launch",
     "figures": "save_figure",
     "metrics": "auroc gap_steps global_average_precision",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import itertools
 import os
 import re
@@ -15,8 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from landmark.images import ImageError, image_path
-from landmark.runtime import CacheFile
-from landmark.tarindex import LONG_END, MEMBER, ArchiveError, stamp, tar_index
+from landmark.runtime import CacheFile, stamp
+from landmark.tarindex import LONG_END, MEMBER, ArchiveError, tar_index
 
 MAX_BYTES = 1 << 28  # of one image file: nothing larger is read into memory
 _OPEN = 64  # TARs a process holds open: more than a shuffling window of them
@@ -26,7 +28,7 @@ _ID = re.compile(r"[0-9A-Za-z_-]{3,64}")
 class ImageStore:
     """Images of one split by id, the same from `root/split/a/b/c/<id>.jpg`, from `root/split/*.tar` or from both.
 
-    A loose file wins over a TAR member. Each TAR is walked once; its index is stored and bound to its size and time.
+    A loose file wins over a TAR member. Each TAR is walked once; its index is stored and bound to its size and times.
     Members are read by offset and nothing is unpacked, so links, devices and paths that lead outside do no harm.
     Any number of threads and processes, forked or spawned, may read.
 
@@ -180,6 +182,18 @@ class ImageStore:
             found[_positions(self._walk_loose(), names) >= 0] = 0
         return found
 
+    def fingerprint(self, ids: Sequence[str]) -> str:
+        """SHA-256 of the ids and the stamps of the file or TAR of each: what is kept about images is bound to it."""
+        places = _positions(self._ids, np.asarray(ids, "S") if len(ids) else np.empty(0, "S1"))
+        digest = hashlib.sha256()
+        for image_id, place in zip(ids, places.tolist(), strict=True):
+            told = None if place < 0 else self._stamps[self._shards[place]]
+            if self._loose:
+                with contextlib.suppress(OSError):
+                    told = stamp(image_path(self.root, self.split, image_id).stat())
+            digest.update(f"{image_id} {told}\n".encode())
+        return digest.hexdigest()
+
     def reading_order(self) -> np.ndarray:
         """All ids in the order that reads the disk from front to back: loose files by id, then TAR after TAR.
 
@@ -212,11 +226,11 @@ def open_images(root: str | Path, split: str) -> ImageStore:
     folder = Path(root).resolve() / split
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
     tars = tuple((name, *stamp((folder / name).stat())) for name in names if _is_tar(folder / name))
-    return _opened(root, split, tars, any(len(name) == 1 for name in names))
+    return _opened(root, split, folder, tars, any(len(name) == 1 for name in names))
 
 
 @functools.lru_cache(4)
-def _opened(root: str | Path, split: str, tars: tuple, loose: bool) -> ImageStore:
+def _opened(root: str | Path, split: str, folder: Path, tars: tuple, loose: bool) -> ImageStore:
     return ImageStore(root, split)
 
 
@@ -229,12 +243,12 @@ class _Descriptor:
 
     number = -1
 
-    def __init__(self, tar: Path, expected: tuple[int, int]):
+    def __init__(self, tar: Path, expected: tuple[int, int, int]):
         try:
             self.number = os.open(tar, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise _changed(tar) from None
-        if stamp(os.fstat(self.number)) != expected:
+        if stamp(os.fstat(self.number))[:2] != expected[:2]:  # a change of rights must not end a long run
             raise _changed(tar)
 
     def __del__(self):

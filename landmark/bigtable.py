@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from landmark.runtime import CacheFile
+from landmark.runtime import CacheFile, stamp
 
 SCHEMA = pa.schema([("id", pa.string()), ("url", pa.string()), ("landmark_id", pa.int64())])
 _ID_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"
@@ -124,16 +124,15 @@ def parse(path: Path) -> Iterator[pa.Table]:
 
 
 class Cache:
-    """The Parquet form of a train.csv, bound to the size and the time of its text.
+    """The Parquet form of a train.csv, bound to the `stamp` of its text.
 
     Args:
         path: of the train.csv.
     """
 
     def __init__(self, path: Path):
-        found = path.stat()
         self.file = CacheFile(path.parent, f"{path.stem}.parquet")
-        self.stamp = {"landmark": f"format {_FORMAT}: {found.st_size} bytes, {found.st_mtime_ns} ns"}
+        self.stamp = {"landmark": f"format {_FORMAT}: {stamp(path.stat())}"}
 
     def write(self, parsed: Callable[[], Iterable[pa.Table]]) -> None:
         """Store the pieces of a table, all or nothing; `parsed` gives them from the first on each time it is called."""

@@ -143,17 +143,8 @@ def _score(args: argparse.Namespace) -> int:
             f"{args.submission}: {len(unknown)} ids are not in {args.solution}, such as {', '.join(unknown[:3])}: "
             "score the submission against the solution of its own test set"
         )
-    if args.split != "all":
-        solution = solution[solution["Usage"].str.lower() == args.split]
-        if solution.empty:
-            raise InputError(f"{args.solution}: no {args.split} rows: choose another --split")
-    truth = dict(zip(solution["id"], solution["landmarks"], strict=True))
-    rows = submission[submission["landmark_id"].notna()]
-    found = {
-        i: (int(landmark), float(score))
-        for i, landmark, score in zip(rows["id"], rows["landmark_id"], rows["score"], strict=True)
-    }
-    scores = metrics.score_summary(metrics.restrict(found, truth), truth)
+    truth = tables.scored(solution, args.split, args.solution)
+    scores = metrics.score_summary(metrics.restrict(submission.itertuples(index=False), truth), truth)
     print(json.dumps(scores, indent=1) if args.json else "\n".join(f"{k:26} {v:.6g}" for k, v in scores.items()))
     return 0
 

@@ -6,15 +6,18 @@ Notebooks ask for a run by name. It is trained the first time and loaded ever af
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -25,12 +28,12 @@ from landmark.data import Batch, GoogleLandmarks
 from landmark.images import ImageError, read_image
 from landmark.localserver import serve
 from landmark.mirror import make_mirror
-from landmark.prediction import Predictions, predict
+from landmark.prediction import RULE, Predictions, predict
 from landmark.recipes import backbone_of
 from landmark.runs import Run, TrainConfig
-from landmark.runtime import InputError, atomic_path, data_root, quick, runs_root
+from landmark.runtime import atomic_path, data_root, quick, runs_root, stamp
 from landmark.splits import Split, split_dev
-from landmark.synthetic import WorldConfig, make_world
+from landmark.synthetic import VERSION, WorldConfig, make_world
 from landmark.training import fit
 
 PAPER = pd.DataFrame(
@@ -64,9 +67,13 @@ def course_data() -> GoogleLandmarks:
     return _opened(make_world(data_root() / mode(), config), told)
 
 
-@lru_cache(4)
 def _opened(root: Path, told: str) -> GoogleLandmarks:
-    """One object for a folder, so that its tables are read once."""
+    """One object for a folder while its tables are the same, so that they are read once."""
+    return _read_once(root, told, tuple((path, stamp(path.stat())) for path in sorted(root.glob("*.csv"))))
+
+
+@lru_cache(4)
+def _read_once(root: Path, told: str, tables: tuple) -> GoogleLandmarks:
     print(f"data: {told}")
     return GoogleLandmarks(root)
 
@@ -112,20 +119,23 @@ def miniature_weights(backbone: str) -> Path:
         backbone: "xception" or "resnet50".
 
     Returns:
-        The file that `weights="miniature"` loads; trained the first time, some minutes on two cores.
+        The file that `weights="miniature"` loads; trained the first time, and when that world or its training is
+        another one by now: some minutes on two cores.
     """
-    path = miniature_path(backbone)
-    if path.exists():
-        return path
+    path, prefix = miniature_path(backbone), "quick" if quick() else "miniature"
     world = replace(QUICK_WORLD, pretraining=True, test=0) if quick() else PRETRAINING
-    root = make_world(data_root() / f"{'quick' if quick() else 'miniature'}-pretraining", world)
     budget = {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 80, "batch_size": 32, "epochs": 5}
     budget |= {"lr": 2e-3, "decay": True, "freeze": 0, "weights": "none", "min_images": world.min_images}
     config = TrainConfig(model=backbone, **budget)
-    run = fit(config, root, runs_root() / f"{'quick' if quick() else 'miniature'}-pretraining-{backbone}")
+    basis = json.dumps({"version": VERSION, "world": asdict(world), "training": asdict(config)})
+    with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
+        if (file.metadata() or {}).get("basis") == basis:
+            return path
+    root = make_world(data_root() / f"{prefix}-pretraining", world)
+    run = fit(config, root, runs_root() / f"{prefix}-pretraining-{backbone}")
     state = run.model("last").cpu().backbone.state_dict()
     with atomic_path(path) as part:
-        save_file({key: value.contiguous() for key, value in state.items()}, part)
+        save_file({key: value.contiguous() for key, value in state.items()}, part, {"basis": basis})
     return path
 
 
@@ -158,32 +168,30 @@ def real_config(model: str, real: bool = False) -> TrainConfig:
 
 
 def truth_of(data: GoogleLandmarks, split: str = "all") -> dict[str, tuple[int, ...]]:
-    """image_id → landmark ids of the test set, of one split ("public", "private") or of both ("all")."""
-    solution = data.solution
-    if split not in ("public", "private", "all"):
-        raise InputError(f"split {split!r}: choose public, private or all")
-    if split != "all":
-        solution = solution[solution["Usage"].str.lower() == split]
-    if solution.empty:
-        raise InputError(f"the solution has no {split} rows: choose another --split")
-    return dict(zip(solution["id"], solution["landmarks"], strict=True))
+    """image_id → landmark ids of the test images that are scored, see `tables.scored`."""
+    return tables.scored(data.solution, split, f"the solution of {data.root}")
 
 
 def test_predictions(run: Run, data: GoogleLandmarks) -> Predictions:
-    """Predictions of a run on the whole test set, kept beside the run once made."""
-    path = run.path / "test-predictions.csv"
-    if path.exists() and path.stat().st_mtime >= (run.path / "result.json").stat().st_mtime:
-        table = pd.read_csv(path, dtype={"id": str})
-        columns = (table[name].to_numpy() for name in ("class_index", "score", "loss"))
-        return Predictions(table["id"].tolist(), *columns, bad=[])
+    """Predictions of a run on the whole test set, kept beside it: made again when anything they rest on changes."""
     truth = truth_of(data)
     known = [next((x for x in truth.get(i, ()) if x in run.labels), -1) for i in data.test["id"]]
     table = data.test.assign(landmark_id=known)
-    found = predict(run.model(), run.loader(table, data.root))
-    with atomic_path(path) as part:
-        columns = {"id": found.ids, "class_index": found.class_index, "score": found.score, "loss": found.loss}
-        pd.DataFrame(columns).to_csv(part, index=False)
+    basis = run.basis(table, data.root) | {"rule": RULE}
+    name = hashlib.sha256(json.dumps(basis).encode()).hexdigest()[:16]
+    path = run.path / "predictions" / f"{name}.npz"
+    found = Predictions.load(path, basis)
+    if found is None:
+        found = predict(run.model(), run.loader(table, data.root))
+        with contextlib.suppress(OSError):  # no room or no right to keep them: they are as good
+            found.save(path, basis)
     return found
+
+
+def test_answers(run: Run, data: GoogleLandmarks) -> dict[str, tuple[int, float]]:
+    """image_id → (landmark_id, score) of the test images that are scored, as `metrics` wants it beside `truth_of`."""
+    truth, found = truth_of(data), test_predictions(run, data).mapping(run.labels)
+    return {image_id: answer for image_id, answer in found.items() if image_id in truth}
 
 
 def test_scores(run: Run, data: GoogleLandmarks, n: int = 1000) -> dict[str, float]:
@@ -191,8 +199,8 @@ def test_scores(run: Run, data: GoogleLandmarks, n: int = 1000) -> dict[str, flo
 
     Closed: the landmark queries of the label set alone. Open: the whole test set, distractors and all.
     """
-    predictions = test_predictions(run, data)
-    found, everything = predictions.mapping(run.labels), truth_of(data)
+    predictions, everything = test_predictions(run, data), truth_of(data)
+    found = metrics.restrict(predictions.mapping(run.labels), everything)
     closed = metrics.closed_set(everything, run.labels.landmark_ids)
     inside = metrics.restrict(found, closed)
     low, high = metrics.gap_bootstrap(inside, closed, n)
@@ -291,7 +299,7 @@ def paired_differences(pairs: Sequence[tuple[str, str]], data: GoogleLandmarks, 
     for first, second in pairs:
         runs = [course_run(name) for name in (first, second)]
         closed = metrics.closed_set(truth_of(data), runs[0].labels.landmark_ids)
-        found = [metrics.restrict(test_predictions(run, data).mapping(run.labels), closed) for run in runs]
+        found = [metrics.restrict(test_answers(run, data), closed) for run in runs]
         rows[f"{first} − {second}"] = metrics.paired_gap_bootstrap(*found, closed, n)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
 

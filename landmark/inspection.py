@@ -16,11 +16,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from landmark.archives import ImageStore
-from landmark.images import ImageError, image_path, near_pairs, perceptual_hash, read_with_header
+from landmark.images import ImageError, near_pairs, perceptual_hash, read_with_header
 from landmark.runtime import CacheFile
 
 SEGMENT = 16_384  # images after which what is known is saved
 CHUNK = 32  # images a thread takes at a time
+RULES = 2  # raise it when `read_image` or `inspect_image` judges the same file in another way
 FACTS = np.dtype(
     [("readable", "?"), ("format", "S5"), ("mode", "S8"), ("width", "u4"), ("height", "u4"), ("orientation", "u1"),
      ("grey", "?"), ("constant", "?"), ("hash", "u8"), ("tiles", "u1", 16), ("size", "u4"), ("digest", "u8")]
@@ -87,13 +88,12 @@ def inspect_split(store: ImageStore, progress: bool = True, ids: np.ndarray | No
     order = store.reading_order()
     ids = order if ids is None else order[np.isin(order, ids)]
     facts, reasons = np.zeros(len(ids), FACTS), {}
-    shards = store.shards(ids.astype(str)) if len(ids) > SEGMENT else None
     pool = ThreadPoolExecutor()
     bar = tqdm(total=len(ids), desc=f"check {store.split}", unit="img", disable=not progress)
     try:
         for start in range(0, len(ids), SEGMENT):
             part = ids[start : start + SEGMENT]
-            saved = None if shards is None else _saved(store, part, shards[start : start + SEGMENT])
+            saved = _saved(store, part) if len(ids) > SEGMENT else None
             known = saved.load(functools.partial(_load, len(part))) if saved else None
             if known:
                 bar.total -= len(part)  # the rate and the end in sight are of what is left to do
@@ -130,16 +130,9 @@ def _inspect(store: ImageStore, ids: np.ndarray, pool: ThreadPoolExecutor, bar: 
     return facts, reasons
 
 
-def _saved(store: ImageStore, ids: np.ndarray, shards: np.ndarray) -> CacheFile:
-    """Where the facts of a segment are kept: named after its ids and the size and time of each file or TAR."""
-    tars = [tar.stat() for tar in store.tars]
-    key = hashlib.sha256(repr(FACTS.descr).encode())
-    for image_id, shard in zip(ids.astype(str), shards, strict=True):
-        try:
-            status = tars[shard - 1] if shard > 0 else image_path(store.root, store.split, image_id).stat()
-            key.update(f"{image_id} {status.st_size} {status.st_mtime_ns}\n".encode())
-        except OSError:
-            key.update(f"{image_id} gone\n".encode())
+def _saved(store: ImageStore, ids: np.ndarray) -> CacheFile:
+    """Where the facts of a segment are kept: named after what they depend on."""
+    key = hashlib.sha256(f"{RULES} {FACTS.descr} {store.fingerprint(ids.astype(str).tolist())}".encode())
     return CacheFile(store.root, f"check/{store.split}-{key.hexdigest()[:32]}.npz")
 
 

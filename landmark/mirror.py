@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tarfile
 import zipfile
 from pathlib import Path
 
 from landmark import tables
+from landmark.archives import ImageStore
 from landmark.images import image_files
-from landmark.runtime import InputError
+from landmark.runtime import InputError, atomic_path
 
 METADATA = ("train.csv", "test.csv", "train_label_to_category.csv", "train_label_to_hierarchical.csv")
 SOLUTION = "recognition_solution_v2.1.csv"
@@ -21,7 +23,8 @@ def make_mirror(world: str | Path, out: str | Path, tars: int = 3) -> Path:
 
     Args:
         world: folder with tables and loose images.
-        out: new folder, to be served by `localserver.serve`; a finished one is taken as it is.
+        out: new folder, to be served by `localserver.serve`; a finished one of the same files is taken as it is, one
+            of others is laid out anew.
         tars: of train images; the test images are one more.
 
     Returns:
@@ -31,10 +34,15 @@ def make_mirror(world: str | Path, out: str | Path, tars: int = 3) -> Path:
         InputError: `out` holds something else.
     """
     world, out = Path(world), Path(out)
-    if (out / "complete").exists():
+    begun, done, basis = out / "begun", out / "complete", _basis(world, tars)
+    if done.is_file() and done.read_text() == basis:
         return out
-    if out.exists() and any(out.iterdir()) and not (out / "metadata").is_dir():
+    if begun.exists() or done.exists():  # stopped on the way, or of other files
+        shutil.rmtree(out)
+    if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: exists and is not a mirror: choose a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    begun.touch()
     for folder in ("metadata", "ground_truth"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for name in METADATA:
@@ -47,8 +55,18 @@ def make_mirror(world: str | Path, out: str | Path, tars: int = 3) -> Path:
         for number in range(count):
             _pack(out / split / f"images_{number:03}.tar", files[number::count], out / "md5sum" / split)
     _zip(world, out / "landmark_images.zip")
-    (out / "complete").touch()
+    with atomic_path(done) as part:
+        part.write_text(basis)
     return out
+
+
+def _basis(world: Path, tars: int) -> str:
+    """All that a mirror depends on."""
+    files = {name: hashlib.sha256((world / name).read_bytes()).hexdigest() for name in (*METADATA, SOLUTION)}
+    for split in ("train", "test"):
+        store = ImageStore(world, split)
+        files[split] = store.fingerprint(store.ids())
+    return json.dumps({"tars": tars} | files)
 
 
 def _pack(path: Path, files: list[tuple[str, Path]], sums: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +19,16 @@ from landmark import distributed
 from landmark.data import Bad, Batch, LabelMap, Quarantine
 from landmark.inference import fast_model
 from landmark.models import LandmarkNet
-from landmark.runtime import InputError, autocast
+from landmark.runtime import InputError, atomic_path, autocast
 from landmark.tables import write_submission
+
+RULE = "largest softmax probability"  # what a score is; answers that were kept are bound to it
+_NUMBERS = ("class_index", "score", "loss")
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One row for every image that could be read. The score is the largest softmax probability."""
+    """One row for every image that could be read; the score is as `RULE` says."""
 
     ids: list[str]
     class_index: np.ndarray  # (N,) int
@@ -38,6 +43,26 @@ class Predictions:
             for image_id, k, s in zip(self.ids, self.class_index, self.score, strict=True)
         }
 
+    def save(self, path: str | Path, of: dict) -> None:
+        """Keep all of it, to the last bit, bound to `of`: what it depends on, as JSON can hold it."""
+        told = {"of": json.dumps(of), "ids": self.ids, "bad": [(item.image_id, item.reason) for item in self.bad]}
+        texts = {name: np.array(value, "U") for name, value in told.items()}
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        with atomic_path(path) as part, part.open("wb") as file:
+            np.savez(file, **texts, **numbers)
+
+    @classmethod
+    def load(cls, path: str | Path, of: dict) -> Predictions | None:
+        """What `save` kept of the same `of`; None when there is nothing, or it is damaged or of something else."""
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                if str(kept["of"]) != json.dumps(of):
+                    return None
+                bad = [Bad(*pair) for pair in kept["bad"].reshape(-1, 2).tolist()]
+                return cls(kept["ids"].tolist(), *(kept[name] for name in _NUMBERS), bad=bad)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
     def write(self, path: str | Path, labels: LabelMap, ids: Sequence[str]) -> None:
         """Write a submission with a row for every id of `ids`; one without a prediction has an empty cell."""
         found = self.mapping(labels)
@@ -51,7 +76,7 @@ def merged(parts: Sequence[Predictions]) -> Predictions:
         return parts[0]
     ids = np.array([image_id for part in parts for image_id in part.ids], dtype=object)
     _, first = np.unique(ids.astype(str), return_index=True)
-    columns = (np.concatenate([getattr(p, name) for p in parts])[first] for name in ("class_index", "score", "loss"))
+    columns = (np.concatenate([getattr(p, name) for p in parts])[first] for name in _NUMBERS)
     bad = {item.image_id: item for part in parts for item in part.bad}
     return Predictions(ids[first].tolist(), *columns, bad=list(bad.values()))
 
@@ -112,7 +137,7 @@ def predict(
         if quarantine is not None:
             quarantine.add(part.bad)
         parts.append(part)
-    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("class_index", "score", "loss"))
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in _NUMBERS)
     bad = [item for part in parts for item in part.bad]
     return Predictions([image_id for part in parts for image_id in part.ids], *columns, bad=bad)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from landmark.archives import open_images
 from landmark.backbones import load_tensors, read_tensors
 from landmark.data import LabelMap, LandmarkDataset, eval_transform, make_loader
 from landmark.models import LandmarkNet, create_model
 from landmark.recipes import data_config, recipe
-from landmark.runtime import InputError, atomic_path, device
+from landmark.runtime import InputError, atomic_path, device, fast_dtype
 
 LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")
 
@@ -163,6 +165,16 @@ class Run:
         load_tensors(model, tensors, path)
         return model.to(device()).eval()
 
+    def basis(self, table: pd.DataFrame, root: str | Path, split: str = "test") -> dict:
+        """All that the network's answers to the images of a table depend on: what is kept of them is bound to it."""
+        rows = table[[name for name in ("id", "landmark_id") if name in table]].to_csv(index=False)
+        return {
+            "weights": self.result["sha256"], "model": self.config.model, "size": self.config.size,
+            "labels": _sha256(json.dumps(self.labels.landmark_ids)), "rows": _sha256(rows),
+            "images": open_images(root, split).fingerprint(table["id"].tolist()),
+            "arithmetic": str(fast_dtype(device())),
+        }  # fmt: skip
+
     def loader(self, table: pd.DataFrame, root: str | Path, split: str = "test", *, workers: int | None = None,
                batch_size: int | None = None):  # fmt: skip
         """Batches of a table's images, prepared as this run's network wants them, in the table's order."""
@@ -170,6 +182,10 @@ class Run:
         labels = self.labels if "landmark_id" in table else None
         dataset = LandmarkDataset(table, root, split, labels, transform)
         return make_loader(dataset, batch_size or self.config.batch_size, workers=workers)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def open_run(path: str | Path) -> Run:

@@ -236,6 +236,30 @@ def asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+_PACKED = {
+    b"PK\x03\x04": "ZIP", b"PK\x05\x06": "ZIP", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z",
+}  # fmt: skip
+
+
+def compression(start: bytes) -> str:
+    """Name of the compression that the first bytes of a file tell of, "" for none.
+
+    >>> compression(b"PK\\x03\\x04"), compression(b"id,url")
+    ('ZIP', '')
+    """
+    return next((name for magic, name in _PACKED.items() if start.startswith(magic)), "")
+
+
+def stamp(status: os.stat_result) -> tuple[int, int, int]:
+    """What tells a file from what it was: its size, the time of its content and that of any change to it (ns).
+
+    The last tells of other content of the same size under the same time, as `cp -p` and `tar -x` leave it. A change
+    of rights moves it as well: then work is done again that need not be, and no answer is wrong.
+    """
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def sha256(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:

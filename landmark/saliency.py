@@ -29,6 +29,15 @@ def _explained(model: nn.Module) -> Iterator[None]:
             module.training = value
 
 
+@contextlib.contextmanager
+def _with_gradients(model: nn.Module) -> Iterator[None]:
+    """As `_explained`, and gradients of what is computed inside can be taken, also under `torch.inference_mode`."""
+    if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
+        raise InputError("a network made under torch.inference_mode has no gradients: make it outside")
+    with torch.inference_mode(False), torch.enable_grad(), _explained(model):
+        yield
+
+
 def _target(logits: Tensor, target: Tensor | int | None) -> Tensor:
     """Class indices (B,): those asked for, else the predicted ones."""
     if not torch.isfinite(logits).all():
@@ -49,11 +58,10 @@ def _unit(maps: Tensor) -> Tensor:
 
 def _gradient(model: nn.Module, x: Tensor, target: Tensor | int | None) -> tuple[Tensor, Tensor]:
     x = x.detach().clone().requires_grad_()
-    with torch.enable_grad():
-        logits = model(x)
-        chosen = _target(logits.detach(), target)
-        score = logits.gather(1, chosen[:, None]).sum()
-        return torch.autograd.grad(score, x)[0], chosen
+    logits = model(x)
+    chosen = _target(logits.detach(), target)
+    score = logits.gather(1, chosen[:, None]).sum()
+    return torch.autograd.grad(score, x)[0], chosen
 
 
 def vanilla_gradient(model: nn.Module, x: Tensor, target: Tensor | int | None = None) -> Tensor:
@@ -73,7 +81,7 @@ def vanilla_gradient(model: nn.Module, x: Tensor, target: Tensor | int | None = 
 
     Source: Simonyan et al., "Deep inside convolutional networks", 2014; Figure 6 of the paper.
     """
-    with _explained(model):
+    with _with_gradients(model):
         return _unit(_gradient(model, x, target)[0].abs().amax(1))
 
 
@@ -102,8 +110,8 @@ def smooth_grad(
         raise InputError(f"samples={samples}: give 1 or more")
     generator = torch.Generator().manual_seed(seed)
     sigma = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    total = torch.zeros_like(x[:, 0])
-    with _explained(model):
+    with _with_gradients(model):
+        total = torch.zeros_like(x[:, 0])
         with torch.no_grad():
             chosen = _target(model(x), target)
         for _ in range(samples):
@@ -130,7 +138,8 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor | int | None = None, la
         kept.append(output if output.requires_grad else output.detach().requires_grad_())
         return kept[-1].clone()  # a copy, so that an in-place ReLU further on leaves the map alone
 
-    with _explained(model), torch.enable_grad():
+    with _with_gradients(model):
+        x = x.detach().clone()
         if layer is None:
             kept.append(model.forward_features(x).detach().requires_grad_())
             logits = model.forward_head(kept[0].clone())

@@ -79,8 +79,8 @@ def shrink(
     """Write the reduced version of a GLDv2 folder: TARs of about `shard_bytes` in the same layout, and its tables.
 
     Images come in the order in which they lie on the disk; the bytes depend on the images and the settings alone. A
-    call that was stopped goes on after the last complete TAR. Images that cannot be read are left out and listed with
-    their reasons in `out/shrink.json`.
+    call that was stopped goes on after the last complete TAR whose images are still the same files. Images that cannot
+    be read are left out and listed with their reasons in `out/shrink.json`.
 
     Args:
         root: GLDv2 folder, images loose or in TARs.
@@ -107,7 +107,7 @@ def shrink(
     with _told_in_one_line(out), _alone(out):
         state = _State(out, {"size": size, "quality": quality, "shard_bytes": shard_bytes})
         for split, order in orders.items():
-            state.begin(split, order)
+            state.begin(split, order, stores[split])
         rest = sum(len(order) - state.next(split) for split, order in orders.items())
         _check_space(out, rest * size * size // 10)
         for table in sorted(root.glob("[!.]*.csv")):
@@ -207,6 +207,8 @@ class _State:
 
     def __init__(self, out: Path, settings: dict[str, int]):
         self.out, self.path = out, out / "shrink.json"
+        self.orders: dict[str, np.ndarray] = {}
+        self.stores: dict[str, ImageStore] = {}
         if not self.path.exists():
             others = sorted(name for name in os.listdir(out) if not name.startswith("."))
             if others:
@@ -234,19 +236,40 @@ class _State:
         for number, tar in enumerate(told["tars"]):
             path = self.out / split / f"images_{number:03d}.tar"
             if not path.is_file() or path.stat().st_size != tar["bytes"]:
-                del told["tars"][number:]
-                told["next"] = told["tars"][-1]["next"] if number else 0
-                told["bad"] = [item for item in told["bad"] if item["number"] < told["next"]]
+                self._cut(split, number)
                 return
 
-    def begin(self, split: str, order: np.ndarray) -> None:
-        """Bind a split to its images, or refuse when they are others than before."""
+    def _cut(self, split: str, number: int) -> None:
+        """Forget all after the first `number` TARs."""
+        told = self.told["splits"][split]
+        del told["tars"][number:]
+        told["next"] = told["tars"][-1]["next"] if number else 0
+        told["bad"] = [item for item in told["bad"] if item["number"] < told["next"]]
+
+    def begin(self, split: str, order: np.ndarray, store: ImageStore) -> None:
+        """Bind a split to its images, or refuse when they are others than before; forget what was made of other files.
+
+        Images after the last TAR were all bad: they are looked at again.
+        """
         bound = {"count": len(order), "sha256": hashlib.sha256(np.ascontiguousarray(order)).hexdigest()}
         told = self.told["splits"].setdefault(split, bound | {"next": 0, "tars": [], "bad": []})
         if {key: told[key] for key in bound} != bound:
             counts = f"{told['count']} images then, {len(order)} now"
             raise InputError(f"{self.out}: the images of {split} have changed since ({counts}): give a new folder")
+        self.orders[split], self.stores[split] = order, store
+        start = 0
+        for number, tar in enumerate(told["tars"]):
+            if tar.get("made_of") not in (None, self._fingerprint(split, start, tar["next"])):  # older states lack it
+                self._cut(split, number)
+                break
+            start = tar["next"]
+        else:
+            self._cut(split, len(told["tars"]))
         self._save()
+
+    def _fingerprint(self, split: str, start: int, stop: int) -> str:
+        """Of the files that images of a split lie in, by their numbers."""
+        return self.stores[split].fingerprint(self.orders[split][start:stop].astype(str).tolist())
 
     def count(self, split: str) -> int:
         """Images of a split before shrinking."""
@@ -267,7 +290,9 @@ class _State:
         told["bad"] += [{"id": image_id, "reason": reason, "number": number} for number, image_id, reason in news]
         told["next"] = following
         if tar:
-            told["tars"].append({"name": tar.name, "images": images, "bytes": tar.stat().st_size, "next": following})
+            start = told["tars"][-1]["next"] if told["tars"] else 0
+            told["tars"].append({"name": tar.name, "images": images, "bytes": tar.stat().st_size, "next": following,
+                                 "made_of": self._fingerprint(split, start, following)})  # fmt: skip
         self._save()
 
     def _save(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +12,7 @@ from tqdm.auto import tqdm
 from landmark import distributed
 from landmark.data import GoogleLandmarks, Quarantine, check_coverage
 from landmark.inference import SAMPLE, fast_model
-from landmark.prediction import predictions
+from landmark.prediction import RULE, predictions
 from landmark.runs import Run
 from landmark.runtime import InputError, atomic_path
 from landmark.tables import write_submission
@@ -28,7 +27,7 @@ def write_predictions(
     """Write one row for each id of test.csv, in its order; an image that is missing or unreadable has an empty cell.
 
     Parts of 2,048 rows are written beside `out` as they are ready and joined at the end. Started again after a stop,
-    parts of the same run and table are kept. In the processes of `torchrun` each predicts its share of the parts.
+    parts of the same run, table and images are kept. In the processes of `torchrun` each predicts its share.
 
     Args:
         run: a finished run.
@@ -54,7 +53,7 @@ def write_predictions(
     numbers = range(-(-len(table) // ROWS))
     with distributed.group():
         if distributed.rank() == 0:
-            _claim(parts, run, table["id"], int8)
+            _claim(parts, run, data, int8)
         distributed.gather(None)  # nobody writes before the folder is there
         mine = [k for k in numbers if k % distributed.size() == distributed.rank() and not _part(parts, k).exists()]
         _predict(run, data, parts, mine, limit, workers, progress and distributed.rank() == 0, int8)
@@ -68,10 +67,9 @@ def _part(parts: Path, number: int) -> Path:
     return parts / f"{number:06}.json"
 
 
-def _claim(parts: Path, run: Run, ids, int8: bool) -> None:
-    """Keep the parts of this very run and table, drop those of any other."""
-    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
-    plan = {"run": run.result["sha256"], "test": digest, "rows": ROWS, "int8": int8}
+def _claim(parts: Path, run: Run, data: GoogleLandmarks, int8: bool) -> None:
+    """Keep the parts of this very run, table and images, drop those of any other."""
+    plan = run.basis(data.test, data.root) | {"rule": RULE, "parts": ROWS, "int8": int8}
     try:
         if json.loads((parts / "plan.json").read_text()) == plan:
             return

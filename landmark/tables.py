@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landmark import bigtable
-from landmark.runtime import InputError, atomic_path
+from landmark.runtime import InputError, atomic_path, compression
 
 _ID = re.compile(r"[0-9A-Za-z_-]{3,64}")  # paths are built from ids: no separators, no dots
 _WHOLE = re.compile(r"[0-9]{1,19}")
@@ -30,6 +30,7 @@ _LARGEST = 2**63 - 1
 _CELL_LIMIT, _cell_limit_lock = 2**31 - 1, threading.Lock()
 CACHED_FROM = 1 << 20  # bytes of a train.csv from which a Parquet cache is worth its file
 USAGES = ("Public", "Private", "Ignored")
+PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z")  # endings of what a table may still lie in
 
 
 class TableError(InputError):
@@ -40,7 +41,13 @@ def _strict(path: str | Path, columns: Sequence[str]) -> tuple[list[int], dict[s
     """Line numbers and cells by column, or an error: nothing is guessed, shifted or dropped."""
     path = Path(path)
     if not path.is_file():
-        raise TableError(f"{path}: no such table (a CSV with the columns {','.join(columns)} is needed)")
+        packed = [p.name for p in sorted(path.parent.glob(f"{path.name}.*")) if p.suffix in PACKED]
+        hint = f"unpack {packed[0]}" if packed else f"a CSV with the columns {','.join(columns)} is needed"
+        raise TableError(f"{path}: no such table ({hint})")
+    with path.open("rb") as file:
+        kind = compression(file.read(8))
+    if kind:
+        raise TableError(f"{path}: compressed ({kind}): unpack it")
     raw = path.read_bytes()
     try:
         raw.decode("utf-8-sig")
@@ -202,7 +209,7 @@ def read_train(
 ) -> pd.DataFrame:
     """Read `train.csv`, in its order: id (str), url (str), landmark_id (int64), or what is asked of it.
 
-    A large table is checked and parsed once, into a Parquet cache bound to its size and time, and read from there.
+    A large table is checked and parsed once, into a Parquet cache bound to its size and times, and read from there.
 
     Args:
         path: of the table.
@@ -340,6 +347,27 @@ def read_solution(path: str | Path) -> pd.DataFrame:
         landmarks.append(tuple(_landmark_id(path, line, cell) for cell in listed.split()))
     ids = _checked_ids(path, lines, cells["id"])
     return pd.DataFrame({"id": ids, "landmarks": landmarks, "Usage": cells["Usage"]})
+
+
+def scored(solution: pd.DataFrame, split: str = "all", name: object = "the solution") -> dict[str, tuple[int, ...]]:
+    """image_id → landmark ids of the images that count, as `metrics` wants it; images marked Ignored never do.
+
+    Args:
+        solution: of `read_solution`.
+        split: "public", "private", or "all" for both.
+        name: of the table, for the error.
+
+    Raises:
+        InputError: no such split, or one without an image.
+    """
+    usages = {"public": ("Public",), "private": ("Private",), "all": ("Public", "Private")}
+    if split not in usages:
+        raise InputError(f"split {split!r}: choose {', '.join(usages)}")
+    rows = solution[solution["Usage"].isin(usages[split])]
+    if rows.empty:
+        there = ", ".join(sorted(set(solution["Usage"])))
+        raise InputError(f"{name}: no {' or '.join(usages[split])} rows, only {there}: choose another split or table")
+    return dict(zip(rows["id"], rows["landmarks"], strict=True))
 
 
 def read_submission(path: str | Path) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from landmark.runtime import CacheFile, InputError
+from landmark.runtime import CacheFile, InputError, compression, stamp
 
 MEMBER = re.compile(r"([\w-])/([\w-])/([\w-])/(\1\2\3[\w-]{0,61})\.jpg", re.ASCII)  # a/b/c/<id>.jpg
 _VERSION = 2  # of the stored index
@@ -42,14 +42,9 @@ class TarIndex(NamedTuple):
     offsets: np.ndarray  # (N,) int64
     sizes: np.ndarray  # (N,) int64
     skipped: Counter  # other members by reason
-    stamp: tuple[int, int]
+    stamp: tuple[int, int, int]
     zeros: int = 0  # bytes of them behind the last member
     fault: str = ""  # why it cannot be trusted, of one that is salvaged
-
-
-def stamp(status: os.stat_result) -> tuple[int, int]:
-    """Size and time of change (ns): when they differ, it is another file."""
-    return status.st_size, status.st_mtime_ns
 
 
 def tar_index(tar: Path, cache: CacheFile, salvage: bool = False) -> TarIndex:
@@ -72,7 +67,7 @@ def tar_index(tar: Path, cache: CacheFile, salvage: bool = False) -> TarIndex:
         fault = error if isinstance(error, ArchiveError) else _unreadable(tar, error)
         if not salvage:
             raise fault from None
-        return _table([], Counter(), (0, 0))._replace(fault=str(fault))
+        return _table([], Counter(), (0, 0, 0))._replace(fault=str(fault))
     if not index.fault:
         cache.save(lambda part: _store(part, index))
     return index
@@ -89,7 +84,7 @@ def _store(path: Path, index: TarIndex) -> None:
                  zeros=np.array(index.zeros))  # fmt: skip
 
 
-def _load(cache: Path, expected: tuple[int, int]) -> TarIndex | None:
+def _load(cache: Path, expected: tuple[int, int, int]) -> TarIndex | None:
     """A stored index, or None when it is another TAR's, damaged or planted: it must not lead outside its TAR."""
     try:
         with np.load(cache, allow_pickle=False) as stored:
@@ -139,7 +134,7 @@ def _walk(tar: Path, salvage: bool) -> TarIndex:
     return _table(found, skipped, read)._replace(zeros=zeros, fault=fault)
 
 
-def _table(found: list[tuple[bytes, int, int]], skipped: Counter, read: tuple[int, int]) -> TarIndex:
+def _table(found: list[tuple[bytes, int, int]], skipped: Counter, read: tuple[int, int, int]) -> TarIndex:
     found.sort()
     ids = np.array([image_id for image_id, _, _ in found]) if found else np.empty(0, "S1")
     places = np.array([place[1:] for place in found], np.int64).reshape(-1, 2).T
@@ -173,8 +168,9 @@ def _open(file: BinaryIO, place: int) -> tarfile.TarFile:
     file.seek(place)
     start = file.read(9)
     file.seek(place)
-    if not place and start[:3] in (b"\x1f\x8b\x08", b"BZh", b"\xfd7z", b"\x28\xb5\x2f"):
-        raise _Damage("compressed: unpack it to a plain TAR, whose members can be read by offset", place)
+    kind = "" if place else compression(start)
+    if kind:
+        raise _Damage(f"compressed ({kind}): unpack it to a plain TAR, whose members can be read by offset", place)
     try:
         return tarfile.open(fileobj=file, mode="r:")
     except Exception:  # as above: any error that random bytes may raise

@@ -217,6 +217,8 @@ class _Trainer:
             shutil.rmtree(self.views, ignore_errors=True)  # another start's, maybe with other weights or ranges
             self._save_state()  # from now on they are these
         views = Views(self.train, min(self.config.views, -(-self.steps // self.per_epoch)), self.views)
+        if distributed.rank() == 0:
+            views.bind(self._views_basis())
         bar = tqdm(total=len(views.missing()), unit="image", unit_scale=PIECE, desc="views", disable=not self.progress)
         with bar:
             for batch in views.fill(self.maps, self.workers):
@@ -230,6 +232,16 @@ class _Trainer:
             raise InputError(f"{self.views}: other processes' maps are not there: choose a --scratch that all share")
         self.train.release()
         self.train, self.shape, self.learner.kept = views, views.shape, True
+
+    def _views_basis(self) -> dict:
+        """All that the maps of the frozen stages depend on."""
+        weights = hashlib.sha256(json.dumps(self.ranges, default=Tensor.tolist).encode())
+        for p in self.model.backbone.parameters():
+            if not p.requires_grad:
+                weights.update(p.detach().cpu().numpy().tobytes())
+        images = self.train.images.fingerprint(self.train.ids.astype(str).tolist())
+        return {"weights": weights.hexdigest(), "images": images, "size": self.config.size, "seed": self.config.seed,
+                "arithmetic": str(fast_dtype(self.where))}  # fmt: skip
 
     def maps(self, images: Tensor) -> Tensor:
         """What the frozen stages make of images (B, 3, S, S), on the CPU."""

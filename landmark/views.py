@@ -46,6 +46,15 @@ class Views(Dataset):
     def _path(self, view: int, piece: int) -> Path:
         return self.folder / f"{view:03}-{piece:07}.safetensors"
 
+    def bind(self, basis: dict) -> None:
+        """Drop the files that are there unless they rest on the same `basis`, as those to come will."""
+        path, told = self.folder / "basis.json", json.dumps(basis)
+        if path.is_file() and path.read_text() == told:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with atomic_path(path) as part:
+            part.write_text(told)
+
     def missing(self) -> list[tuple[int, int]]:
         """View and number of each file that is still to be made."""
         pieces = math.ceil(len(self) / PIECE)

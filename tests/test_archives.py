@@ -453,7 +453,7 @@ def test_planted_index_is_made_again(data, tmp_path):
         good | {"sizes": np.full_like(good["sizes"], 2**63 - 1)},
         good | {"offsets": good["offsets"][:-1]},
         good | {"offsets": good["offsets"].astype(float)},
-        good | {"bound": good["bound"] + np.array([1, 0, 0])},
+        good | {"bound": good["bound"] + np.array([1, 0, 0, 0])},
         good | {"skipped": np.array("[1]")},
     ]
     for number, plant in enumerate(plants):

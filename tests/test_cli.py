@@ -63,8 +63,39 @@ def test_unknown_ids_and_empty_splits(tmp_path, capsys):
     assert "bbbbbbbbbbbbbbbb" in capsys.readouterr().err
     (tmp_path / "s.csv").write_text("id,landmarks\naaaaaaaaaaaaaaaa,3 0.5\n")
     assert run("score", tmp_path / "s.csv", tmp_path / "solution.csv", "--split", "private") == 2
-    assert "private" in capsys.readouterr().err
+    assert "solution.csv: no Private rows" in capsys.readouterr().err
     assert run("score", tmp_path / "s.csv", tmp_path / "solution.csv", "--split", "public") == 0
+
+
+SOLUTION = """id,landmarks,Usage
+0123456789abcdef,0 12,Public
+0223456789abcdef,,Public
+0323456789abcdef,100,Ignored
+0423456789abcdef,1,Private
+0523456789abcdef,,Ignored
+"""
+SUBMISSION = "id,landmarks\n0123456789abcdef,12 0.1\n0423456789abcdef,1 19.0\n0523456789abcdef,14 99\n"
+
+
+@pytest.mark.parametrize(("split", "queries"), [("all", 3), ("public", 2), ("private", 1)])
+def test_ignored_images_take_no_part(tmp_path, capsys, split, queries):
+    """Fails when an image marked Ignored counts as a landmark or a distractor, or its prediction takes a rank."""
+    (tmp_path / "solution.csv").write_text(SOLUTION)
+    (tmp_path / "s.csv").write_text(SUBMISSION)
+    assert run("score", tmp_path / "s.csv", tmp_path / "solution.csv", "--split", split, "--json") == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert (scores["gap"], scores["top1"], scores["queries"]) == (1.0, 1.0, queries)
+    (tmp_path / "s.csv").write_text(SUBMISSION + "0623456789abcdef,14 99\n")
+    assert run("score", tmp_path / "s.csv", tmp_path / "solution.csv", "--split", split) == 2
+    assert "0623456789abcdef" in capsys.readouterr().err
+
+
+def test_nothing_but_ignored_images(tmp_path, capsys):
+    """Fails when a solution of which nothing is scored gives a score, or an error without the file's name."""
+    (tmp_path / "solution.csv").write_text("id,landmarks,Usage\n0523456789abcdef,7,Ignored\n")
+    (tmp_path / "s.csv").write_text("id,landmarks\n0523456789abcdef,7 99\n")
+    assert run("score", tmp_path / "s.csv", tmp_path / "solution.csv") == 2
+    assert "solution.csv: no Public or Private rows, only Ignored" in capsys.readouterr().err
 
 
 def test_as_a_module():

@@ -116,3 +116,34 @@ def test_on_a_real_network():
     x = torch.rand(1, 3, 64, 64)
     whole, named = saliency.grad_cam(model, x), saliency.grad_cam(model, x, layer=model.backbone.layer4)
     assert torch.allclose(whole, named, atol=1e-4)
+
+
+EXPLANATIONS = {
+    "vanilla": saliency.vanilla_gradient,
+    "smooth": lambda model, x: saliency.smooth_grad(model, x, samples=2),
+    "cam": saliency.grad_cam,
+    "cam of a layer": lambda model, x: saliency.grad_cam(model, x, layer=model.backbone.layer2),
+    "deletion": lambda model, x: saliency.deletion_curve(model, x, saliency.random_saliency(x), steps=2),
+}
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+@pytest.mark.parametrize("explain", EXPLANATIONS.values(), ids=EXPLANATIONS)
+def test_explained_where_gradients_are_off(explain, mode):
+    """Fails when images made under `torch.inference_mode` or `no_grad` end in torch's own error, or in another map."""
+    model, noise = create_model("resnet50", 3), torch.Generator().manual_seed(0)
+    expected = explain(model, torch.rand(1, 3, 64, 64, generator=noise))
+    with mode():
+        found = explain(model, torch.rand(1, 3, 64, 64, generator=noise.manual_seed(0)))
+        assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode) and not torch.is_grad_enabled()
+    assert torch.equal(found, expected) and not found.requires_grad
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("explain", [saliency.vanilla_gradient, saliency.smooth_grad, saliency.grad_cam])
+def test_a_network_that_can_have_no_gradients_is_called_so(explain):
+    """Fails when a network that was itself made under `torch.inference_mode` ends in torch's own error."""
+    with torch.inference_mode():
+        model = Planted()
+    with pytest.raises(InputError, match="made under torch.inference_mode .*: make it outside"):
+        explain(model, torch.rand(1, 3, 16, 16))

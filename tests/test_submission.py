@@ -101,11 +101,11 @@ def test_integers_give_the_same_rows_after_a_stop(tmp_path, run, data, monkeypat
     whole, stopped = tmp_path / "whole.csv", tmp_path / "s.csv"
     submission.write_predictions(run, data, whole, workers=0, progress=False, int8=True)
     parts = tmp_path / ".s.csv.parts"
-    submission._claim(parts, run, data.test["id"], True)
+    submission._claim(parts, run, data, True)
     submission._predict(run, data, parts, [0], 10, 0, False, True)
     submission.write_predictions(run, data, stopped, workers=0, progress=False, int8=True)
     assert stopped.read_bytes() == whole.read_bytes()
-    submission._claim(parts, run, data.test["id"], True)
+    submission._claim(parts, run, data, True)
     submission._part(parts, 0).write_text("{}")
     submission.write_predictions(run, data, stopped, workers=0, progress=False)
     assert [row[0] for row in rows(stopped)] == [row[0] for row in rows(whole)]
@@ -114,7 +114,7 @@ def test_integers_give_the_same_rows_after_a_stop(tmp_path, run, data, monkeypat
 def test_parts_of_another_run_are_not_mixed_in(tmp_path, run, data):
     """Fails when the parts of an older run end in this one's submission."""
     parts = tmp_path / ".s.csv.parts"
-    submission._claim(parts, runs.Run(run.path, run.config, run.labels, {"sha256": "b" * 64}), data.test["id"], False)
+    submission._claim(parts, runs.Run(run.path, run.config, run.labels, {"sha256": "b" * 64}), data, False)
     submission._part(parts, 0).write_text('{"rows": [["x", 1, 0.5]], "bad": {}}')
     submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
     assert [row[0] for row in rows(tmp_path / "s.csv")] == data.test["id"].tolist()

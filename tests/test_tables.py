@@ -1,13 +1,17 @@
 """The tables of the data set: read exactly, or refused with file and line."""
 
+import bz2
 import contextlib
 import csv
+import gzip
 import io
+import lzma
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,6 +89,38 @@ def test_solution(put):
     assert [tuple(x) for x in table["landmarks"]] == [(), (3, 5)] and table["Usage"].tolist() == ["Public", "Private"]
     with pytest.raises(tables.TableError, match="line 2"):
         tables.read_solution(put("id,landmarks,Usage\naaaaaaaaaaaaaaaa,3,Secret\n"))
+
+
+def zipped(data):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("table.csv", data)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("size", [1, 3000])
+@pytest.mark.parametrize(
+    ("kind", "pack"),
+    [("ZIP", zipped), ("gzip", gzip.compress), ("bzip2", bz2.compress), ("xz", lzma.compress),
+     ("zstd", pa.Codec("zstd").compress)],
+)  # fmt: skip
+def test_a_compressed_table_is_called_so(put, monkeypatch, kind, pack, size):
+    """Fails when a table that was not unpacked is called latin-1, by any reader, or by the one of large tables."""
+    monkeypatch.setattr(tables, "CACHED_FROM", 50)
+    text = HEAD + "".join(f"{i:016x},u{i},3\n" for i in range(size))
+    path = put(bytes(pack(text.encode())))
+    for read in (tables.read_train, tables.read_test, tables.read_clean, tables.read_solution, tables.read_submission,
+                 tables.read_categories, tables.read_hierarchy):  # fmt: skip
+        with pytest.raises(tables.TableError, match=rf"{path.name}: compressed \({kind}\): unpack it$"):
+            read(path)
+
+
+def test_a_packed_table_beside_its_place_is_named(put):
+    """Fails when train.csv.zip is there and all that is told is that there is no train.csv."""
+    path = put(zipped(b"id"))
+    path.rename(path.with_name("train.csv.zip"))
+    with pytest.raises(tables.TableError, match=r"train\.csv: no such table \(unpack train\.csv\.zip\)"):
+        tables.read_train(path.with_name("train.csv"))
 
 
 @pytest.mark.parametrize("cell", ["3", "x 0.5", "3 half", "3 nan", "3 0.5 4", "-1 0.5"])
