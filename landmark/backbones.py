@@ -143,6 +143,15 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: str | P
     module.load_state_dict(tensors, strict=False)
 
 
+def stage_names(backbone: nn.Module) -> list[str]:
+    """Names of a backbone's stages from image to map, without the pooling and the classifier behind it.
+
+    >>> stage_names(create_backbone("resnet50"))[-3:]
+    ['layer2', 'layer3', 'layer4']
+    """
+    return [name for name, _ in backbone.named_children() if name not in ("global_pool", "fc")]
+
+
 def freeze_prefix(module: nn.Module, tensors: int = 85) -> int:
     """Freeze the first `tensors` parameter tensors (BatchNorm statistics still move): the 2019 code's "85 layers".
 
@@ -170,7 +179,7 @@ def freeze_stage(module: nn.Module, stage: str) -> int:
     >>> freeze_stage(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), "0")
     9
     """
-    names = [name for name, _ in module.named_children()]
+    names = stage_names(module)
     if stage not in names:
         raise InputError(f"no stage {stage!r} to freeze: choose one of {', '.join(names)}")
     total = 0

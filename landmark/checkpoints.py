@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 import torch
 
-from landmark.runtime import InputError, atomic_path, sha256
+from landmark.runtime import InputError, WriteError, atomic_path, sha256
 
 KEPT = 2
 
@@ -30,20 +29,15 @@ class Checkpoints:
         """Write a state, then drop all but the newest two.
 
         Raises:
-            InputError: it cannot be written, as on a full disk; the states before are untouched.
+            WriteError: it cannot be written, as on a full disk; the states before are untouched.
         """
         try:
             with atomic_path(self.folder / "state.pt") as part:
                 torch.save(state, part)
                 path = self.folder / f"state-{step:09}-{sha256(part)[:16]}.pt"
             (self.folder / "state.pt").replace(path)
-        except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of a full disk
-            free = shutil.disk_usage(self.folder).free >> 20
-            why = str(error).splitlines()[0][:120]
-            raise InputError(
-                f"{self.folder}: the state of step {step} cannot be written ({why}; {free} MiB free); the state before "
-                "is whole: make room, then the same command goes on"
-            ) from None
+        except RuntimeError as error:  # torch's writer makes one of every failure
+            raise WriteError(self.folder / "state.pt", error) from None
         for old in [p for p in self.paths() if p != path][KEPT - 1 :]:
             old.unlink(missing_ok=True)
 

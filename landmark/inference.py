@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from landmark.backbones import stage_names
 from landmark.int8 import Ranges, has_int8, measure, quantise
 from landmark.models import LandmarkNet
 from landmark.runtime import InputError, fast_dtype
@@ -96,7 +97,7 @@ def _ranges(module: nn.Module, images: Tensor) -> Ranges:
 
 def _stages(backbone: nn.Module, stage: str) -> tuple[nn.Sequential, nn.Sequential]:
     """The stages up to the named one, and those from there to the map."""
-    names = [name for name, _ in backbone.named_children() if name not in ("global_pool", "fc")]
+    names = stage_names(backbone)
     cut = names.index(stage) + 1
     first, last = (nn.Sequential(*map(backbone.get_submodule, part)) for part in (names[:cut], names[cut:]))
     return first, last

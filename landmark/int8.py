@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from landmark.runtime import chip_has
+from landmark.runtime import chip_has, precision
 
 Ranges = dict[str, dict[str, list[int] | Tensor]]
 ADD = (operator.add, operator.iadd, torch.add)
@@ -40,6 +40,19 @@ def sums_in_16_bits() -> bool:
     given = x, 1.0, 0, packed, ones, torch.zeros(1, dtype=torch.int32), torch.zeros_like(ones)
     total = torch.ops.onednn.qconv2d_pointwise(*given, *facts, 1.0, 0, torch.float32, "none", [], "")
     return total.item() < 2 * 127 * 255
+
+
+def arithmetic(where: torch.device, int8: bool = False) -> str:
+    """What a network computes in on a device, in words: results of other words may differ.
+
+    Args:
+        where: the device.
+        int8: part of it computes in 8-bit integers.
+
+    >>> arithmetic(torch.device("cpu")) in {"float32", "bfloat16", "float16"}
+    True
+    """
+    return precision(where) + (f", int8 summed in {16 if sums_in_16_bits() else 32} bits" if int8 else "")
 
 
 def weight_steps(weight: Tensor) -> Tensor:

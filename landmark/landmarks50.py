@@ -16,8 +16,9 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from landmark.images import image_path
+from landmark.locks import alone
 from landmark.runtime import InputError, atomic_path
-from landmark.transfer import alone
+from landmark.transfer import lock_of
 
 MAX_BYTES = 1 << 28  # of one image
 MAX_RATIO = 20  # of one image: a photograph does not shrink
@@ -54,7 +55,7 @@ def unpack(archive: str | Path, data: str | Path, progress: bool = True) -> str:
     """
     archive, data = Path(archive), Path(data)
     try:
-        with alone(archive), zipfile.ZipFile(archive) as source:
+        with alone(lock_of(archive)), zipfile.ZipFile(archive) as source:
             images, names, skipped = _contents(archive, source)
             tables = _tables(images, names)
             _check_folder(data, tables)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
@@ -17,6 +16,7 @@ import pandas as pd
 from landmark.archives import open_images
 from landmark.backbones import load_tensors, read_tensors
 from landmark.data import LabelMap, LandmarkDataset, eval_transform, make_loader
+from landmark.locks import LOCK
 from landmark.models import LandmarkNet, create_model
 from landmark.recipes import data_config, recipe
 from landmark.runtime import InputError, atomic_path, device, fast_dtype
@@ -235,36 +235,8 @@ def refuse_other(path: Path, wanted: dict) -> None:
         if changed:
             what = "; ".join(changed)
             raise InputError(f"{path}: holds a run of other settings ({what}): choose another folder or delete it")
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif path.exists() and (not path.is_dir() or any(entry.name != LOCK for entry in path.iterdir())):
         raise InputError(f"{path}: exists and is not a training run: choose a new folder")
-
-
-@contextlib.contextmanager
-def locked(path: Path, wanted: bool = True) -> Iterator[None]:
-    """One process at a time in a run's folder; the system frees the lock however the process ends.
-
-    Args:
-        path: folder of a run.
-        wanted: False takes no lock: another process of the same run has it.
-
-    Raises:
-        InputError: another process is in it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on this system: no lock
-        fcntl = None
-    if fcntl is None or not wanted:
-        yield
-        return
-    with (path / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise InputError(f"{path}: another process is training this run: wait for it") from None
-        yield
-    (path / ".lock").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
 import random
 import re
+import shutil
 import signal
 import tempfile
 import threading
@@ -30,6 +32,36 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 class InputError(ValueError):
     """Something the user gave cannot be used: one line that names the file, line or id and says what to do."""
+
+
+class WriteError(InputError, OSError):
+    """A file that cannot be written; what was there before is whole. `errno` is the system's."""
+
+    def __init__(self, path: str | Path, error: BaseException):
+        path, self.errno = Path(path), getattr(error, "errno", None)
+        if is_full(error):
+            self.errno = errno.ENOSPC
+            there = next(folder for folder in path.absolute().parents if folder.exists())
+            why = f"the disk is full, {shutil.disk_usage(there).free >> 20} MiB free"
+            advice = "make room, then the same command goes on"
+        else:
+            why = getattr(error, "strerror", None) or str(error).splitlines()[0][:120]
+            advice = "choose another place or put it right"
+        super().__init__(f"{path}: cannot be written ({why}); what was there before is whole: {advice}")
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error, of the system, torch or safetensors, says that a disk is full or a quota used up."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    texts = (
+        "No space left",
+        "quota exceeded",
+        "File too large",
+        "PytorchStreamWriter failed writing",
+        "unexpected pos",
+    )
+    return any(text in str(error) for text in texts)
 
 
 def quick() -> bool:
@@ -270,18 +302,32 @@ def sha256(path: str | Path) -> str:
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target` that replaces it on success and disappears on failure.
 
-    Beside, because a rename is atomic only within one file system. An interrupted write leaves the old file whole.
+    Beside, because a rename is atomic only within one file system. An interrupted write leaves the old file whole; a
+    link stays one, and what it leads to is replaced.
+
+    Raises:
+        WriteError: the folder cannot be written to, or the disk is full.
     """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
+    target = Path(os.path.realpath(target))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise WriteError(target, error) from None
     temporary = Path(name)
     try:
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp made it private; a shared run folder must stay readable
-        os.replace(temporary, target)
+        try:
+            os.replace(temporary, target)
+        except OSError as error:
+            raise WriteError(target, error) from None
+    except Exception as error:  # torch and safetensors make errors of their own of a full disk
+        if is_full(error) and not isinstance(error, WriteError):
+            raise WriteError(target, error) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -26,6 +25,7 @@ from tqdm import tqdm
 
 from landmark.archives import ImageStore
 from landmark.images import ImageError, read_with_header
+from landmark.locks import alone
 from landmark.runtime import InputError, atomic_path
 from landmark.tarindex import ArchiveError
 
@@ -104,7 +104,8 @@ def shrink(
     orders = {split: order for split, store in stores.items() if len(order := store.reading_order())}
     if not orders:
         raise InputError(f"{root}: no images in {' or '.join(splits)}, neither TARs nor a/b/c/<id>.jpg")
-    with _told_in_one_line(out), _alone(out):
+    busy = f"{out}: another shrink is writing there: wait for it to end"
+    with _told_in_one_line(out), alone(out / ".landmark" / "shrink.lock", busy):  # here, whatever the user's caches
         state = _State(out, {"size": size, "quality": quality, "shard_bytes": shard_bytes})
         for split, order in orders.items():
             state.begin(split, order, stores[split])
@@ -308,22 +309,6 @@ class _State:
             for item in told["bad"]
         ]
         return Shrunk(sum(t["images"] for t in tars), len(tars), sum(t["bytes"] for t in tars), bad)
-
-
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Refuse when another process shrinks into the same folder; the lock goes with the process, however it ends."""
-    out.mkdir(parents=True, exist_ok=True)
-    lock = out / ".landmark" / "shrink.lock"  # here for every user, whatever their caches
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: forked workers would hold it longer
-        except (BlockingIOError, PermissionError):
-            raise InputError(f"{out}: another shrink is writing there: wait for it to end") from None
-        except OSError:
-            pass  # some mounted drives have no locks
-        yield
 
 
 @contextlib.contextmanager

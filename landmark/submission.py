@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -12,9 +13,11 @@ from tqdm.auto import tqdm
 from landmark import distributed
 from landmark.data import GoogleLandmarks, Quarantine, check_coverage
 from landmark.inference import SAMPLE, fast_model
+from landmark.int8 import arithmetic
+from landmark.locks import LOCK, alone
 from landmark.prediction import RULE, predictions
 from landmark.runs import Run
-from landmark.runtime import InputError, atomic_path
+from landmark.runtime import InputError, atomic_path, device
 from landmark.tables import write_submission
 
 ROWS = 2048  # of the test table in one part
@@ -47,11 +50,14 @@ def write_predictions(
             or `int8` on a machine that lacks it.
     """
     out, table = Path(out), data.test
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder: name the file to write")
     limit = bad_limit if bad_limit is not None else max(10, len(table) // 100)
-    check_coverage(table, data.root, "test", limit)
-    parts = out.parent / f".{out.name}.parts"
+    parts, lock = out.parent / f".{out.name}.parts", out.parent / f".{out.name}{LOCK}"
+    busy = f"{out}: another process is writing it: wait for it or choose another --out"
     numbers = range(-(-len(table) // ROWS))
-    with distributed.group():
+    with distributed.group(), alone(lock, busy) if distributed.rank() == 0 else contextlib.nullcontext():
+        check_coverage(table, data.root, "test", limit)
         if distributed.rank() == 0:
             _claim(parts, run, data, int8)
         distributed.gather(None)  # nobody writes before the folder is there
@@ -69,7 +75,8 @@ def _part(parts: Path, number: int) -> Path:
 
 def _claim(parts: Path, run: Run, data: GoogleLandmarks, int8: bool) -> None:
     """Keep the parts of this very run, table and images, drop those of any other."""
-    plan = run.basis(data.test, data.root) | {"rule": RULE, "parts": ROWS, "int8": int8}
+    plan = run.basis(data.test, data.root) | {"rule": RULE, "parts": ROWS, "int8": int8,
+                                                "arithmetic": arithmetic(device(), int8)}  # fmt: skip
     try:
         if json.loads((parts / "plan.json").read_text()) == plan:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -34,11 +35,12 @@ from landmark.data import (
     train_transform,
 )  # fmt: skip
 from landmark.inference import SAMPLE, check_int8, fast_prefix, prefix_ranges
-from landmark.int8 import Ranges
+from landmark.int8 import Ranges, arithmetic
+from landmark.locks import LOCK, alone
 from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, merged, predict
-from landmark.runs import LOG, Run, TrainConfig, board_of, locked, open_run, refuse_other, write_json
+from landmark.runs import LOG, Run, TrainConfig, board_of, open_run, refuse_other, write_json
 from landmark.runtime import (
     InputError,
     asked_to_stop,
@@ -101,18 +103,43 @@ def fit(
 
     Source: the paper, section 5.2 (Adam 3e-4, cross-entropy).
     """
+    root, out = Path(root), Path(out)
     with distributed.group():
-        trainer = _Trainer(config, Path(root), Path(out), workers, progress and distributed.rank() == 0)
-        trainer.save_seconds, trainer.save_steps = save_seconds, save_steps
-        if scratch is not None:
-            run = hashlib.sha256(bytes(trainer.out.resolve())).hexdigest()
-            trainer.views = Path(scratch) / f"{trainer.out.name}-{run[:12]}"  # another run's may have the same name
-        return trainer.run(tensorboard)
+        table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
+        wanted = {"settings": asdict(config), "data": _fingerprint(table)}
+        if _is_finished(out, wanted):
+            return _finished(out)
+        first = distributed.rank() == 0
+        busy = f"{out}: another process is training this run: wait for it"
+        with alone(out / LOCK, busy) if first else contextlib.nullcontext():
+            distributed.gather(None)  # nobody looks again before the first one is alone
+            if _is_finished(out, wanted):  # by another process, a moment ago
+                return _finished(out)
+            trainer = _Trainer(config, root, out, workers, progress and first)
+            trainer.save_seconds, trainer.save_steps = save_seconds, save_steps
+            if scratch is not None:
+                run = hashlib.sha256(bytes(out.resolve())).hexdigest()
+                trainer.views = Path(scratch) / f"{out.name}-{run[:12]}"  # another run's may have the same name
+            return trainer.run(tensorboard)
 
 
 def _fingerprint(table: pd.DataFrame) -> dict:
     rows = table.sort_values("id")[["id", "landmark_id"]].to_csv(index=False)
     return {"images": len(table), "sha256": hashlib.sha256(rows.encode()).hexdigest()}
+
+
+def _is_finished(out: Path, wanted: dict) -> bool:
+    """Whether this very run is there and finished; InputError when another one, or other things, are there."""
+    refuse_other(out, wanted)
+    return (out / "result.json").exists()
+
+
+def _finished(out: Path) -> Run:
+    """Open a finished run whose checkpoint is the one that it ended with."""
+    run = open_run(out)
+    if sha256(out / "best.safetensors") != run.result["sha256"]:
+        raise InputError(f"damaged checkpoint {out / 'best.safetensors'}: delete the folder and train again")
+    return run
 
 
 class _Trainer:
@@ -122,17 +149,16 @@ class _Trainer:
         self.config, self.root, self.out, self.progress = config, root, out, progress
         self.views = out / "views"
         table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
-        wanted = {"settings": asdict(config), "data": _fingerprint(table)}
-        refuse_other(out, wanted)
-        self.finished = (out / "result.json").exists()
-        if self.finished:
-            return
+        self.where, self.states = device(), Checkpoints(out)
+        self.arithmetic = arithmetic(self.where, config.int8)
+        self.state = self.states.load()
+        if self.state is not None:
+            self._check_state()
         limit = config.bad_limit if config.bad_limit is not None else max(10, len(table) // 100)
         self.quarantine = Quarantine(limit)
         self.quarantine.add(check_coverage(table, root, "train", limit))
         self.split = split_dev(table, root, config.dev_fraction, config.seed)
         self.labels = LabelMap(table["landmark_id"])
-        self.where = device()
         self.model = self._network()
         learning = [p for p in self.model.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(learning, lr=config.lr, fused=True)
@@ -150,18 +176,17 @@ class _Trainer:
         self.step, self.rows, self.seconds, self.losses, self.best = 0, [], 0.0, [], -1.0
         self.shape, self.save_cost = (3, config.size, config.size), 0.0
         self.ranges: Ranges | None = None
-        self.states = Checkpoints(out)
-        if distributed.rank() == 0:
-            write_json(out / "config.json", wanted)  # only now: a setting that failed must not claim the folder
+        if distributed.rank() == 0:  # only now: a setting that failed must not claim the folder
+            wanted = {"settings": asdict(config), "data": _fingerprint(table)}
+            write_json(out / "config.json", wanted | {"precision": self.arithmetic})
             self.labels.save(out / "labels.json")
 
     def _network(self) -> nn.Module:
         config = self.config
         if config.int8:
             check_int8(self.where)
-        model = create_model(
-            config.model, len(self.labels), weights=config.weights, freeze=config.freeze, seed=config.seed
-        )
+        weights = config.weights if self.state is None else None  # a state holds all weights: the file may be gone
+        model = create_model(config.model, len(self.labels), weights=weights, freeze=config.freeze, seed=config.seed)
         model = distributed.synchronised(model)
         if isinstance(config.freeze, str):  # exchanged BatchNorms have forgotten that they are frozen
             freeze_stage(model.backbone, config.freeze)
@@ -169,16 +194,8 @@ class _Trainer:
 
     def run(self, tensorboard: bool = False) -> Run:
         """Train what is left to train."""
-        if self.finished:
-            run = open_run(self.out)
-            if sha256(self.out / "best.safetensors") != run.result["sha256"]:
-                raise InputError(
-                    f"damaged checkpoint {self.out / 'best.safetensors'}: delete the folder and train again"
-                )
-            return run
         first = distributed.rank() == 0
-        lock, board = locked(self.out, first), board_of(self.out, tensorboard and first)
-        with lock, asked_to_stop() as self.asked, board as self.board:
+        with asked_to_stop() as self.asked, board_of(self.out, tensorboard and first) as self.board:
             if first:
                 self.states.sweep()
             self.clock = self.saved = time.monotonic()
@@ -351,6 +368,7 @@ class _Trainer:
         state: dict[str, object] = {
             "model": self.model.state_dict(), "adam": self.adam.state_dict(), "scaler": self.scaler.state_dict(),
             "kept": json.dumps(kept), "ranks": distributed.size(), "ranges": self.ranges,
+            "precision": self.arithmetic,
         }  # fmt: skip
         if distributed.rank() == 0:
             self.states.save(self.step, state)
@@ -363,15 +381,24 @@ class _Trainer:
         self.seconds, self.clock = self.seconds + now - self.clock, now
         return now
 
+    def _check_state(self) -> None:
+        """Refuse to go on from a saved state with another number of processes or in another arithmetic."""
+        if self.state["ranks"] != distributed.size():
+            raise InputError(
+                f"{self.out}: {self.state['ranks']} processes trained this run until it stopped, not "
+                f"{distributed.size()}: go on with as many, or choose another folder"
+            )
+        before = self.state.get("precision", self.arithmetic)  # older states do not tell
+        if before != self.arithmetic:
+            raise InputError(
+                f"{self.out}: this run computed in {before} until it stopped, here it would be {self.arithmetic}: go "
+                f"on with LANDMARK_PRECISION={before.partition(',')[0]} on such a chip, or choose another folder"
+            )
+
     def _restore(self) -> None:
-        state = self.states.load()
+        state, self.state = self.state, None
         if state is None:
             return
-        if state["ranks"] != distributed.size():
-            raise InputError(
-                f"{self.out}: {state['ranks']} processes trained this run until it stopped, not {distributed.size()}: "
-                "go on with as many, or choose another folder"
-            )
         kept, self.ranges = json.loads(state["kept"]), state.get("ranges")
         self.model.load_state_dict(state["model"])
         self.adam.load_state_dict(state["adam"])
@@ -390,7 +417,8 @@ class _Trainer:
                 **{key: best[key] for key in ("step", "dev_loss", "dev_gap", "dev_top1")}, "last": last,
                 "seconds": self.seconds, "classes": len(self.labels), "train_images": len(self.split.train),
                 "dev_images": len(self.split.dev), "duplicate_pairs": len(self.split.duplicates),
-                "bad_images": bad, "sha256": sha256(self.out / "best.safetensors"), "settings": asdict(self.config),
+                "bad_images": bad, "precision": self.arithmetic, "settings": asdict(self.config),
+                "sha256": sha256(self.out / "best.safetensors"),
             }  # fmt: skip
             write_json(self.out / "result.json", result)
             shutil.rmtree(self.views, ignore_errors=True)

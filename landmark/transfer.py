@@ -10,19 +10,14 @@ import os
 import re
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import requests
 
+from landmark.locks import alone
 from landmark.web import Again, DownloadError, Halt, Web
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes that fetch the same file are not kept apart there
-    fcntl = None
 
 CHUNK = 1 << 18  # bytes, at most, of one read
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -78,10 +73,10 @@ def fetch(
     path, receipt = Path(path), Path(receipt) if receipt else None
     with Web() if web is None else contextlib.nullcontext(web) as web:
         try:
-            killed = _lock_of(path).exists() or _memo_of(path).exists()
+            killed = lock_of(path).exists() or _memo_of(path).exists()
             if killed or not _is_right(web, url, path, md5, sha256, receipt):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with alone(path, web.wait):
+                with alone(lock_of(path), pause=web.wait):
                     if not _is_right(web, url, path, md5, sha256, receipt):
                         _Transfer(web, url, path, advance).run(md5, sha256, advice)
                         _sign(receipt, url, path, md5, sha256)
@@ -251,40 +246,8 @@ def _extent(answer: requests.Response) -> tuple[int, int | None]:
     return 0, int(length) if length.isdigit() else None
 
 
-@contextlib.contextmanager
-def alone(path: Path, pause: Callable[[float], object] = time.sleep) -> Iterator[None]:
-    """Wait until no other process or thread works on this file; none does inside."""
-    if fcntl is None:
-        yield
-        return
-    lock = _lock_of(path)
-    while True:
-        with lock.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pause(0.2)
-                continue
-            except OSError as error:  # network drives may have no locks
-                if error.errno in _FULL:
-                    raise
-            if not _names(lock, file):
-                continue  # whoever held it before has removed it
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
-
-
-def _names(path: Path, file: BinaryIO) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _lock_of(path: Path) -> Path:
+def lock_of(path: Path) -> Path:
+    """Lock file of a file that is fetched or read whole."""
     return path.with_name(f".{path.name}.lock")
 
 

@@ -93,14 +93,8 @@ class Views(Dataset):
             whole = torch.zeros(len(self._indices(piece)), *self.shape, dtype=one.dtype)
             if rows:
                 whole[rows] = maps(batch.images)
-            try:
-                with atomic_path(self._path(view, piece)) as part:
-                    save_file({"maps": whole}, part, {"bad": json.dumps(bad)})
-            except (OSError, SafetensorError) as error:
-                why = str(error).splitlines()[0][:120]
-                raise InputError(
-                    f"{self._path(view, piece)} cannot be written ({why}): make room, then the same command goes on"
-                ) from None
+            with atomic_path(self._path(view, piece)) as part:
+                save_file({"maps": whole}, part, {"bad": json.dumps(bad)})
             yield batch
 
     def _indices(self, piece: int) -> range:

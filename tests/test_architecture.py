@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "landmark"
 FLOORS = {
     0: "diagrams functional localserver materials metrics plots renderer runtime sampling structure",
-    1: "bigtable charts checkpoints curves distributed figures gauges images int8 mechanisms panels recipes "
+    1: "bigtable charts checkpoints curves distributed figures gauges images int8 locks mechanisms panels recipes "
     "saliency solids sprites tarindex web",
     2: "archives layers sacred scenery secular tables transfer",
     3: "architecture backbones inspection landmarks50 layer_benchmark mirror shrink table_benchmark",

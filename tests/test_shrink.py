@@ -21,6 +21,7 @@ from PIL import Image
 from landmark import shrink as module
 from landmark.archives import ImageStore
 from landmark.images import ImageError, image_path, read_image
+from landmark.locks import alone
 from landmark.runtime import InputError
 from landmark.shrink import shrink, shrink_image
 
@@ -326,7 +327,7 @@ def test_one_at_a_time(data, tmp_path):
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        with module._alone(tmp_path / "out"):
+        with alone(tmp_path / "out" / ".landmark" / "shrink.lock"):
             os.write(write, b"x")
             time.sleep(60)
         os._exit(0)
