@@ -12,7 +12,7 @@ from landmark import distributed
 from landmark.backbones import WEIGHTS, create_backbone, freeze_prefix, freeze_stage, load_weights
 from landmark.functional import signed_sqrt, spatial_softmax
 from landmark.layers import CompactBilinearPooling, SelfAttention2d, SpatialAttention
-from landmark.runtime import InputError
+from landmark.runtime import InputError, own_random_numbers, reseed
 
 SKETCH = 8192
 
@@ -207,8 +207,9 @@ def create_model(
         raise InputError(f"no model {name!r}: choose one of {', '.join(RECIPES)}")
     if num_classes < 0:
         raise InputError(f"num_classes={num_classes}: give 0 (embeddings) or more")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    cpu = torch.device("cpu")
+    with own_random_numbers(cpu):
+        reseed(seed, cpu)
         model = LandmarkNet(name, num_classes)
     load_weights(model.backbone, model.backbone_name, weights)
     if isinstance(freeze, str):

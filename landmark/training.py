@@ -39,7 +39,17 @@ from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, merged, predict
 from landmark.runs import LOG, Run, TrainConfig, board_of, locked, open_run, refuse_other, write_json
-from landmark.runtime import InputError, asked_to_stop, atomic_path, autocast, device, fast_dtype, sha256
+from landmark.runtime import (
+    InputError,
+    asked_to_stop,
+    atomic_path,
+    autocast,
+    device,
+    fast_dtype,
+    own_random_numbers,
+    reseed,
+    sha256,
+)  # fmt: skip
 from landmark.splits import split_dev
 from landmark.views import PIECE, Views
 
@@ -91,7 +101,7 @@ def fit(
 
     Source: the paper, section 5.2 (Adam 3e-4, cross-entropy).
     """
-    with distributed.group():
+    with distributed.group(), own_random_numbers(device()), torch.inference_mode(False), torch.enable_grad():
         trainer = _Trainer(config, Path(root), Path(out), workers, progress and distributed.rank() == 0)
         trainer.save_seconds, trainer.save_steps = save_seconds, save_steps
         if scratch is not None:
@@ -274,7 +284,7 @@ class _Trainer:
         if blank > 0:  # a rank that lacks its share takes part all the same, and BatchNorm wants two images
             images = torch.cat([images.reshape(-1, *self.shape), images.new_zeros(blank, *self.shape)])
             targets = torch.cat([targets, targets.new_full((blank,), -100)])  # -100: no loss, no gradient
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout, too, follows from seed and step
+        reseed(self.config.seed * 1_000_003 + self.step, self.where)  # dropout, too, follows from seed and step
         with autocast(self.where):
             logits = self.parallel(images)
         # Ranks average their gradients: shares of unequal size still add up to the mean over the whole batch

@@ -2,11 +2,14 @@
 
 import ipaddress
 import os
+import random
 import socket
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 _scratch = tempfile.mkdtemp(prefix="landmark-tests-")
 for _name in ("DATA", "RUNS", "FIGURES"):
@@ -37,3 +40,15 @@ def world(tmp_path_factory):
     from landmark.synthetic import make_world
 
     return make_world(tmp_path_factory.mktemp("world") / "w", landmarks=3, images=6, test=12, size=64, progress=False)
+
+
+def _random_numbers():
+    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+
+
+@pytest.fixture
+def untouched():
+    """The caller's random numbers go on after the test as if it had not been: Python's, NumPy's, torch's."""
+    before = _random_numbers()
+    yield
+    assert all(a == b for a, b in zip(_random_numbers(), before, strict=True)), "the caller's random numbers moved"
