@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from landmark.gauges import SIDES, Apart, check, facts, matrix_peak, one_thread, peak_of, ratio, short, spread, wait
 from landmark.models import create_model
 from landmark.runs import TrainConfig
-from landmark.runtime import InputError, device
+from landmark.runtime import InputError, device, own_random_numbers
 from landmark.sides import MODEL, Side, dataset_of, files, predict_side, train_side
 
 EPOCHS, VIEWS = TrainConfig().epochs, 2  # of a run as by default, and views with which it learns as well (notebook 7)
@@ -83,13 +83,13 @@ def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
         model = create_model(MODEL, 0)
         sides = {name: dataset_of(name, root, table, size, model, augment=True) for name in SIDES}
         rates: dict[str, list[float]] = {name: [] for name in SIDES}
-        with one_thread():
+        with one_thread(), own_random_numbers(device()):  # the plain side draws from the process's
             for _, name in itertools.product(range(repeats), SIDES):
                 start = time.perf_counter()
                 for index in range(images):
                     sides[name][index % len(table)]
                 rates[name].append(images / (time.perf_counter() - start))
-        parts = {name: _loading(sides[name]) for name in SIDES}
+            parts = {name: _loading(sides[name]) for name in SIDES}
     told = {name: {"images_per_second": spread(rates[name]), "seconds": parts[name]} for name in SIDES}
     both = ratio(rates["ours"], rates["plain"])["median"]
     return facts(size=size, images=images, repeats=repeats) | told | {"ratio_end_to_end": both}

@@ -370,6 +370,7 @@ def loader_of(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], worker
     return DataLoader(
         dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers, timeout=300 if workers else 0,
         worker_init_fn=_leave_signals, pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each pass draws a number from the caller's
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from landmark.runtime import InputError, device
+from landmark.runtime import InputError, device, own_random_numbers
 
 PATIENCE = timedelta(minutes=30)  # a rank may decode or save for long; one that dies is noticed at once
 
@@ -112,7 +112,8 @@ def launch(function: Callable, *args: object, processes: int) -> None:
         max_restarts=0, start_method="spawn", monitor_interval=1,
     )  # fmt: skip
     try:
-        elastic_launch(config, function)(*args)
+        with own_random_numbers(torch.device("cpu")):  # torch waits for as long as Python's random numbers say
+            elastic_launch(config, function)(*args)
     except ChildFailedError as error:
         number, failure = error.get_first_failure()
         told = failure.message["message"] if isinstance(failure.message, dict) else str(failure.message)

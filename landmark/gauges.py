@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from landmark.runtime import InputError, describe, device
+from landmark.runtime import InputError, describe, device, own_random_numbers
 
 SIDES = ("plain", "ours")
 
@@ -118,7 +118,8 @@ def matrix_peak(dtype: torch.dtype, size: int = 2048, repeats: int = 8) -> float
     """Billions of multiplications and additions a second in the product of two large square matrices."""
     where = device()
     size *= 4 if where.type == "cuda" else 1
-    a = torch.randn(size, size, device=where)
+    with own_random_numbers(where):
+        a = torch.randn(size, size, device=where)
     if dtype == torch.int8:  # bytes by signed bytes, as `int8` does: torch's own product is slow without VNNI
         weight = torch.ops.onednn.qlinear_prepack(a.mul_(9).to(dtype), [size, size])
         x, scales, zeros = a.abs().byte(), torch.ones(size), torch.zeros(size, dtype=torch.int32)

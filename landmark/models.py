@@ -23,7 +23,7 @@ from landmark.layers import (
     SpatialAttention,
 )
 from landmark.recipes import BACKBONES, RECIPES, data_config, recipe
-from landmark.runtime import InputError, float32_by_default
+from landmark.runtime import InputError, float32_by_default, own_random_numbers, reseed
 
 SKETCH = 8192  # numbers of a compact bilinear embedding
 MAPS = 8  # that a vector is laid out as
@@ -182,8 +182,9 @@ def create_model(
     """
     if num_classes < 0:
         raise InputError(f"num_classes={num_classes}: give 0 (embeddings) or more")
-    with torch.random.fork_rng(devices=[]), float32_by_default():
-        torch.manual_seed(seed)
+    cpu = torch.device("cpu")
+    with own_random_numbers(cpu), float32_by_default():
+        reseed(seed, cpu)
         model = LandmarkNet(name, num_classes)
     load_weights(model.backbone, model.backbone_name, weights)
     if isinstance(freeze, str):

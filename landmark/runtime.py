@@ -147,6 +147,34 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+@contextlib.contextmanager
+def own_random_numbers(where: torch.device) -> Iterator[None]:
+    """Let a block seed and draw as it likes, and put the caller's numbers back after it.
+
+    Those of Python, of NumPy, and of torch on the CPU and on `where`.
+    """
+    import torch
+
+    sources = [torch] if where.type == "cpu" else [torch, getattr(torch, where.type)]
+    python, numpy, states = random.getstate(), np.random.get_state(), [source.get_rng_state() for source in sources]
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        for source, state in zip(sources, states, strict=True):
+            source.set_rng_state(state)
+
+
+def reseed(seed: int, where: torch.device) -> None:
+    """Seed torch on the CPU and on `where` alone: `torch.manual_seed` would seed every other device as well."""
+    import torch
+
+    torch.default_generator.manual_seed(seed)
+    if where.type != "cpu":
+        getattr(torch, where.type).manual_seed(seed)
+
+
 def device() -> torch.device:
     """The best device at hand: CUDA, then Apple's MPS, then the CPU.
 

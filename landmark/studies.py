@@ -22,7 +22,7 @@ from landmark.functional import count_sketch, spatial_softmax, tensor_sketch
 from landmark.layers import SelfAttention2d
 from landmark.models import LandmarkNet, create_model
 from landmark.runs import TrainConfig
-from landmark.runtime import autocast, device, sha256
+from landmark.runtime import autocast, device, own_random_numbers, sha256
 from landmark.sampling import mixing, shuffled
 from landmark.training import fit
 
@@ -92,19 +92,20 @@ def throughput(model: LandmarkNet, size: int, batch: int = 16, repeats: int = 3)
     """Images a second of training steps in float32 and in the mixed precision of this machine."""
     where = device()
     model = model.to(where, memory_format=torch.channels_last).train()
-    x = torch.randn(batch, 3, size, size, device=where).to(memory_format=torch.channels_last)
     rates = {}
-    for name, context in (("float32", contextlib.nullcontext), ("mixed precision", lambda: autocast(where))):
-        for attempt in range(repeats + 1):
-            if attempt == 1:  # the first one warms up
-                start = time.perf_counter()
-            with context():
-                loss = model(x).float().square().mean()
-            model.zero_grad(set_to_none=True)
-            loss.backward()
-            if where.type == "cuda":
-                torch.cuda.synchronize()
-        rates[name] = batch * repeats / (time.perf_counter() - start)
+    with own_random_numbers(where):
+        x = torch.randn(batch, 3, size, size, device=where).to(memory_format=torch.channels_last)
+        for name, context in (("float32", contextlib.nullcontext), ("mixed precision", lambda: autocast(where))):
+            for attempt in range(repeats + 1):
+                if attempt == 1:  # the first one warms up
+                    start = time.perf_counter()
+                with context():
+                    loss = model(x).float().square().mean()
+                model.zero_grad(set_to_none=True)
+                loss.backward()
+                if where.type == "cuda":
+                    torch.cuda.synchronize()
+            rates[name] = batch * repeats / (time.perf_counter() - start)
     return rates
 
 
@@ -151,7 +152,8 @@ def benchmark_table(result: Mapping) -> pd.DataFrame:
 def gradient_norms(model: LandmarkNet, images: Tensor, labels: Tensor) -> list[tuple[str, float]]:
     """Norm of the loss's gradient in each child of the backbone, and in the head, for one batch."""
     model.zero_grad(set_to_none=True)
-    nn.functional.cross_entropy(model(images).float(), labels).backward()
+    with own_random_numbers(images.device):  # dropout draws some
+        nn.functional.cross_entropy(model(images).float(), labels).backward()
     parts = [*model.backbone.named_children(), ("head", model.head)]
     norms = [
         (

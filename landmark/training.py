@@ -49,6 +49,8 @@ from landmark.runtime import (
     device,
     fast_dtype,
     float32_by_default,
+    own_random_numbers,
+    reseed,
     sha256,
 )  # fmt: skip
 from landmark.splits import split_dev
@@ -104,7 +106,7 @@ def fit(
     Source: the paper, section 5.2 (Adam 3e-4, cross-entropy).
     """
     root, out = Path(root), Path(out)
-    with distributed.group():
+    with distributed.group(), own_random_numbers(device()), torch.inference_mode(False), torch.enable_grad():
         table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
         wanted = {"settings": asdict(config), "data": _fingerprint(table)}
         if _is_finished(out, wanted):
@@ -301,7 +303,7 @@ class _Trainer:
         if blank > 0:  # a rank that lacks its share takes part all the same, and BatchNorm wants two images
             images = torch.cat([images.reshape(-1, *self.shape), images.new_zeros(blank, *self.shape)])
             targets = torch.cat([targets, targets.new_full((blank,), -100)])  # -100: no loss, no gradient
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout, too, follows from seed and step
+        reseed(self.config.seed * 1_000_003 + self.step, self.where)  # dropout, too, follows from seed and step
         with autocast(self.where):
             logits = self.parallel(images)
         # Ranks average their gradients: shares of unequal size still add up to the mean over the whole batch

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import random
 import socket
 import tempfile
 import threading
@@ -9,7 +10,9 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 _scratch = tempfile.mkdtemp(prefix="landmark-tests-")
 for _name in ("DATA", "RUNS", "FIGURES"):
@@ -102,3 +105,15 @@ def overlapping(monkeypatch):
             assert warnings.filters == before
 
         yield check
+
+
+def _random_numbers():
+    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+
+
+@pytest.fixture
+def untouched():
+    """The caller's random numbers go on after the test as if it had not been: Python's, NumPy's, torch's."""
+    before = _random_numbers()
+    yield
+    assert all(a == b for a, b in zip(_random_numbers(), before, strict=True)), "the caller's random numbers moved"

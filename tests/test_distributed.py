@@ -59,7 +59,7 @@ def _same_with_two_ranks(tmp_path, sound, config, monkeypatch):
     assert not [p.name for p in two.path.iterdir() if p.name.startswith(("state", ".state", ".lock"))]
 
 
-def test_sums_and_lists(tmp_path):
+def test_sums_and_lists(tmp_path, untouched):
     """Fails when a rank is missing from a sum, or ranks disagree on an order."""
     distributed.launch(ranks.sums, tmp_path, processes=2)
     first, second = ((tmp_path / f"rank{i}").read_text() for i in range(2))

@@ -48,7 +48,7 @@ def test_another_folder_is_left_alone(world, tmp_path):
         make_mirror(world, tmp_path)
 
 
-def test_killed_and_resumed(world, tmp_path):
+def test_killed_and_resumed(world, tmp_path, untouched):
     """Fails when a run whose process got a real SIGKILL ends with other weights than one go."""
     told = studies.killed_and_resumed(world, tmp_path / "proof", steps=3)
     assert told["same_weights"] and told["same_log"] and told["killed_after"] in (2, 3)

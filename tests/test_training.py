@@ -89,6 +89,15 @@ def test_a_run_and_its_files(tmp_path, world):
     assert len(run.labels) == 3 and run.result["bad_images"]
 
 
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_it_learns_where_gradients_are_off(tmp_path, world, mode):
+    """Fails when a cell or function that predicts cannot train on the way, or the run then differs."""
+    run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    with mode():
+        assert same(fit(CONFIG, world, tmp_path / "other", workers=0, progress=False), run)
+        assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode) and not torch.is_grad_enabled()
+
+
 def test_a_run_from_before_a_setting_existed(tmp_path, world):
     """Fails when a run whose config.json lacks a newer setting, which is at its default, is refused as another one."""
     run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)

@@ -1,0 +1,290 @@
+"""No public function moves the caller's random numbers, unless that is its purpose."""
+
+import ast
+import inspect
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import landmark
+from landmark import (
+    backbones,
+    curves,
+    data,
+    experiments,
+    gauges,
+    inference,
+    int8,
+    models,
+    precision,
+    prediction,
+    runs,
+    saliency,
+    splits,
+    studies,
+    submission,
+    suspects,
+    training,
+    views,
+)
+from landmark.runs import TrainConfig
+from landmark.synthetic import WorldConfig
+
+PACKAGE = Path(landmark.__file__).parent
+MODULES = (backbones, data, inference, models, prediction, runs, saliency, splits, studies, submission, suspects,
+           training, views)  # fmt: skip
+
+
+class Things:
+    """What the calls below are given; made once, each when it is first asked for."""
+
+    def __init__(self, folder, world):
+        self.folder, self.world = folder, world
+        self.source = data.GoogleLandmarks(world)
+        self.train, self.test = self.source.train, self.source.test
+        self.map_model = models.create_model("xception_cbp_attention_map", 3).eval()
+        self.labels = data.LabelMap(self.train["landmark_id"])
+        self.model = models.create_model("resnet50", len(self.labels), freeze="layer2").eval()
+        self.images, self.targets = torch.zeros(2, 3, 32, 32), torch.tensor([0, 1])
+        self.x = np.eye(12, dtype=np.float32)
+        self.truth = {"a": [1], "d": []}
+        self.answers = {"a": (1, 0.5), "d": (2, 0.9)}
+        self.count = itertools.count()
+
+    def new(self):
+        return self.folder / str(next(self.count))
+
+    def dataset(self, augmented=False):
+        transform = (data.train_transform if augmented else data.eval_transform)(32, (0.5,) * 3, (0.5,) * 3)
+        return data.LandmarkDataset(self.train, self.world, "train", self.labels, transform)
+
+    def loader(self, **settings):
+        return data.make_loader(self.dataset(), 4, **({"workers": 0} | settings))
+
+    def run(self):
+        return experiments.course_run("resnet50")
+
+    def config(self, **changes):
+        settings = {"model": "resnet50", "size": 32, "batch_size": 4, "steps": 1, "min_images": 2, "weights": "none"}
+        return TrainConfig(**settings | {"dev_fraction": 0.3, "freeze": 0} | changes)
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory, world):
+    return Things(tmp_path_factory.mktemp("things"), world)
+
+
+@pytest.fixture(autouse=True)
+def small_course(things, monkeypatch):
+    """The course in its smallest form, trained once."""
+    monkeypatch.setenv("LANDMARK_QUICK", "1")
+    for name in ("DATA", "RUNS", "FIGURES"):
+        monkeypatch.setenv(f"LANDMARK_{name}", str(things.folder / name))
+    monkeypatch.setattr(experiments, "QUICK_WORLD", WorldConfig(landmarks=3, images=6, test=12, size=48))
+
+
+def integers(t):
+    """A network in 8-bit integers, where the chip has them."""
+    if int8.has_int8(torch.device("cpu")):
+        inference.prefix_ranges(t.model, "layer2", t.images)
+        inference.fast_model(t.model, t.images)(t.images)
+
+
+def filled(t):
+    kept = views.Views(t.dataset(augmented=True), 1, t.new())
+    list(kept.fill(lambda images: images))
+    kept[0, 0]
+
+
+CALLS = {
+    # the public names
+    "InputError": lambda t: landmark.InputError("x"),
+    "TrainConfig": lambda t: t.config(),
+    "WorldConfig": lambda t: landmark.WorldConfig(),
+    "auroc": lambda t: landmark.auroc([0.5], [0.1]),
+    "batch_of": lambda t: landmark.batch_of(t.run(), t.test, t.world),
+    "benchmark_table": lambda t: landmark.benchmark_table(
+        dict.fromkeys(("plain", "ours"), {"images_per_second": {"network": {"median": 1.0}}, "seconds": {},
+                                          "peak_memory_mib": 1, "share_of_peak": 1.0})),
+    "course_config": lambda t: landmark.course_config("xception"),
+    "course_data": lambda t: landmark.course_data(),
+    "course_mirror": lambda t: landmark.course_mirror(),
+    "course_run": lambda t: t.run(),
+    "course_split": lambda t: landmark.course_split(experiments.course_data()),
+    "create_model": lambda t: landmark.create_model("xception_spatial", 3),
+    "describe": lambda t: landmark.describe(),
+    "dev_table": lambda t: landmark.dev_table(["resnet50"]),
+    "fit": lambda t: landmark.fit(t.config(), t.world, t.new(), workers=2, progress=False),
+    "full_scale_hours": lambda t: landmark.full_scale_hours(1.0),
+    "gap_steps": lambda t: landmark.gap_steps(t.answers, t.truth),
+    "global_average_precision": lambda t: landmark.global_average_precision(t.answers, t.truth),
+    "learning_tables": lambda t: landmark.learning_tables(["resnet50"]),
+    "list_models": lambda t: landmark.list_models(),
+    "make_world": lambda t: landmark.make_world(t.new(), landmarks=1, images=2, test=3, size=32, progress=False),
+    "min_images": lambda t: landmark.min_images(),
+    "miniature_weights": lambda t: landmark.miniature_weights("resnet50"),
+    "more_queries": lambda t: landmark.more_queries(),
+    "names_of": lambda t: landmark.names_of(t.source),
+    "open_run": lambda t: landmark.open_run(t.run().path),
+    "paired_differences": lambda t: landmark.paired_differences([("resnet50",) * 2], t.source, 3),
+    "pictures": lambda t: landmark.pictures(t.test, t.world, "test"),
+    "planted_faults": lambda t: landmark.planted_faults(t.source),
+    "precision_table": lambda t: landmark.precision_table(t.run(), t.source),
+    "real_config": lambda t: landmark.real_config("resnet50"),
+    "sample_rows": lambda t: landmark.sample_rows(t.train, t.labels.landmark_ids, 2),
+    "save_figure": lambda t: landmark.save_figure(curves.batch_gap_noise({1: [0.4, 0.6]}, 0.5), "01-x"),
+    "score_table": lambda t: landmark.score_table(["resnet50"], t.source, 3),
+    "scratch": lambda t: landmark.scratch("x"),
+    "squares": lambda t: landmark.squares(t.images),
+    "test_answers": lambda t: landmark.test_answers(t.run(), t.source),
+    "test_predictions": lambda t: landmark.test_predictions(t.run(), t.source),
+    "test_scores": lambda t: landmark.test_scores(t.run(), t.source, 3),
+    "training_rate": lambda t: landmark.training_rate("resnet50", 32, 2),
+    "truth_of": lambda t: landmark.truth_of(t.source),
+    "window_mixing": lambda t: landmark.window_mixing([2], 4, 8, 4),
+    # backbones
+    "load_weights": lambda t: backbones.load_weights(t.model.backbone, "resnet50", "none"),
+    "load_tensors": lambda t: backbones.load_tensors(t.model, t.model.state_dict(), "here"),
+    "read_tensors": lambda t: backbones.read_tensors(t.run().path / "best.safetensors"),
+    "miniature_path": lambda t: backbones.miniature_path("resnet50"),
+    "freeze_prefix": lambda t: backbones.freeze_prefix(nn.Identity(), 1),
+    "freeze_stage": lambda t: backbones.freeze_stage(models.create_model("resnet50", 0).backbone, "layer1"),
+    "CheckpointError": lambda t: backbones.CheckpointError("x"),
+    # data
+    "GoogleLandmarks": lambda t: data.GoogleLandmarks(t.world).train,
+    "LabelMap": lambda t: data.LabelMap([1]).save(t.new()),
+    "Sample": lambda t: data.Sample(t.images[0], 0, "a"),
+    "Bad": lambda t: data.Bad("a", "b"),
+    "Batch": lambda t: data.Batch(t.images, t.targets, ["a", "b"], []),
+    "LandmarkDataset": lambda t: t.dataset(augmented=True)[3, 1],
+    "collate": lambda t: data.collate([data.Sample(t.images[0], 0, "a")]),
+    "CentreSquare": lambda t: data.CentreSquare(),
+    "eval_transform": lambda t: data.eval_transform(32, (0.5,) * 3, (0.5,) * 3),
+    "train_transform": lambda t: data.train_transform(32, (0.5,) * 3, (0.5,) * 3),
+    "make_loader": lambda t: [list(t.loader(shuffle=True)), list(t.loader(workers=1))],
+    "loader_of": lambda t: list(data.loader_of(t.dataset(), [[(0, 0)]], 0)),
+    "Quarantine": lambda t: data.Quarantine(1).add([]),
+    "check_coverage": lambda t: data.check_coverage(t.train, t.world, "train", 0),
+    # inference
+    "fast_model": lambda t: [inference.fast_model(t.model)(t.images), integers(t)],
+    "fast_prefix": lambda t: inference.fast_prefix(t.model, "layer2").eval(),
+    "prefix_ranges": integers,
+    "check_int8": integers,
+    "Learner": lambda t: inference.Learner(t.model, "layer2", None),
+    "fold_batch_norms": lambda t: inference.fold_batch_norms(t.model.backbone),
+    # models
+    "data_config": lambda t: models.data_config("xception"),
+    "AveragePool": lambda t: models.AveragePool()(t.images),
+    "Reshape": lambda t: models.Reshape(3, 1, 1)(t.images[:, :, 0, 0]),
+    "AttentionPool": lambda t: models.AttentionPool()(t.images),
+    "Normalise": lambda t: models.Normalise()(t.images[:, :, 0, 0]),
+    # prediction
+    "Predictions": lambda t: prediction.predict(t.model, t.loader()).mapping(t.labels),
+    "merged": lambda t: prediction.merged([prediction.predict(t.model, t.loader())] * 2),
+    "predictions": lambda t: list(prediction.predictions(t.model, t.loader())),
+    "predict": lambda t: prediction.predict(t.model, t.loader()),
+    "embed": lambda t: prediction.embed(t.model, t.loader()),
+    # runs
+    "Run": lambda t: [t.run().model(), t.run().basis(t.test, t.world), list(t.run().loader(t.test, t.world))],
+    "write_json": lambda t: runs.write_json(t.new(), {}),
+    "read_json": lambda t: runs.read_json(t.run().path / "result.json"),
+    "saved_config": lambda t: runs.saved_config(t.run().path),
+    "refuse_other": lambda t: runs.refuse_other(t.new(), {}),
+    "locked": lambda t: runs.locked(t.folder).__enter__(),
+    "board_of": lambda t: runs.board_of(t.folder, False).__enter__(),
+    # saliency
+    "vanilla_gradient": lambda t: saliency.vanilla_gradient(t.model, t.images),
+    "smooth_grad": lambda t: saliency.smooth_grad(t.model, t.images, samples=2),
+    "grad_cam": lambda t: saliency.grad_cam(t.model, t.images),
+    "random_saliency": lambda t: saliency.random_saliency(t.images),
+    "blurred": lambda t: saliency.blurred(t.images),
+    "deletion_curve": lambda t: saliency.deletion_curve(t.model, t.images, saliency.random_saliency(t.images), steps=1),
+    "deletion_score": lambda t: saliency.deletion_score(t.model, t.images, saliency.random_saliency(t.images), steps=1),
+    # splits, submission, training, views
+    "Split": lambda t: splits.Split(t.train, t.train, []),
+    "split_dev": lambda t: splits.split_dev(t.train, t.world, 0.3),
+    "write_predictions": lambda t: submission.write_predictions(
+        t.run(), t.source, t.new(), bad_limit=9, workers=0, progress=False),
+    "dev_scores": lambda t: training.dev_scores(prediction.predict(t.model, t.loader()), t.labels, t.train),
+    "Views": filled,
+    # studies
+    "stage_sizes": lambda t: studies.stage_sizes(t.model),
+    "frozen_stages": lambda t: studies.frozen_stages(t.model.backbone),
+    "sketch_errors": lambda t: studies.sketch_errors([8], 2, 4),
+    "sketch_by_hand": lambda t: studies.sketch_by_hand([1.0], [0], [1], 2),
+    "spatial_weights": lambda t: studies.spatial_weights(t.model, t.images),
+    "attention_layer": lambda t: studies.attention_layer(t.map_model),
+    "self_attention_from": lambda t: studies.self_attention_from(t.map_model, t.images, [(0, 0)] * 2),
+    "throughput": lambda t: studies.throughput(models.create_model("resnet50", 3), 32, 2, 1),
+    "gradient_norms": lambda t: studies.gradient_norms(models.create_model("resnet50", 3).train(), t.images, t.targets),
+    "gap_against_distractors": lambda t: studies.gap_against_distractors(t.answers, t.truth, [0.5]),
+    "answers_by_kind": lambda t: studies.answers_by_kind(t.answers, t.truth, t.labels),
+    # suspects
+    "nearest": lambda t: suspects.nearest(t.x, 2),
+    "neighbours_far_off": lambda t: suspects.neighbours_far_off(t.x, range(12), 2),
+    "turn_gains": lambda t: suspects.turn_gains(np.stack([t.x] * 4)),
+    "embed_turned": lambda t: suspects.embed_turned(t.model, t.loader(), progress=False),
+    "find_suspects": lambda t: suspects.find_suspects(t.model, t.train, t.world, size=32, workers=0, progress=False),
+    "detector_scores": lambda t: suspects.detector_scores({}, pd.DataFrame({"id": [], "fault": []})),
+    # elsewhere
+    "matrix_peak": lambda t: gauges.matrix_peak(torch.float32, 8, 1),
+}  # fmt: skip
+MEANT = {
+    "seed_everything": "moves them, that is its purpose",
+    "LandmarkNet": "draws its first weights from them, as every torch module does",
+    "create_backbone": "the same; `create_model` gives it numbers of its own",
+    "Dropout": "draws its masks from them, as torch's does",
+    "Shift": "draws from what `LandmarkDataset` seeds for each image",
+    "killed_and_resumed": "is watched in test_mirror",
+    "launch": "is watched in test_distributed",
+    "training_table": "is watched below",
+}
+
+
+def test_every_public_name_is_watched():
+    """Fails when a new public function is not among the calls below, or one of them is gone."""
+    names = set(landmark.__all__) | {"matrix_peak"}
+    for module in MODULES:
+        names |= {name for name, it in vars(module).items() if not name.startswith("_")
+                  and (inspect.isfunction(it) or inspect.isclass(it)) and it.__module__ == module.__name__}  # fmt: skip
+    assert names == CALLS.keys() | MEANT.keys() and not CALLS.keys() & MEANT.keys()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_random_numbers_stay(things, untouched, name):
+    """Fails when a call seeds or draws from the generators of whoever calls it."""
+    CALLS[name](things)
+
+
+def test_a_table_of_ways_to_train_leaves_them_too(things, untouched, monkeypatch):
+    """Fails when comparing ways to train moves the caller's random numbers."""
+    run = things.run()
+    monkeypatch.setattr(precision, "course_run", lambda model, **settings: run)
+    precision.training_table([0], things.source, 3)
+
+
+def test_no_module_uses_the_generators_of_the_process():
+    """Fails when a module draws from NumPy's or Python's global generator, or seeds every device torch knows."""
+    allowed = {"default_rng", "Generator", "SeedSequence"}
+    for path in PACKAGE.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        drawn = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+                 and ast.unparse(node.value) == "np.random"} - allowed  # fmt: skip
+        modules = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+        seeded = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)} & {
+            "torch.manual_seed"
+        }
+        if path.name != "runtime.py":  # where they are seeded on purpose, and put back
+            assert not drawn and "random" not in modules and not seeded, path.name
+
+
+def test_a_loader_builds_no_network(things, monkeypatch):
+    """Fails when a whole network is made to read the mean and the deviation of its input."""
+    run = things.run()
+    monkeypatch.setattr(backbones.timm, "create_model", None)
+    assert len(run.loader(things.test, things.world)) == 2
