@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from landmark.archives import ImageStore
 from landmark.images import FORMATS, ImageError, image_path, near_pairs, perceptual_hash, read_image
+from landmark.process import usable_cpus
 from landmark.runtime import atomic_path, cache_path
 
 SEGMENT = 16_384  # images after which what is known is saved
@@ -91,7 +92,7 @@ def inspect_split(store: ImageStore, progress: bool = True, ids: np.ndarray | No
     ids = order if ids is None else order[np.isin(order, ids)]
     facts, reasons = np.zeros(len(ids), FACTS), {}
     shards = store.shards(ids.astype(str)) if len(ids) > SEGMENT else None
-    pool = ThreadPoolExecutor()
+    pool = ThreadPoolExecutor(min(32, usable_cpus() + 4))  # some wait for the disk
     bar = tqdm(total=len(ids), desc=f"check {store.split}", unit="img", disable=not progress)
     try:
         for start in range(0, len(ids), SEGMENT):

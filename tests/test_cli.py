@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from landmark import cli, studies
 from landmark.cli import main
 from landmark.recipes import list_models
+from landmark.runtime import InputError
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
 
@@ -98,8 +100,8 @@ def test_open_world_curve_by_hand():
 @pytest.mark.parametrize(
     ("error", "words"),
     [(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "--workers 0"),
-     (cli.torch.OutOfMemoryError("CUDA out of memory"), "--batch-size"),
-     (cli.InputError("Caught ArchiveError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+     (torch.OutOfMemoryError("CUDA out of memory"), "--batch-size"),
+     (InputError("Caught ArchiveError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
                      "  File x\nlandmark.tarindex.ArchiveError: a.tar: changed"), ": a.tar: changed")],
 )  # fmt: skip
 def test_errors_of_the_machine_are_one_line(monkeypatch, capsys, error, words):
@@ -108,7 +110,7 @@ def test_errors_of_the_machine_are_one_line(monkeypatch, capsys, error, words):
     def broken(args):
         raise error
 
-    monkeypatch.setattr(cli, "_models", broken)
+    monkeypatch.setitem(cli.VERBS, "models", ("", cli._add_models, broken))
     assert run("models") in (1, 2)
     told = capsys.readouterr().err
     assert words in told and len(told.strip().splitlines()) == 1
