@@ -1,6 +1,7 @@
 """The command, from a data set to a score, and what it says of bad input."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,16 @@ def test_bad_input_is_one_line(tmp_path, capsys, args, words):
     captured = capsys.readouterr()
     assert words in captured.err and len(captured.err.strip().splitlines()) == 1
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_commands_of_the_readme():
+    """Fails when README shows a command that the parser refuses."""
+    text = (Path(__file__).parents[1] / "README.md").read_text().replace("\\\n", " ")
+    lines = [line[line.index("landmark ") :] for line in text.splitlines()
+             if line.startswith("landmark ") or line.startswith("torchrun ")]  # fmt: skip
+    assert len(lines) > 10
+    for line in lines:
+        assert cli._parser().parse_args(shlex.split(line, comments=True)[1:]).command in cli.VERBS
 
 
 def test_unknown_ids_and_empty_splits(tmp_path, capsys):

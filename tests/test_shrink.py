@@ -204,7 +204,9 @@ def test_killed_with_workers(data, reference, tmp_path):
     process.communicate(timeout=30)  # the output ends with the last of the workers
 
 
-@pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="a worker is told to die by a patch it inherits")
+@pytest.mark.skipif(
+    multiprocessing.get_start_method() != "fork", reason="a worker is told to die by a patch it inherits"
+)
 def test_a_killed_worker_is_one_line(data, reference, tmp_path, monkeypatch):
     """Fails when a worker that the system kills for its memory ends in a traceback, a wait, or a start from nothing."""
     with monkeypatch.context() as patch:
