@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from landmark.config import TrainConfig
 from landmark.gauges import SIDES, Apart, check, facts, matrix_peak, one_thread, peak_of, ratio, short, spread, wait
 from landmark.models import create_model
-from landmark.runs import TrainConfig
 from landmark.runtime import InputError, device, own_random_numbers
 from landmark.sides import MODEL, Side, dataset_of, files, predict_side, train_side
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import statistics
 import tarfile
 import tempfile
@@ -17,6 +16,7 @@ from PIL import Image
 
 from landmark.health import check_data
 from landmark.images import image_path
+from landmark.process import usable_cpus
 
 
 def _pictures(count: int, size: int) -> Iterator[tuple[str, bytes]]:
@@ -65,5 +65,5 @@ def bench_check(images: int = 3000, size: int = 256, repeats: int = 3) -> dict:
                 if report.images != {"train": images}:
                     raise RuntimeError(f"{root}: {report.images} of {images} images are readable")
     rates = {name: round(images / statistics.median(times), 1) for name, times in seconds.items()}
-    facts = {"images": images, "size": size, "bytes": total // images, "cores": os.cpu_count()}
+    facts = {"images": images, "size": size, "bytes": total // images, "cores": usable_cpus()}
     return facts | rates | {f"{name}_seconds": times for name, times in seconds.items()}

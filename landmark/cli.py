@@ -1,45 +1,71 @@
-"""The `landmark` command: thin over the package."""
+"""The `landmark` command, thin over the package: each verb is its flags and its function, side by side.
+
+What only a verb's work needs is imported when it starts to work: `--help` and bad arguments get their answer at once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import inspect
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-import torch
-
-from landmark import experiments, metrics, sources, tables
-from landmark.data import GoogleLandmarks
-from landmark.download import download
-from landmark.health import check_data
-from landmark.models import embedding_sizes
+from landmark.config import QUALITY, SAVE_EVERY, SPLITS, TrainConfig, WorldConfig
+from landmark.process import usable_cpus
 from landmark.recipes import BACKBONES, POOLINGS, backbone_of, list_models, recipe
-from landmark.runs import TrainConfig, open_run, saved_config
 from landmark.runtime import InputError
-from landmark.shrink import QUALITY, shrink
-from landmark.submission import write_predictions
-from landmark.suspects import find_suspects
-from landmark.synthetic import WorldConfig, make_world
-from landmark.training import SAVE_EVERY, fit
+
+
+def _add_synth(parser: argparse.ArgumentParser) -> None:
+    world = WorldConfig()
+    parser.add_argument("out", type=Path, help="new folder")
+    parser.add_argument("--landmarks", type=int, default=world.landmarks, help="in the label set")
+    parser.add_argument("--images", type=int, default=world.images, help="train images of each, on average")
+    parser.add_argument("--test", type=int, default=world.test, help="test images in all")
+    parser.add_argument("--size", type=int, default=world.size, help="longer side in pixels")
+    parser.add_argument("--seed", type=int, default=world.seed, help="same seed, same pixels")
+    parser.add_argument(
+        "--known", type=float, default=world.known, help="share of the test set: landmarks of the label set"
+    )
+    parser.add_argument("--unknown", type=float, default=world.unknown, help="share of the test set: other landmarks")
+    parser.add_argument("--siblings", type=int, default=world.siblings, help="landmarks in a family, on average")
+    parser.add_argument("--pretraining", action="store_true", help="a disjoint world to train backbones on")
+    parser.add_argument("--workers", type=int, default=usable_cpus(), help="processes")
 
 
 def _synth(args: argparse.Namespace) -> int:
-    settings = {f.name: getattr(args, f.name) for f in fields(WorldConfig)}
-    path = make_world(args.out, WorldConfig(**settings), workers=args.workers)
-    print(f"{path}: {settings['landmarks']} landmarks; train with --min-images {WorldConfig(**settings).min_images}")
+    config = WorldConfig(**{f.name: getattr(args, f.name) for f in fields(WorldConfig)})
+    from landmark.synthetic import make_world
+
+    path = make_world(args.out, config, workers=args.workers)
+    print(f"{path}: {config.landmarks} landmarks; train with --min-images {config.min_images}")
     return 0
 
 
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path, help="folder in the GLDv2 layout")
+    parser.add_argument("--run", type=Path, help="a finished run, to look for wrong labels and turned images with")
+    parser.add_argument("--workers", type=int, help="processes that decode (for --run)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _check(args: argparse.Namespace) -> int:
+    from landmark.health import check_data
+
     report = check_data(args.data, progress=not args.json)
     if args.run:
-        run, names = open_run(args.run), experiments.names_of(GoogleLandmarks(args.data))
+        from landmark.data import GoogleLandmarks
+        from landmark.experiments import names_of
+        from landmark.runs import open_run
+        from landmark.suspects import find_suspects
+
+        run, names = open_run(args.run), names_of(GoogleLandmarks(args.data))
         found = find_suspects(run.model(), GoogleLandmarks(args.data).train, args.data, size=run.config.size,
                               workers=args.workers, progress=not args.json)  # fmt: skip
         reasons = {"wrong_label": "{suspicion:.0%} of its neighbours are no {name}", "rotated": "turn by {turn}°"}
@@ -51,16 +77,37 @@ def _check(args: argparse.Namespace) -> int:
     return report.exit_code
 
 
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    """No flags."""
+
+
 def _models(args: argparse.Namespace) -> int:
+    from landmark.models import embedding_sizes
+
     sizes = embedding_sizes()
     for name, size in sizes.items():
         print(f"{name:{max(map(len, sizes))}}  embedding {size:5}  {POOLINGS[recipe(name)[1]]}")
     return 0
 
 
+def _add_download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("gldv2", "gldv2-clean", "landmarks50", "weights"), help="what to fetch")
+    parser.add_argument("data", type=Path, nargs="?", help="folder to fill (may be left out for weights)")
+    parser.add_argument("--splits", nargs="+", default=["train", "test"], choices=SPLITS, help="of gldv2")
+    parser.add_argument("--shards", default="", help="TARs of each split, such as 0-9 or 0,3,7-9; all when left out")
+    parser.add_argument("--mirror", default="", help="address of a server with the public layout")
+    parser.add_argument("--md5-file", type=Path, help="sums that stand in for the published ones")
+    parser.add_argument("--dry-run", action="store_true", help="list the files with their sizes, fetch nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask before fetching")
+    parser.add_argument("--workers", type=int, default=4, help="files at a time")
+
+
 def _download(args: argparse.Namespace) -> int:
     if args.data is None and args.what != "weights":
         raise InputError(f"no folder to fill: landmark download {args.what} DATA")
+    from landmark import sources
+    from landmark.download import download
+
     if args.what == "gldv2":
         items = sources.gldv2(args.data, splits=args.splits, shards=args.shards, mirror=args.mirror,
                               md5_file=args.md5_file)  # fmt: skip
@@ -73,13 +120,45 @@ def _download(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_shrink(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path, help="folder in the GLDv2 layout")
+    parser.add_argument("--size", type=int, default=256, help="shorter side, pixels")
+    parser.add_argument("--out", type=Path, help="new folder; DATA-SIZE when left out")
+    parser.add_argument("--splits", nargs="+", default=["train", "test"], choices=SPLITS, help="which")
+    parser.add_argument("--quality", type=int, default=QUALITY, help="of the JPEGs")
+    parser.add_argument("--workers", type=int, default=usable_cpus(), help="processes")
+
+
 def _shrink(args: argparse.Namespace) -> int:
+    from landmark.shrink import shrink
+
     out = args.out or args.data.with_name(f"{args.data.resolve().name}-{args.size}")
     told = shrink(args.data, out, args.size, splits=args.splits, quality=args.quality, workers=args.workers)
     print(
         f"{out}: {told.images} images in {told.tars} TARs, {told.bytes / 1e9:.3f} GB, {len(told.bad)} left out as bad"
     )
     return 0
+
+
+BENCHMARKS = {
+    "tables": "table_benchmark:bench_tables", "check": "check_benchmark:bench_check", "data": "benchmarks:bench_data",
+    "layers": "layer_benchmark:bench_layers", "threads": "thread_benchmark:bench_threads",
+    "train": "benchmarks:bench_train", "predict": "benchmarks:bench_predict",
+}  # fmt: skip
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="+", choices=tuple(BENCHMARKS), help="what to measure")
+    parser.add_argument("--rows", type=int, help="of the generated table (tables)")
+    parser.add_argument("--images", type=int, help="images (check, data, train, predict)")
+    parser.add_argument("--size", type=int, help="pixels")
+    parser.add_argument("--batch-size", type=int, help="images in a step")
+    parser.add_argument("--repeats", type=int, help="rounds, interleaved")
+    parser.add_argument("--int8", action=argparse.BooleanOptionalAction, help="8-bit integers (train, predict)")
+    parser.add_argument(
+        "--compiled", action=argparse.BooleanOptionalAction, help="time timm's compiled network, too (train, predict)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _bench(args: argparse.Namespace) -> int:
@@ -102,59 +181,6 @@ def _told(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
 
 
-def _train(args: argparse.Namespace) -> int:
-    names = {f.name for f in fields(TrainConfig)}
-    given = {name: value for name, value in vars(args).items() if name in names}
-    saved = asdict(saved_config(args.out)) if args.resume and (args.out / "config.json").exists() else {}
-    if "model" not in saved | given:
-        raise InputError("--model is missing: choose one of " + ", ".join(list_models()))
-    if given.keys() & {"epochs", "steps"}:
-        saved = {name: value for name, value in saved.items() if name not in ("epochs", "steps")}
-    config = TrainConfig(**saved | given)
-    if config.weights == "miniature":
-        experiments.miniature_weights(backbone_of(config.model))
-    run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
-              save_steps=args.save_steps, tensorboard=args.tensorboard, scratch=args.scratch)  # fmt: skip
-    result = run.result
-    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one tells
-        print(
-            f"{run.path}: {result['classes']} landmarks, best dev GAP {result['dev_gap']:.4f} at step {result['step']}"
-        )
-    return 0
-
-
-def _predict(args: argparse.Namespace) -> int:
-    told = write_predictions(
-        open_run(args.run), GoogleLandmarks(args.data), args.out, bad_limit=args.bad_limit, workers=args.workers,
-        int8=args.int8,
-    )  # fmt: skip
-    if told:
-        for image_id, reason in list(told["bad"].items())[:20]:
-            print(f"{image_id}: {reason}: no prediction", file=sys.stderr)
-        print(f"{args.out}: {told['rows']} rows, {told['predictions']} predictions, {len(told['bad'])} bad images")
-    return 0
-
-
-def _score(args: argparse.Namespace) -> int:
-    submission, solution = tables.read_submission(args.submission), tables.read_solution(args.solution)
-    unknown = sorted(set(submission["id"]) - set(solution["id"]))
-    if unknown:
-        raise InputError(
-            f"{args.submission}: {len(unknown)} ids are not in {args.solution}, such as {', '.join(unknown[:3])}: "
-            "score the submission against the solution of its own test set"
-        )
-    truth = tables.scored(solution, args.split, args.solution)
-    scores = metrics.score_summary(metrics.restrict(submission.itertuples(index=False), truth), truth)
-    print(json.dumps(scores, indent=1) if args.json else "\n".join(f"{k:26} {v:.6g}" for k, v in scores.items()))
-    return 0
-
-
-BENCHMARKS = {
-    "tables": "table_benchmark:bench_tables", "check": "check_benchmark:bench_check", "data": "benchmarks:bench_data",
-    "layers": "layer_benchmark:bench_layers", "train": "benchmarks:bench_train", "predict": "benchmarks:bench_predict",
-}  # fmt: skip
-
-
 def _freeze(text: str) -> int | str:
     """A number of tensors, or the name of a stage."""
     return int(text) if text.lstrip("-").isdigit() else text
@@ -175,136 +201,185 @@ SETTINGS = (
 )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="landmark", description="Landmark recognition: models and honest scores.")
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    def command(name: str, function, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
-        sub.set_defaults(function=function)
-        return sub
-
-    world, config = WorldConfig(), TrainConfig()
-    synth = command("synth", _synth, "make a miniature world in the GLDv2 layout")
-    synth.add_argument("out", type=Path, help="new folder")
-    synth.add_argument("--landmarks", type=int, default=world.landmarks, help="in the label set")
-    synth.add_argument("--images", type=int, default=world.images, help="train images of each, on average")
-    synth.add_argument("--test", type=int, default=world.test, help="test images in all")
-    synth.add_argument("--size", type=int, default=world.size, help="longer side in pixels")
-    synth.add_argument("--seed", type=int, default=world.seed, help="same seed, same pixels")
-    synth.add_argument(
-        "--known", type=float, default=world.known, help="share of the test set: landmarks of the label set"
-    )
-    synth.add_argument("--unknown", type=float, default=world.unknown, help="share of the test set: other landmarks")
-    synth.add_argument("--siblings", type=int, default=world.siblings, help="landmarks in a family, on average")
-    synth.add_argument("--pretraining", action="store_true", help="a disjoint world to train backbones on")
-    synth.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-
-    check = command("check", _check, "health report of a data set; exit 0 sound, 1 bad images, 2 a broken table")
-    check.add_argument("data", type=Path, help="folder in the GLDv2 layout")
-    check.add_argument("--run", type=Path, help="a finished run, to look for wrong labels and turned images with")
-    check.add_argument("--workers", type=int, help="processes that decode (for --run)")
-    check.add_argument("--json", action="store_true", help="print JSON")
-
-    command("models", _models, "list the models")
-
-    fetching = command("download", _download, "fetch data or weights; goes on where it stopped")
-    fetching.add_argument("what", choices=("gldv2", "gldv2-clean", "landmarks50", "weights"), help="what to fetch")
-    fetching.add_argument("data", type=Path, nargs="?", help="folder to fill (may be left out for weights)")
-    fetching.add_argument(
-        "--splits", nargs="+", default=["train", "test"], choices=tuple(sources.SHARDS), help="of gldv2"
-    )
-    fetching.add_argument("--shards", default="", help="TARs of each split, such as 0-9 or 0,3,7-9; all when left out")
-    fetching.add_argument("--mirror", default="", help="address of a server with the public layout")
-    fetching.add_argument("--md5-file", type=Path, help="sums that stand in for the published ones")
-    fetching.add_argument("--dry-run", action="store_true", help="list the files with their sizes, fetch nothing")
-    fetching.add_argument("--yes", action="store_true", help="do not ask before fetching")
-    fetching.add_argument("--workers", type=int, default=4, help="files at a time")
-
-    reduced = command("shrink", _shrink, "write a data set with smaller images, as TARs; goes on where it stopped")
-    reduced.add_argument("data", type=Path, help="folder in the GLDv2 layout")
-    reduced.add_argument("--size", type=int, default=256, help="shorter side, pixels")
-    reduced.add_argument("--out", type=Path, help="new folder; DATA-SIZE when left out")
-    reduced.add_argument("--splits", nargs="+", default=["train", "test"], choices=tuple(sources.SHARDS), help="which")
-    reduced.add_argument("--quality", type=int, default=QUALITY, help="of the JPEGs")
-    reduced.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-
-    bench = command("bench", _bench, "measure this machine, side by side with a plain way, in one run")
-    bench.add_argument("what", nargs="+", choices=tuple(BENCHMARKS), help="what to measure")
-    bench.add_argument("--rows", type=int, help="of the generated table (tables)")
-    bench.add_argument("--images", type=int, help="images (check, data, train, predict)")
-    bench.add_argument("--size", type=int, help="pixels")
-    bench.add_argument("--batch-size", type=int, help="images in a step")
-    bench.add_argument("--repeats", type=int, help="rounds, interleaved")
-    bench.add_argument("--int8", action=argparse.BooleanOptionalAction, help="8-bit integers (train, predict)")
-    bench.add_argument(
-        "--compiled", action=argparse.BooleanOptionalAction, help="time timm's compiled network, too (train, predict)"
-    )
-    bench.add_argument("--json", action="store_true", help="print JSON")
-
-    train = command("train", _train, "train a model; a stopped run goes on, a finished one is loaded")
-    train.add_argument("data", type=Path, help="folder in the GLDv2 layout")
-    train.add_argument("--out", type=Path, required=True, help="folder of the run")
-    train.add_argument("--resume", action="store_true", help="take settings that are not given from the run in --out")
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path, help="folder in the GLDv2 layout")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="take settings that are not given from the run in --out")
+    config = TrainConfig()
     for name, kind, text in SETTINGS:  # left out, so that --resume can tell what was given
         told = getattr(config, name)
-        train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=argparse.SUPPRESS,
-                           help=text if told is None or name == "model" else f"{text} (default: {told})")  # fmt: skip
-    budget = train.add_mutually_exclusive_group()
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=argparse.SUPPRESS,
+                            help=text if told is None or name == "model" else f"{text} (default: {told})")  # fmt: skip
+    budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="passes over the train images (6)")
     budget.add_argument("--steps", type=int, default=argparse.SUPPRESS, help="optimizer steps, in place of epochs")
-    train.add_argument("--clean", action="store_true", default=argparse.SUPPRESS, help="only images of train_clean.csv")
-    train.add_argument(
-        "--int8",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="8-bit integers in the frozen stages, such as --freeze block7: faster on an x86 CPU",
+    flag = {"action": "store_true", "default": argparse.SUPPRESS}
+    parser.add_argument("--clean", **flag, help="only images of train_clean.csv")
+    parser.add_argument(
+        "--int8", **flag, help="8-bit integers in the frozen stages, such as --freeze block7: faster on an x86 CPU"
     )
-    train.add_argument("--workers", type=int, help="processes that decode (2 beside a GPU, else threads)")
-    train.add_argument("--save-seconds", type=float, default=SAVE_EVERY, help="time between saved states")
-    train.add_argument("--save-steps", type=int, help="steps between saved states, besides")
-    train.add_argument("--scratch", type=Path, help="folder for the maps of --views, if --out is slow or small")
-    train.add_argument("--tensorboard", action="store_true", help="write the log for TensorBoard as well")
+    parser.add_argument("--workers", type=int, help="processes that decode (2 beside a GPU, else threads)")
+    parser.add_argument("--save-seconds", type=float, default=SAVE_EVERY, help="time between saved states")
+    parser.add_argument("--save-steps", type=int, help="steps between saved states, besides")
+    parser.add_argument("--scratch", type=Path, help="folder for the maps of --views, if --out is slow or small")
+    parser.add_argument("--tensorboard", action="store_true", help="write the log for TensorBoard as well")
 
-    forecast = command("predict", _predict, "write a submission for the test images")
-    forecast.add_argument("run", type=Path, help="folder of a finished run")
-    forecast.add_argument("data", type=Path, help="folder in the GLDv2 layout")
-    forecast.add_argument("--out", type=Path, required=True, help="submission.csv to write")
-    forecast.add_argument("--bad-limit", type=int, help="bad images that fail it (10 or 1 %% when left out)")
-    forecast.add_argument("--workers", type=int, help="processes that decode (2 beside a GPU, else threads)")
 
-    forecast.add_argument("--int8", action="store_true", help="8-bit integers: up to twice as fast on an x86 CPU")
+def _train(args: argparse.Namespace) -> int:
+    names = {f.name for f in fields(TrainConfig)}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    saved = {}
+    if args.resume and (args.out / "config.json").exists():
+        from landmark.runs import saved_config
 
-    score = command("score", _score, "GAP of a submission")
-    score.add_argument("submission", type=Path, help="id,landmarks")
-    score.add_argument("solution", type=Path, help="id,landmarks,Usage")
-    score.add_argument("--split", choices=("public", "private", "all"), default="all", help="rows of the solution")
-    score.add_argument("--json", action="store_true", help="print JSON")
+        saved = asdict(saved_config(args.out))
+    if "model" not in saved | given:
+        raise InputError("--model is missing: choose one of " + ", ".join(list_models()))
+    if given.keys() & {"epochs", "steps"}:
+        saved = {name: value for name, value in saved.items() if name not in ("epochs", "steps")}
+    config = TrainConfig(**saved | given)
+    from landmark.training import fit
+
+    if config.weights == "miniature":
+        from landmark.experiments import miniature_weights
+
+        miniature_weights(backbone_of(config.model))
+    run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
+              save_steps=args.save_steps, tensorboard=args.tensorboard, scratch=args.scratch)  # fmt: skip
+    result = run.result
+    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one tells
+        print(
+            f"{run.path}: {result['classes']} landmarks, best dev GAP {result['dev_gap']:.4f} at step {result['step']}"
+        )
+    return 0
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("data", type=Path, help="folder in the GLDv2 layout")
+    parser.add_argument("--out", type=Path, required=True, help="submission.csv to write")
+    parser.add_argument("--bad-limit", type=int, help="bad images that fail it (10 or 1 %% when left out)")
+    parser.add_argument("--workers", type=int, help="processes that decode (2 beside a GPU, else threads)")
+    parser.add_argument("--int8", action="store_true", help="8-bit integers: up to twice as fast on an x86 CPU")
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from landmark.data import GoogleLandmarks
+    from landmark.runs import open_run
+    from landmark.submission import write_predictions
+
+    told = write_predictions(
+        open_run(args.run), GoogleLandmarks(args.data), args.out, bad_limit=args.bad_limit, workers=args.workers,
+        int8=args.int8,
+    )  # fmt: skip
+    if told:
+        for image_id, reason in list(told["bad"].items())[:20]:
+            print(f"{image_id}: {reason}: no prediction", file=sys.stderr)
+        print(f"{args.out}: {told['rows']} rows, {told['predictions']} predictions, {len(told['bad'])} bad images")
+    return 0
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("submission", type=Path, help="id,landmarks")
+    parser.add_argument("solution", type=Path, help="id,landmarks,Usage")
+    parser.add_argument("--split", choices=("public", "private", "all"), default="all", help="rows of the solution")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _score(args: argparse.Namespace) -> int:
+    from landmark import metrics, tables
+
+    submission, solution = tables.read_submission(args.submission), tables.read_solution(args.solution)
+    unknown = sorted(set(submission["id"]) - set(solution["id"]))
+    if unknown:
+        raise InputError(
+            f"{args.submission}: {len(unknown)} ids are not in {args.solution}, such as {', '.join(unknown[:3])}: "
+            "score the submission against the solution of its own test set"
+        )
+    truth = tables.scored(solution, args.split, args.solution)
+    scores = metrics.score_summary(metrics.restrict(submission.itertuples(index=False), truth), truth)
+    print(json.dumps(scores, indent=1) if args.json else "\n".join(f"{k:26} {v:.6g}" for k, v in scores.items()))
+    return 0
+
+
+# verb: what it says of itself, its flags, its function
+VERBS = {
+    "synth": ("make a miniature world in the GLDv2 layout", _add_synth, _synth),
+    "check": ("health report of a data set; exit 0 sound, 1 bad images, 2 a broken table", _add_check, _check),
+    "models": ("list the models", _add_models, _models),
+    "download": ("fetch data or weights; goes on where it stopped", _add_download, _download),
+    "shrink": (
+        "write a data set with smaller images, as TARs; goes on where it stopped", _add_shrink, _shrink,
+    ),
+    "bench": ("measure this machine, side by side with a plain way, in one run", _add_bench, _bench),
+    "train": ("train a model; a stopped run goes on, a finished one is loaded", _add_train, _train),
+    "predict": ("write a submission for the test images", _add_predict, _predict),
+    "score": ("GAP of a submission", _add_score, _score),
+}  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="landmark", description="Landmark recognition: models and honest scores.")
+    verbs = parser.add_subparsers(dest="command", required=True)
+    for name, (text, add_flags, function) in VERBS.items():
+        verb = verbs.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        add_flags(verb)
+        verb.set_defaults(function=function)
     return parser
 
 
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """Write out what is printed inside, or raise why not: at the interpreter's end nobody could say it well.
+
+    Raises:
+        OSError: the reader is gone, as in `landmark models | head -1` (BrokenPipeError), or a full disk, say.
+    """
+    try:
+        yield
+    finally:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            try:
+                stream.flush()
+            except OSError as error:
+                with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), stream.fileno())  # the rest, or Python would try it again at its end
+                raise OSError(error.errno, error.strerror, stream.name) from None
+
+
+def _complain(text: str) -> None:
+    """Print a line on stderr, if anybody reads that."""
+    with contextlib.suppress(OSError), _written():
+        print(text, file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 fine, 2 bad input (one line on stderr), 130 interrupted.
+    """Run the command; returns its exit code: 0 fine, 2 bad input (one line on stderr), 130 interrupted, 141 unread.
 
     >>> main(["score", "missing.csv", "solution.csv"])
     2
     """
-    args = _parser().parse_args(argv)
+    name = "landmark"
     try:
-        return args.function(args)
+        with _written():
+            args = _parser().parse_args(argv)
+            name = f"landmark {args.command}"
+            return args.function(args)
+    except BrokenPipeError:  # whoever read what is printed has seen enough
+        return 141  # as of a process that SIGPIPE ends
     except (InputError, ValueError, OSError) as error:
-        print(f"landmark {args.command}: {_one_line(error)}", file=sys.stderr)
+        _complain(f"{name}: {_one_line(error)}")
         return 2
     except RuntimeError as error:
         advice = _advice(error)
         if not advice:
             raise
-        print(f"landmark {args.command}: {advice} ({_one_line(error)[:300]})", file=sys.stderr)
+        _complain(f"{name}: {advice} ({_one_line(error)[:300]})")
         return 1
     except KeyboardInterrupt:
-        print(f"\nlandmark {args.command}: stopped; the same command goes on from here", file=sys.stderr)
+        _complain(f"\n{name}: stopped; the same command goes on from here")
         return 130
 
 
@@ -318,8 +393,8 @@ def _one_line(error: BaseException) -> str:
 
 def _advice(error: RuntimeError) -> str:
     """What to do about an error of the machine; nothing when it is none."""
-    text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
+    text, torch = str(error), sys.modules.get("torch")
+    if torch and isinstance(error, torch.OutOfMemoryError):
         return "out of memory on the device: lower --batch-size or --size"
     if "DataLoader" in text:
         return "a process that decodes images was killed or hangs: is memory or /dev/shm full? try --workers 0"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from torchvision.transforms import v2
 from landmark import distributed, tables
 from landmark.archives import open_images
 from landmark.images import ImageError, read_image
+from landmark.process import settle_sockets, usable_cpus
 from landmark.runtime import InputError, atomic_path, device
 from landmark.sampling import EpochSampler
 from landmark.splits import Split, split_dev  # noqa: F401  (public names of this room)
@@ -248,7 +248,7 @@ class LandmarkDataset(Dataset):
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
     """Threads that decode, one for each core. Torch's work stays out of them: each would start a team of its own."""
-    return ThreadPoolExecutor(os.cpu_count(), "decode")
+    return ThreadPoolExecutor(usable_cpus(), "decode")
 
 
 def collate(items: Sequence[Sample | Bad]) -> Batch:
@@ -367,6 +367,8 @@ def loader_of(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], worker
     """
     if workers is None:
         workers = 0 if device().type == "cpu" else 2
+    if workers:
+        settle_sockets()
     return DataLoader(
         dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers, timeout=300 if workers else 0,
         worker_init_fn=_leave_signals, pin_memory=torch.cuda.is_available(),

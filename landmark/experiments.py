@@ -24,16 +24,17 @@ from torch import Tensor
 from landmark import metrics, tables
 from landmark.archives import open_images
 from landmark.backbones import miniature_path
+from landmark.config import TrainConfig, WorldConfig
 from landmark.data import Batch, GoogleLandmarks
 from landmark.images import ImageError, read_image
 from landmark.localserver import serve
 from landmark.mirror import make_mirror
 from landmark.prediction import RULE, Predictions, predict
 from landmark.recipes import backbone_of
-from landmark.runs import Run, TrainConfig
+from landmark.runs import Run
 from landmark.runtime import atomic_path, data_root, quick, runs_root, stamp
 from landmark.splits import Split, split_dev
-from landmark.synthetic import VERSION, WorldConfig, make_world
+from landmark.synthetic import VERSION, make_world
 from landmark.training import fit
 
 PAPER = pd.DataFrame(

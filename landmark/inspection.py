@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from landmark.archives import ImageStore
 from landmark.images import ImageError, near_pairs, perceptual_hash, read_with_header
+from landmark.process import usable_cpus
 from landmark.runtime import CacheFile
 
 SEGMENT = 16_384  # images after which what is known is saved
@@ -88,7 +89,7 @@ def inspect_split(store: ImageStore, progress: bool = True, ids: np.ndarray | No
     order = store.reading_order()
     ids = order if ids is None else order[np.isin(order, ids)]
     facts, reasons = np.zeros(len(ids), FACTS), {}
-    pool = ThreadPoolExecutor()
+    pool = ThreadPoolExecutor(min(32, usable_cpus() + 4))  # some wait for the disk
     bar = tqdm(total=len(ids), desc=f"check {store.split}", unit="img", disable=not progress)
     try:
         for start in range(0, len(ids), SEGMENT):

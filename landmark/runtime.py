@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from typing import TypeVar
 
@@ -140,6 +138,7 @@ def cache_path(root: str | Path, name: str) -> Path:
 
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch (every device) with one number."""
+    import numpy as np
     import torch
 
     random.seed(seed)
@@ -153,6 +152,7 @@ def own_random_numbers(where: torch.device) -> Iterator[None]:
 
     Those of Python, of NumPy, and of torch on the CPU and on `where`.
     """
+    import numpy as np
     import torch
 
     sources = [torch] if where.type == "cpu" else [torch, getattr(torch, where.type)]
@@ -266,7 +266,7 @@ def describe() -> str:
     import torch
 
     where = device()
-    name = torch.cuda.get_device_name() if where.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    name = torch.cuda.get_device_name() if where.type == "cuda" else f"{torch.get_num_threads()} threads"
     dtype = precision(where) + ("" if asked_precision() == "auto" else " (LANDMARK_PRECISION)")
     mode = "quick mode" if quick() else "full mode"
     return f"Python {platform.python_version()}, torch {torch.__version__}, {where.type} ({name}), {dtype}, {mode}"

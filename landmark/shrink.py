@@ -9,27 +9,30 @@ import io
 import json
 import os
 import shutil
+import signal
 import tarfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from landmark.archives import ImageStore
+from landmark.config import QUALITY
 from landmark.images import ImageError, read_with_header
 from landmark.locks import alone
+from landmark.process import settle_sockets, usable_cpus
 from landmark.runtime import InputError, atomic_path
 from landmark.tarindex import ArchiveError
 
-QUALITY = 85  # of the JPEGs
 _TOGETHER = 16  # images that a worker hands over at once
 _AGAIN = "the same command goes on after the last complete TAR"
 
@@ -117,14 +120,14 @@ def shrink(
         for split, order in orders.items():
             reduced = _Reduced(stores[split], order, size, quality)
             bad: list[tuple[int, str, str]] = []
-            processes = os.cpu_count() or 1 if workers is None else workers
+            processes = usable_cpus() if workers is None else workers
             with contextlib.closing(_images(reduced, state.next(split), processes, bad, progress)) as images:
                 _write(state, split, images, shard_bytes, bad)
             state.add(split, len(order), bad)
     return state.shrunk()
 
 
-class _Reduced(Dataset):
+class _Reduced:
     """Images of a split by their number in the reading order: (id, JPEG or reason), or an error that ends all."""
 
     def __init__(self, store: ImageStore, order: np.ndarray, size: int, quality: int):
@@ -143,8 +146,13 @@ class _Reduced(Dataset):
             return error
 
 
-def _end_with_parent(worker: int) -> None:
-    """End a loader's worker whose parent was killed: it would wait for ever to hand over its images."""
+_mine: list[_Reduced] = []  # in a worker: what it reduces images of
+
+
+def _begin_worker(reduced: _Reduced) -> None:
+    """Leave Ctrl-C to the parent, and end when it was killed: a worker would wait for ever to hand over its images."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _mine[:] = [reduced]
     parent = os.getppid()
 
     def watch() -> None:
@@ -155,33 +163,44 @@ def _end_with_parent(worker: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _reduce(numbers: range) -> list:
+    return [_mine[0][number] for number in numbers]
+
+
+def _together(reduced: _Reduced, start: int, workers: int) -> Iterator[list]:
+    """What becomes of the images from a number on, some at a time, in order."""
+    shares = (range(i, min(i + _TOGETHER, len(reduced))) for i in range(start, len(reduced), _TOGETHER))
+    if not workers:
+        yield from ([reduced[number] for number in share] for share in shares)
+        return
+    settle_sockets()
+    with ProcessPoolExecutor(workers, initializer=_begin_worker, initargs=(reduced,)) as pool:
+        try:
+            waiting = deque(pool.submit(_reduce, share) for share in islice(shares, 2 * workers))
+            while waiting:
+                done = waiting.popleft().result()
+                waiting.extend(pool.submit(_reduce, share) for share in islice(shares, 1))
+                yield done
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def _images(reduced: _Reduced, start: int, workers: int, bad: list, progress: bool) -> Iterator[tuple[int, str, bytes]]:
     """(number, id, JPEG) in order; the unreadable go to `bad`."""
-    numbers = range(start, len(reduced))
-    loader = DataLoader(
-        reduced,
-        _TOGETHER,
-        sampler=numbers,
-        collate_fn=list,
-        num_workers=workers,
-        timeout=300 if workers else 0,
-        worker_init_fn=_end_with_parent,
-        generator=torch.Generator(),  # the caller's random numbers stay as they are
-    )
-    batches, label = iter(loader), f"shrink {reduced.store.split}"
-    try:
-        with tqdm(total=len(reduced), desc=label, initial=start, unit="img", disable=not progress) as bar:
-            for number, item in zip(numbers, chain.from_iterable(batches), strict=True):
-                if isinstance(item, ArchiveError):
-                    raise item
-                image_id, data = item
-                bar.update()
-                if isinstance(data, str):
-                    bad.append((number, image_id, data))
-                else:
-                    yield number, image_id, data
-    finally:
-        del batches  # ends the workers, at once and not when an error's traceback is collected
+    numbers, label = range(start, len(reduced)), f"shrink {reduced.store.split}"
+    with (
+        contextlib.closing(_together(reduced, start, workers)) as together,
+        tqdm(total=len(reduced), desc=label, initial=start, unit="img", disable=not progress) as bar,
+    ):
+        for number, item in zip(numbers, chain.from_iterable(together), strict=True):
+            if isinstance(item, ArchiveError):
+                raise item
+            image_id, data = item
+            bar.update()
+            if isinstance(data, str):
+                bad.append((number, image_id, data))
+            else:
+                yield number, image_id, data
 
 
 def _write(state: _State, split: str, images: Iterator[tuple[int, str, bytes]], shard_bytes: int, bad: list) -> None:
@@ -319,10 +338,9 @@ def _told_in_one_line(out: Path) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise InputError(f"{out}: no space left: free some, then {_AGAIN}") from None
         raise InputError(f"{error.filename or out}: {error.strerror}: put it right, then {_AGAIN}") from None
-    except RuntimeError as error:
-        if "DataLoader" not in str(error):
-            raise
-        raise InputError(f"{out}: {str(error).splitlines()[0]}: with fewer workers, {_AGAIN}") from None
+    except BrokenProcessPool:
+        told = "a worker process was killed (is memory full?)"
+        raise InputError(f"{out}: {told}: with fewer workers, {_AGAIN}") from None
 
 
 def _check_space(out: Path, need: int) -> None:

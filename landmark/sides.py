@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
+from landmark.config import TrainConfig
 from landmark.data import GoogleLandmarks, LabelMap, LandmarkDataset, eval_transform, make_loader, train_transform
 from landmark.images import ImageError, image_path, read_image
 from landmark.inference import SAMPLE, fast_model
 from landmark.int8 import has_int8
 from landmark.models import LandmarkNet, create_model
 from landmark.prediction import predictions
-from landmark.runs import TrainConfig
+from landmark.process import settle_sockets
 from landmark.runtime import autocast, device, fast_dtype
 from landmark.synthetic import make_world
 from landmark.training import _Trainer
@@ -174,6 +175,7 @@ def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: Lan
 def _plain_batches(dataset: Dataset, batch_size: int) -> Callable[[], Iterator]:
     def batches() -> Iterator:
         order = RandomSampler(dataset, num_samples=1 << 20)
+        settle_sockets()
         return iter(DataLoader(dataset, batch_size, sampler=order, num_workers=WORKERS))
 
     return batches

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from landmark.config import SPLITS
 from landmark.landmarks50 import unpack
 from landmark.runtime import InputError, cache_path, data_root
 from landmark.transfer import has_receipt
@@ -17,7 +18,7 @@ from landmark.web import DownloadError, Web
 
 BUCKET = "https://s3.amazonaws.com/google-landmark"
 LANDMARKS50 = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
-SHARDS = {"train": 500, "index": 100, "test": 20}  # TARs of about 1 GB, 850 MB and 500 MB
+SHARDS = dict(zip(SPLITS, (500, 100, 20), strict=True))  # TARs of about 1 GB, 850 MB and 500 MB
 TABLES = (
     "metadata/train.csv",
     "metadata/test.csv",

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from landmark import metrics
+from landmark.config import TrainConfig
 from landmark.data import LabelMap
 from landmark.functional import count_sketch, spatial_softmax, tensor_sketch
 from landmark.layers import SelfAttention2d
 from landmark.models import LandmarkNet, create_model
-from landmark.runs import TrainConfig
 from landmark.runtime import autocast, device, own_random_numbers, sha256
 from landmark.sampling import mixing, shuffled
 from landmark.training import fit

@@ -23,7 +23,9 @@ from tqdm.auto import tqdm
 
 from landmark import distractors, scenery
 from landmark.architecture import Landmark, design
+from landmark.config import WorldConfig
 from landmark.images import image_path
+from landmark.process import settle_sockets, usable_cpus
 from landmark.renderer import Frame, Light
 from landmark.runtime import InputError, atomic_path
 from landmark.sacred import SACRED
@@ -32,55 +34,6 @@ Rng = np.random.Generator
 VERSION = 2  # raise it when the same settings give other pixels
 SHAPES = ((1.0, 0.75), (1.0, 2 / 3), (1.0, 0.75), (0.75, 1.0), (2 / 3, 1.0), (1.0, 1.0))
 VIEWS = {"whole": 0.78, "far": 0.03, "near": 0.12, "detail": 0.02, "crop": 0.03, "inside": 0.02}
-
-
-@dataclass(frozen=True)
-class WorldConfig:
-    """What a world is made of; equal settings give equal pixels.
-
-    Args:
-        landmarks: of the label set, those that the min-images filter keeps.
-        images: train images of each of them, on average; the tail and the planted faults come on top.
-        test: test images in all.
-        size: longer side of every image, pixels.
-        seed: of everything.
-        pretraining: a world of other landmarks, disjoint from every world without it, to train backbones on.
-        known, unknown: shares of the test images that show a landmark of the label set, or one outside it; the rest
-            are distractors.
-        siblings: landmarks in a family, on average.
-    """
-
-    landmarks: int = 16
-    images: int = 60
-    test: int = 1000
-    size: int = 160
-    seed: int = 0
-    pretraining: bool = False
-    known: float = 0.3
-    unknown: float = 0.1
-    siblings: int = 2
-
-    def __post_init__(self):
-        bounds = {"landmarks": (1, 20_000), "images": (2, 2_000), "test": (0, 500_000), "size": (32, 2048),
-                  "seed": (0, 2**31), "siblings": (1, 50)}  # fmt: skip
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
-                raise InputError(f"{name}={value!r}: give a whole number from {low} to {high}")
-        for name in ("known", "unknown"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}={getattr(self, name)!r}: give a share between 0 and 1")
-        if self.known + self.unknown > 1 + 1e-9:
-            raise InputError(f"known={self.known} and unknown={self.unknown} are more than all test images together")
-
-    @property
-    def min_images(self) -> int:
-        """The filter that keeps the label set and drops the tail.
-
-        >>> WorldConfig(images=40).min_images
-        13
-        """
-        return max(2, self.images // 3)
 
 
 def photograph(landmark: Landmark, rng: Rng, size: int, view: str | None = None) -> tuple[np.ndarray, str]:
@@ -374,12 +327,13 @@ def make_world(
     with atomic_path(root / "world.part.json") as part:
         part.write_text(json.dumps(wanted, indent=1) + "\n")
     shots, landmarks = plan(config)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or usable_cpus()
     # Neighbours in the plan show the same landmark: chunks keep its mesh and textures in one process
     chunks = [shots[i : i + 16] for i in range(0, len(shots), 16)]
     if len(shots) < 300:  # starting processes would take longer
         done = (_shoot(chunk, root) for chunk in chunks)
     else:
+        settle_sockets()
         pool = joblib.Parallel(workers, return_as="generator", pre_dispatch="4 * n_jobs")
         done = pool(joblib.delayed(_shoot)(chunk, root) for chunk in chunks)
     with tqdm(total=len(shots), unit="image", desc=f"world {root.name}", disable=not progress) as bar:

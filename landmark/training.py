@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from landmark import distributed
 from landmark.backbones import freeze_stage
 from landmark.checkpoints import Checkpoints
+from landmark.config import SAVE_EVERY, TrainConfig
 from landmark.data import (
     Batch,
     GoogleLandmarks,
@@ -40,7 +41,7 @@ from landmark.locks import LOCK, alone
 from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, merged, predict
-from landmark.runs import LOG, Run, TrainConfig, board_of, open_run, refuse_other, write_json
+from landmark.runs import LOG, Run, board_of, open_run, refuse_other, write_json
 from landmark.runtime import (
     InputError,
     asked_to_stop,
@@ -56,7 +57,6 @@ from landmark.runtime import (
 from landmark.splits import split_dev
 from landmark.views import PIECE, Views
 
-SAVE_EVERY = 120.0  # seconds between saved states
 IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
 
 

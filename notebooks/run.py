@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
-from landmark import runtime
+from landmark import runtime  # settles how threads wait, for the kernels as well
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

@@ -8,12 +8,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "landmark"
 FLOORS = {
     0: "diagrams functional localserver materials metrics plots renderer runtime sampling structure",
-    1: "bigtable charts checkpoints curves distributed figures gauges images int8 locks mechanisms panels recipes "
+    1: "bigtable charts checkpoints curves distributed figures images int8 locks mechanisms panels process recipes "
     "saliency solids sprites tarindex web",
-    2: "archives layers sacred scenery secular tables transfer",
+    2: "archives config gauges layers sacred scenery secular tables transfer",
     3: "architecture backbones inspection landmarks50 layer_benchmark mirror shrink table_benchmark",
     4: "distractors health models sources splits",
-    5: "check_benchmark data download inference synthetic",
+    5: "check_benchmark data download inference synthetic thread_benchmark",
     6: "prediction runs suspects views",
     7: "submission training",
     8: "experiments sides studies",

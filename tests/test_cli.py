@@ -1,15 +1,18 @@
 """The command, from a data set to a score, and what it says of bad input."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from landmark import cli, studies
 from landmark.cli import main
 from landmark.recipes import list_models
+from landmark.runtime import InputError
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
 
@@ -53,6 +56,16 @@ def test_bad_input_is_one_line(tmp_path, capsys, args, words):
     captured = capsys.readouterr()
     assert words in captured.err and len(captured.err.strip().splitlines()) == 1
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_commands_of_the_readme():
+    """Fails when README shows a command that the parser refuses."""
+    text = (Path(__file__).parents[1] / "README.md").read_text().replace("\\\n", " ")
+    lines = [line[line.index("landmark ") :] for line in text.splitlines()
+             if line.startswith("landmark ") or line.startswith("torchrun ")]  # fmt: skip
+    assert len(lines) > 10
+    for line in lines:
+        assert cli._parser().parse_args(shlex.split(line, comments=True)[1:]).command in cli.VERBS
 
 
 def test_unknown_ids_and_empty_splits(tmp_path, capsys):
@@ -129,8 +142,8 @@ def test_open_world_curve_by_hand():
 @pytest.mark.parametrize(
     ("error", "words"),
     [(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "--workers 0"),
-     (cli.torch.OutOfMemoryError("CUDA out of memory"), "--batch-size"),
-     (cli.InputError("Caught ArchiveError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+     (torch.OutOfMemoryError("CUDA out of memory"), "--batch-size"),
+     (InputError("Caught ArchiveError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
                      "  File x\nlandmark.tarindex.ArchiveError: a.tar: changed"), ": a.tar: changed")],
 )  # fmt: skip
 def test_errors_of_the_machine_are_one_line(monkeypatch, capsys, error, words):
@@ -139,7 +152,7 @@ def test_errors_of_the_machine_are_one_line(monkeypatch, capsys, error, words):
     def broken(args):
         raise error
 
-    monkeypatch.setattr(cli, "_models", broken)
+    monkeypatch.setitem(cli.VERBS, "models", ("", cli._add_models, broken))
     assert run("models") in (1, 2)
     told = capsys.readouterr().err
     assert words in told and len(told.strip().splitlines()) == 1

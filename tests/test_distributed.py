@@ -9,9 +9,10 @@ import ranks
 import torch
 
 from landmark import distributed, int8
+from landmark.config import TrainConfig
 from landmark.data import Bad
 from landmark.prediction import Predictions, merged
-from landmark.runs import TrainConfig, open_run
+from landmark.runs import open_run
 from landmark.runtime import InputError
 
 CONFIG = {"model": "resnet50", "size": 32, "steps": 6, "min_images": 2, "dev_fraction": 0.3, "weights": "none", "lr": 0.01}  # fmt: skip

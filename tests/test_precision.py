@@ -6,8 +6,9 @@ import torch
 from test_inference import _awake
 
 from landmark import create_model, experiments, int8, metrics, precision
+from landmark.config import TrainConfig
 from landmark.data import GoogleLandmarks, LabelMap
-from landmark.runs import Run, TrainConfig
+from landmark.runs import Run
 from landmark.runtime import device, fast_dtype
 
 pytestmark = pytest.mark.arithmetic

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -202,6 +203,18 @@ def test_killed_with_workers(data, reference, tmp_path):
     process.wait()
     assert shrink(data[0], out, workers=2, **SMALL) == reference[1] and digests(out) == digests(reference[0])
     process.communicate(timeout=30)  # the output ends with the last of the workers
+
+
+@pytest.mark.skipif(
+    multiprocessing.get_start_method() != "fork", reason="a worker is told to die by a patch it inherits"
+)
+def test_a_killed_worker_is_one_line(data, reference, tmp_path, monkeypatch):
+    """Fails when a worker that the system kills for its memory ends in a traceback, a wait, or a start from nothing."""
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "shrink_image", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        with pytest.raises(InputError, match="a worker process was killed .*: with fewer workers, the same command"):
+            shrink(data[0], tmp_path / "out", workers=2, **SMALL)
+    assert shrink(data[0], tmp_path / "out", workers=2, **SMALL) == reference[1]
 
 
 def test_a_tar_that_went_missing_is_made_again(data, reference, tmp_path):

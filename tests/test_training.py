@@ -14,12 +14,13 @@ from torch import nn
 
 from landmark import experiments, inference, prediction, runs, training
 from landmark.checkpoints import Checkpoints
+from landmark.config import TrainConfig
 from landmark.data import Bad, Batch, GoogleLandmarks, LabelMap, Quarantine
 from landmark.images import image_path
 from landmark.inference import prefix_ranges
 from landmark.int8 import has_int8
 from landmark.models import create_model
-from landmark.runs import TrainConfig, open_run
+from landmark.runs import open_run
 from landmark.runtime import InputError
 from landmark.submission import write_predictions
 from landmark.tarindex import ArchiveError

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from landmark import architecture, health, images, metrics, renderer, solids, synthetic, tables
+from landmark.config import WorldConfig
 from landmark.data import GoogleLandmarks
 from landmark.runtime import InputError
-from landmark.synthetic import WorldConfig, make_world
+from landmark.synthetic import make_world
 
 
 def digest(root):

@@ -1,0 +1,104 @@
+"""What this process and those it starts may use: CPUs, threads that wait without spinning, a folder for sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from landmark.runtime import InputError
+
+# Turns a thread of libgomp, the OpenMP of torch's Linux builds, waits for the others before it sleeps. It takes 300,000
+# when nothing is said: where another process needs the CPU, each wait then burns the time that the awaited thread
+# lacks. With none (OMP_WAIT_POLICY=passive) a quiet machine loses a fifth in waking. `landmark bench threads` measures.
+SPINS = 1000
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+COUNTING = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "MKL_NUM_THREADS")
+_SOCKET = 107 - len("/pymp-12345678/listener-12345678")  # bytes that the name of a socket leaves to its folder
+
+
+def usable_cpus(root: str | Path = "/") -> int:
+    """Count the CPUs that this process may use: its affinity's, or fewer where a control group has a quota of time.
+
+    Args:
+        root: of the file system that tells of control groups, version 1 or 2.
+
+    >>> 1 <= usable_cpus() <= os.cpu_count()
+    True
+    """
+    return max(1, min([_affinity(), *map(math.ceil, _quotas(Path(root)))]))
+
+
+def settle_threads() -> None:
+    """Let the threads of torch wait without spinning and be no more than the CPUs of a quota: for a torch to come.
+
+    They are settings in the environment, so processes started later have them as well; what the user has set stands.
+    A torch that is already loaded can only be told the number.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+    cpus = usable_cpus()
+    if cpus < _affinity() and not any(name in os.environ for name in COUNTING):  # OpenMP itself asks the affinity
+        os.environ["OMP_NUM_THREADS"] = str(cpus)
+        torch = sys.modules.get("torch")
+        if torch and torch.get_num_threads() > cpus:
+            torch.set_num_threads(cpus)
+
+
+def settle_sockets() -> None:
+    """Let worker processes hand over their work where TMPDIR is too long a name for the sockets they do it through.
+
+    Raises:
+        InputError: there is no other folder for them.
+    """
+    from multiprocessing import util
+
+    before = tempfile.gettempdir()
+    if len(os.fsencode(before)) <= _SOCKET:
+        return
+    short = next((folder for folder in ("/tmp", "/var/tmp") if os.access(folder, os.W_OK | os.X_OK)), None)
+    if short is None:
+        told = f"TMPDIR={before}: too long for worker processes"
+        raise InputError(f"{told}: set one of at most {_SOCKET} bytes, or take --workers 0")
+    tempfile.tempdir = short
+    try:
+        util.get_temp_dir()  # made once, kept for this process and its workers, removed at its end
+    finally:
+        tempfile.tempdir = before
+
+
+def _affinity() -> int:
+    """CPUs that the system lets this process run on."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """CPUs' worth of time of each control group that this process is in, where it is limited.
+
+    In a container the path of the group may be the host's, while the files of its own group lie at the top.
+    """
+    groups = root / "sys/fs/cgroup"
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if "cpu" in controllers.split(","):  # version 1
+                mounts, names = (groups / controllers, groups / "cpu"), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            elif not controllers:
+                mounts, names = (groups, groups / "unified"), ("cpu.max",)
+            else:
+                continue
+            parts = Path(path).parts[1:]
+            folders = [mount.joinpath(*parts[:depth]) for mount in mounts for depth in range(len(parts) + 1)]
+            for folder in folders:
+                with contextlib.suppress(OSError, ValueError):  # ValueError: "max", no limit
+                    quota, period = " ".join((folder / name).read_text() for name in names).split()
+                    if int(quota) > 0:
+                        yield int(quota) / int(period)
