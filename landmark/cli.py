@@ -240,7 +240,8 @@ def _train(args: argparse.Namespace) -> int:
     config = TrainConfig(**saved | given)
     from landmark.training import fit
 
-    if config.weights == "miniature":
+    begun = any(args.out.glob("state-*-*.pt")) or (args.out / "result.json").exists()  # it holds all weights
+    if config.weights == "miniature" and not begun:
         from landmark.experiments import miniature_weights
 
         miniature_weights(backbone_of(config.model))

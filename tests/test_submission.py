@@ -1,6 +1,7 @@
 """Submissions written part by part: every row, in order, also after a kill."""
 
 import shutil
+import threading
 from dataclasses import replace
 
 import pytest
@@ -128,3 +129,51 @@ def test_too_many_bad_images_leave_the_old_file(tmp_path, run, data):
     with pytest.raises(InputError, match="limit 1"):
         submission.write_predictions(run, data, tmp_path / "s.csv", bad_limit=1, workers=0, progress=False)
     assert (tmp_path / "s.csv").read_text() == "old"
+
+
+def test_two_at_a_time_do_not_mix(tmp_path, run, data, monkeypatch):
+    """Fails when a second prediction into the same file throws away the first one's parts, or joins them with its own."""
+    inside, go_on, predict, told = threading.Event(), threading.Event(), submission.predictions, []
+
+    def waiting(model, loader):
+        inside.set()
+        assert go_on.wait(60)
+        return predict(model, loader)
+
+    monkeypatch.setattr(submission, "predictions", waiting)
+    out, other = tmp_path / "s.csv", replace(run, result={"sha256": "b" * 64})
+    work = {"workers": 0, "progress": False}
+    first = threading.Thread(target=lambda: told.append(submission.write_predictions(run, data, out, **work)))
+    first.start()
+    try:
+        assert inside.wait(60)
+        for second in (other, run):
+            with pytest.raises(InputError, match="another process is writing it: wait for it or choose another --out"):
+                submission.write_predictions(second, data, out, **work)
+        assert (tmp_path / ".s.csv.parts" / "plan.json").exists()
+    finally:
+        go_on.set()
+        first.join(60)
+    assert told[0]["rows"] == 12 and len(rows(out)) == 12
+    assert not list(tmp_path.glob(".s.csv*"))
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(tmp_path, run, data, monkeypatch):
+    """Fails when hours are predicted before a folder, or a place below a file, is noticed as --out."""
+    monkeypatch.setattr(submission, "predictions", lambda *args: pytest.fail("it was predicted"))
+    (tmp_path / "results").mkdir()
+    (tmp_path / "file").write_text("mine")
+    for out, why in ((tmp_path / "results", "is a folder"), (tmp_path / "file" / "s.csv", "cannot be written")):
+        with pytest.raises(InputError, match=why) as error:
+            submission.write_predictions(run, data, out, workers=0, progress=False)
+        assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob(".*.parts"))
+
+
+def test_a_link_stays_one(tmp_path, run, data):
+    """Fails when a link as --out is replaced by a file, and what it leads to keeps the old rows."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "s.csv").write_text("old")
+    (tmp_path / "s.csv").symlink_to("real/s.csv")
+    submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+    assert (tmp_path / "s.csv").is_symlink() and len(rows(tmp_path / "real" / "s.csv")) == 12

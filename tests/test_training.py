@@ -1,15 +1,19 @@
 """Runs: what they write, how they resume, what they refuse. Real JPEGs, a small network in the place of the large ones."""
 
+import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import tarfile
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from landmark import experiments, inference, prediction, runs, training
@@ -19,6 +23,7 @@ from landmark.data import Bad, Batch, GoogleLandmarks, LabelMap, Quarantine
 from landmark.images import image_path
 from landmark.inference import prefix_ranges
 from landmark.int8 import has_int8
+from landmark.locks import alone
 from landmark.models import create_model
 from landmark.runs import open_run
 from landmark.runtime import InputError
@@ -189,6 +194,151 @@ def test_with_frozen_stages_a_killed_run_ends_the_same(tmp_path, world, monkeypa
     start = create_model("resnet50", len(run.labels), seed=config.seed).state_dict()
     rest = [torch.equal(start[key], value) for key, value in run.model("last").state_dict().items() if "layer2" in key]
     assert rest and all(rest)
+
+
+def test_another_training_in_the_same_folder_is_refused_before_it_writes(tmp_path, world, monkeypatch):
+    """Fails when settings and labels of a run are exchanged while it trains, for the lock is taken after they are."""
+    inside, go_on, split, done = threading.Event(), threading.Event(), training.split_dev, []
+
+    def waiting(*args):
+        inside.set()
+        assert go_on.wait(60)
+        return split(*args)
+
+    monkeypatch.setattr(training, "split_dev", waiting)
+    first = threading.Thread(target=lambda: done.append(fit(CONFIG, world, tmp_path / "run", progress=False)))
+    first.start()
+    try:
+        assert inside.wait(60)
+        for config in (CONFIG, TrainConfig(**CONFIG.__dict__ | {"lr": 0.02, "min_images": 3})):
+            with pytest.raises(InputError, match="another process is training this run: wait for it"):
+                fit(config, world, tmp_path / "run", progress=False)
+        assert [p.name for p in (tmp_path / "run").iterdir()] == [".lock"]
+    finally:
+        go_on.set()
+        first.join(60)
+    assert open_run(tmp_path / "run").config == CONFIG == done[0].config
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_run_that_another_process_has_just_finished_is_loaded(tmp_path, world, monkeypatch):
+    """Fails when a process that looked before the end and locked after it trains over the finished run."""
+    other = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def late(path, busy):
+        monkeypatch.setattr(training, "alone", alone)
+        fit(CONFIG, world, tmp_path / "run", progress=False)
+        other.files = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "run").iterdir()}
+        with alone(path, busy):
+            yield
+
+    monkeypatch.setattr(training, "alone", late)
+    fit(CONFIG, world, tmp_path / "run", progress=False)
+    assert other.files == {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "run").iterdir()}
+
+
+def test_a_finished_run_is_loaded_from_where_nothing_can_be_written(tmp_path, world, monkeypatch):
+    """Fails when a lock is needed to look at what is finished."""
+    fit(CONFIG, world, tmp_path / "run", progress=False)
+
+    def refuse(*args):
+        raise AssertionError("nothing is to be written")
+
+    monkeypatch.setattr(training, "alone", refuse)
+    assert fit(CONFIG, world, tmp_path / "run", progress=False).result["step"]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path, world, monkeypatch):
+    """Fails when images are inspected and a network is made before a wrong --out is noticed."""
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(training, "split_dev", lambda *args: pytest.fail("the images were looked at"))
+    with pytest.raises(InputError, match="file.*cannot be written") as error:
+        fit(CONFIG, world, tmp_path / "file" / "run", progress=False)
+    assert "\n" not in str(error.value) and (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("stage", ["nosuch", "global_pool", "fc"])
+def test_a_stage_that_is_none_is_refused_by_name(tmp_path, world, monkeypatch, stage):
+    """Fails when what comes behind the map is offered as a stage, or a wrong name claims the folder."""
+    monkeypatch.setattr(training, "create_model", create_model)
+    with pytest.raises(InputError, match=f"no stage '{stage}' to freeze.*layer3, layer4$"):
+        fit(TrainConfig(**CONFIG.__dict__ | {"freeze": stage}), world, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def _stopped_after(step, monkeypatch):
+    """Let trainings die in the step after this one, until the returned function is called."""
+    update = training._Trainer._update
+
+    def deadly(self, batch, count):
+        if self.step == step:
+            raise Killed
+        return update(self, batch, count)
+
+    monkeypatch.setattr(training._Trainer, "_update", deadly)
+    return lambda: monkeypatch.setattr(training._Trainer, "_update", update)
+
+
+def test_a_stopped_run_goes_on_without_its_first_weights(tmp_path, world, monkeypatch):
+    """Fails when a state that holds all weights is not enough, and the file that it began with must be there."""
+    monkeypatch.setattr(training, "create_model", create_model)
+    monkeypatch.setattr(runs, "create_model", create_model)
+    weights = tmp_path / "first.safetensors"
+    save_file(create_model("resnet50", 0, seed=7).backbone.state_dict(), weights)
+    config = TrainConfig(**CONFIG.__dict__ | {"steps": 3, "freeze": "layer3", "weights": str(weights)})
+    whole = fit(config, world, tmp_path / "whole", progress=False)
+    revive = _stopped_after(2, monkeypatch)
+    with pytest.raises(Killed):
+        fit(config, world, tmp_path / "run", progress=False, save_steps=1)
+    revive()
+    weights.unlink()
+    assert same(fit(config, world, tmp_path / "run", progress=False), whole)
+
+
+@pytest.mark.arithmetic
+def test_a_stopped_run_goes_on_in_its_own_arithmetic(tmp_path, world, monkeypatch):
+    """Fails when a run is half of one precision and half of another without a word, or does not record its own."""
+    revive = _stopped_after(2, monkeypatch)
+    monkeypatch.setenv("LANDMARK_PRECISION", "bfloat16")
+    with pytest.raises(Killed):
+        fit(CONFIG, world, tmp_path / "run", progress=False, save_steps=1)
+    revive()
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    monkeypatch.setenv("LANDMARK_PRECISION", "float32")
+    with pytest.raises(InputError, match="computed in bfloat16 until it stopped, here it would be float32.*LANDMARK_P"):
+        fit(CONFIG, world, tmp_path / "run", progress=False)
+    assert before == {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    monkeypatch.setenv("LANDMARK_PRECISION", "bfloat16")
+    run = fit(CONFIG, world, tmp_path / "run", progress=False)
+    assert json.loads((run.path / "config.json").read_text())["precision"] == run.result["precision"] == "bfloat16"
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "metrics.csv"])
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, world, monkeypatch, name):
+    """Fails when safetensors' own error of a full disk is a traceback, or a file of the run is left half-written."""
+    full, open_path = [True], training.atomic_path
+
+    @contextlib.contextmanager
+    def limited(target):
+        """A disk that is full for one file: no file may grow beyond 64 bytes while it is written."""
+        small = full[0] and target.name == name
+        before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64 if small else limits[0], limits[1]))
+        try:
+            with open_path(target) as part:
+                yield part
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+
+    monkeypatch.setattr(training, "atomic_path", limited)
+    with pytest.raises(InputError, match=rf"{name}: cannot be written \(the disk is full, \d+ MiB free\)") as error:
+        fit(CONFIG, world, tmp_path / "run", progress=False, save_steps=1)
+    assert "\n" not in str(error.value) and not list((tmp_path / "run").glob(".*.part"))
+    full[0] = False
+    run = fit(CONFIG, world, tmp_path / "run", progress=False)
+    assert same(run, fit(CONFIG, world, tmp_path / "whole", progress=False))
 
 
 @pytest.mark.arithmetic
