@@ -20,6 +20,7 @@ from landmark import (
     gauges,
     inference,
     int8,
+    layers,
     models,
     precision,
     prediction,
@@ -36,7 +37,7 @@ from landmark.runs import TrainConfig
 from landmark.synthetic import WorldConfig
 
 PACKAGE = Path(landmark.__file__).parent
-MODULES = (backbones, data, inference, models, prediction, runs, saliency, splits, studies, submission, suspects,
+MODULES = (backbones, data, inference, layers, models, prediction, runs, saliency, splits, studies, submission, suspects,
            training, views)  # fmt: skip
 
 
@@ -153,6 +154,7 @@ CALLS = {
     "read_tensors": lambda t: backbones.read_tensors(t.run().path / "best.safetensors"),
     "miniature_path": lambda t: backbones.miniature_path("resnet50"),
     "freeze_prefix": lambda t: backbones.freeze_prefix(nn.Identity(), 1),
+    "stage_names": lambda t: backbones.stage_names(t.model.backbone),
     "freeze_stage": lambda t: backbones.freeze_stage(models.create_model("resnet50", 0).backbone, "layer1"),
     "CheckpointError": lambda t: backbones.CheckpointError("x"),
     # data
@@ -178,11 +180,19 @@ CALLS = {
     "Learner": lambda t: inference.Learner(t.model, "layer2", None),
     "fold_batch_norms": lambda t: inference.fold_batch_norms(t.model.backbone),
     # models
-    "data_config": lambda t: models.data_config("xception"),
-    "AveragePool": lambda t: models.AveragePool()(t.images),
-    "Reshape": lambda t: models.Reshape(3, 1, 1)(t.images[:, :, 0, 0]),
-    "AttentionPool": lambda t: models.AttentionPool()(t.images),
-    "Normalise": lambda t: models.Normalise()(t.images[:, :, 0, 0]),
+    "as_map": lambda t: models.as_map(2048),
+    "map_channels": lambda t: models.map_channels(t.model.backbone, "resnet50"),
+    "build_pooling": lambda t: models.build_pooling("cbp", 16),
+    "embedding_sizes": lambda t: models.embedding_sizes(),
+    # layers
+    "AveragePool": lambda t: layers.AveragePool()(t.images),
+    "MaxPool": lambda t: layers.MaxPool()(t.images),
+    "GeM": lambda t: layers.GeM()(t.images),
+    "Reshape": lambda t: layers.Reshape(3, 1, 1)(t.images[:, :, 0, 0]),
+    "AttentionPool": lambda t: layers.AttentionPool()(t.images),
+    "SpatialAttention": lambda t: layers.SpatialAttention()(t.images),
+    "Normalise": lambda t: layers.Normalise()(t.images[:, :, 0, 0]),
+    "CompactBilinearPooling": lambda t: layers.CompactBilinearPooling(3, 8)(t.images),
     # prediction
     "Predictions": lambda t: prediction.predict(t.model, t.loader()).mapping(t.labels),
     "merged": lambda t: prediction.merged([prediction.predict(t.model, t.loader())] * 2),
@@ -195,7 +205,6 @@ CALLS = {
     "read_json": lambda t: runs.read_json(t.run().path / "result.json"),
     "saved_config": lambda t: runs.saved_config(t.run().path),
     "refuse_other": lambda t: runs.refuse_other(t.new(), {}),
-    "locked": lambda t: runs.locked(t.folder).__enter__(),
     "board_of": lambda t: runs.board_of(t.folder, False).__enter__(),
     # saliency
     "vanilla_gradient": lambda t: saliency.vanilla_gradient(t.model, t.images),
@@ -239,6 +248,7 @@ MEANT = {
     "LandmarkNet": "draws its first weights from them, as every torch module does",
     "create_backbone": "the same; `create_model` gives it numbers of its own",
     "Dropout": "draws its masks from them, as torch's does",
+    "SelfAttention2d": "draws its first weights, as every torch module does",
     "Shift": "draws from what `LandmarkDataset` seeds for each image",
     "killed_and_resumed": "is watched in test_mirror",
     "launch": "is watched in test_distributed",
