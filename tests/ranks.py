@@ -34,7 +34,6 @@ def create(name, classes, *, weights=None, freeze=0, seed=0):
 
 def fit(config, root, out):
     """`training.fit` of the plain network, unless stages are frozen."""
-    torch.set_num_threads(1)
     if not isinstance(config.freeze, str):
         training.create_model = runs.create_model = create
     training.fit(config, root, out, workers=0, progress=False)
@@ -60,7 +59,6 @@ def sums(out):
 
 def embed(root, out):
     """Each rank embeds its share of the train images; all write what they got."""
-    torch.set_num_threads(1)
     with distributed.group():
         data = GoogleLandmarks(root)
         dataset = LandmarkDataset(data.train, root, transform=eval_transform(32, (0.5,) * 3, (0.5,) * 3))
