@@ -1,9 +1,13 @@
 """The public layout in small: what is downloaded from it is the world it was made of."""
 
+import os
+import time
+
 import pandas as pd
 import pytest
 
 from landmark import experiments, sources, studies
+from landmark import mirror as mirrors
 from landmark.archives import ImageStore
 from landmark.data import GoogleLandmarks
 from landmark.download import download
@@ -39,6 +43,26 @@ def test_the_course_subset(world, mirror, tmp_path):
     ids = [*data.train["id"], *data.test["id"]]
     assert sorted(ids) == sorted(whole.train["id"])
     assert set(experiments.names_of(data).values()) <= set(experiments.names_of(whole).values())
+
+
+def test_two_processes_lay_out_one_mirror(world, mirror, tmp_path, monkeypatch):
+    """Fails when one of two takes away what the other lays out, or both write into the same TAR."""
+    pack, several = mirrors._pack, []
+    monkeypatch.setattr(mirrors, "_pack", lambda *args: time.sleep(0.05) or pack(*args))  # so that they meet
+    for _ in range(3):
+        several.append(os.fork())
+        if not several[-1]:
+            code = 1
+            try:
+                make_mirror(world, tmp_path / "m", tars=2)
+                code = 0
+            finally:
+                os._exit(code)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in several] == [0] * 3
+    files = sorted(p.relative_to(mirror) for p in mirror.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(tmp_path / "m") for p in (tmp_path / "m").rglob("*") if p.is_file())
+    assert all((mirror / p).read_bytes() == (tmp_path / "m" / p).read_bytes() for p in files if p.suffix != ".zip")
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
 def test_another_folder_is_left_alone(world, tmp_path):
