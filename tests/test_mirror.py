@@ -58,7 +58,7 @@ def test_two_processes_lay_out_one_mirror(world, mirror, tmp_path, monkeypatch):
                 code = 0 if all((out / p.relative_to(mirror)).read_bytes() == p.read_bytes() for p in files) else 2
             finally:
                 os._exit(code)
-        time.sleep(0.04)
+        time.sleep(0.12)
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in several] == [0] * 3
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
