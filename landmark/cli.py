@@ -18,7 +18,7 @@ from pathlib import Path
 
 from landmark.config import QUALITY, SAVE_EVERY, SPLITS, TrainConfig, WorldConfig
 from landmark.process import usable_cpus
-from landmark.recipes import BACKBONES, POOLINGS, backbone_of, list_models, recipe
+from landmark.recipes import BACKBONES, POOLINGS, list_models, recipe
 from landmark.runtime import InputError
 
 
@@ -240,11 +240,10 @@ def _train(args: argparse.Namespace) -> int:
     config = TrainConfig(**saved | given)
     from landmark.training import fit
 
-    begun = any(args.out.glob("state-*-*.pt")) or (args.out / "result.json").exists()  # it holds all weights
-    if config.weights == "miniature" and not begun:
-        from landmark.experiments import miniature_weights
+    if config.weights == "miniature":
+        from landmark.experiments import make_weights
 
-        miniature_weights(backbone_of(config.model))
+        make_weights(config, args.out)
     run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
               save_steps=args.save_steps, tensorboard=args.tensorboard, scratch=args.scratch)  # fmt: skip
     result = run.result

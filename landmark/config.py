@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, fields
 from numbers import Integral
+from pathlib import Path
 
 from landmark.recipes import recipe
 from landmark.runtime import InputError
@@ -12,6 +14,16 @@ from landmark.runtime import InputError
 SPLITS = ("train", "index", "test")  # of GLDv2
 QUALITY = 85  # of the JPEGs of a reduced data set
 SAVE_EVERY = 120.0  # seconds between saved states of a training
+
+
+def place_of_weights(weights: str | Path | None) -> str:
+    """What names weights from any folder: "imagenet", "miniature" or "none", else the whole path of a file.
+
+    >>> place_of_weights("imagenet"), place_of_weights(None)
+    ('imagenet', 'none')
+    """
+    name = str(weights or "none")
+    return name if name in ("imagenet", "miniature", "none") else os.path.realpath(name)
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,7 @@ class TrainConfig:
             raise InputError("epochs and steps are both given: choose one")
         if self.epochs is None and self.steps is None:
             object.__setattr__(self, "epochs", 6)
-        object.__setattr__(self, "weights", str(self.weights or "none"))
+        object.__setattr__(self, "weights", place_of_weights(self.weights))
 
     @classmethod
     def of(cls, settings: dict) -> TrainConfig:

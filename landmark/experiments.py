@@ -21,17 +21,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from landmark import metrics, tables
+from landmark import distributed, metrics, tables
 from landmark.archives import open_images
 from landmark.backbones import miniature_path
 from landmark.config import TrainConfig, WorldConfig
 from landmark.data import Batch, GoogleLandmarks
 from landmark.images import ImageError, read_image
 from landmark.localserver import serve
+from landmark.locks import lock_of
 from landmark.mirror import make_mirror
 from landmark.prediction import RULE, Predictions, predict
 from landmark.recipes import backbone_of
-from landmark.runs import Run
+from landmark.runs import Run, alone_in, first_alone, needs_weights
 from landmark.runtime import atomic_path, data_root, quick, runs_root, stamp
 from landmark.splits import Split, split_dev
 from landmark.synthetic import VERSION, make_world
@@ -106,11 +107,20 @@ def course_run(model: str, *, name: str | None = None, **changes) -> Run:
         name: of the run's folder; the model's when left out.
         changes: settings that differ from `course_config`.
     """
-    config = course_config(model, **changes)
-    if config.weights == "miniature":
-        miniature_weights(backbone_of(model))
-    root = course_data().root
-    return fit(config, root, runs_root() / f"{mode()}-{name or model}")
+    config, out = course_config(model, **changes), runs_root() / f"{mode()}-{name or model}"
+    make_weights(config, out)
+    return fit(config, course_data().root, out)
+
+
+def make_weights(config: TrainConfig, out: str | Path) -> None:
+    """Make the miniature weights where a run that is to begin in `out` starts from them; one that goes on has its own.
+
+    Raises:
+        InputError: another process is training this run, or `out` cannot be written.
+    """
+    if config.weights == "miniature" and needs_weights(Path(out)):
+        with distributed.group(), alone_in(Path(out)):
+            miniature_weights(backbone_of(config.model))
 
 
 def miniature_weights(backbone: str) -> Path:
@@ -129,15 +139,27 @@ def miniature_weights(backbone: str) -> Path:
     budget |= {"lr": 2e-3, "decay": True, "freeze": 0, "weights": "none", "min_images": world.min_images}
     config = TrainConfig(model=backbone, **budget)
     basis = json.dumps({"version": VERSION, "world": asdict(world), "training": asdict(config)})
-    with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
-        if (file.metadata() or {}).get("basis") == basis:
-            return path
-    root = make_world(data_root() / f"{prefix}-pretraining", world)
-    run = fit(config, root, runs_root() / f"{prefix}-pretraining-{backbone}")
-    state = run.model("last").cpu().backbone.state_dict()
-    with atomic_path(path) as part:
-        save_file({key: value.contiguous() for key, value in state.items()}, part, {"basis": basis})
+
+    def made() -> bool:
+        return distributed.gather(_rest_on(path, basis))[0]
+
+    with distributed.group():
+        if not made():
+            with first_alone(lock_of(path), waiting=f"{path}: another process makes these weights: waiting for it"):
+                if not made():  # looked at again: whoever was inside may have made them meanwhile
+                    root = make_world(data_root() / f"{prefix}-pretraining", world)
+                    run = fit(config, root, runs_root() / f"{prefix}-pretraining-{backbone}")
+                    state = run.model("last").cpu().backbone.state_dict()
+                    with atomic_path(path) as part:
+                        save_file({key: value.contiguous() for key, value in state.items()}, part, {"basis": basis})
     return path
+
+
+def _rest_on(path: Path, basis: str) -> bool:
+    """Whether a file of weights is there and was made like this."""
+    with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("basis") == basis
+    return False
 
 
 def course_mirror(real: bool = False) -> str:

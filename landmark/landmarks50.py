@@ -16,9 +16,8 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from landmark.images import image_path
-from landmark.locks import alone
+from landmark.locks import alone, lock_of
 from landmark.runtime import InputError, atomic_path
-from landmark.transfer import lock_of
 
 MAX_BYTES = 1 << 28  # of one image
 MAX_RATIO = 20  # of one image: a photograph does not shrink

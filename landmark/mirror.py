@@ -12,6 +12,7 @@ from pathlib import Path
 from landmark import tables
 from landmark.archives import ImageStore
 from landmark.images import image_files
+from landmark.locks import alone, lock_of
 from landmark.runtime import InputError, atomic_path
 
 METADATA = ("train.csv", "test.csv", "train_label_to_category.csv", "train_label_to_hierarchical.csv")
@@ -34,10 +35,23 @@ def make_mirror(world: str | Path, out: str | Path, tars: int = 3) -> Path:
         InputError: `out` holds something else.
     """
     world, out = Path(world), Path(out)
-    begun, done, basis = out / "begun", out / "complete", _basis(world, tars)
-    if done.is_file() and done.read_text() == basis:
-        return out
-    if begun.exists() or done.exists():  # stopped on the way, or of other files
+    done, basis = out / "complete", _basis(world, tars)
+
+    def made() -> bool:
+        return done.is_file() and done.read_text() == basis
+
+    if not made():
+        with alone(lock_of(out), waiting=f"{out}: another process makes this mirror: waiting for it"):
+            if not made():  # looked at again: whoever was inside may have made it meanwhile
+                _make(world, out, tars)
+                with atomic_path(done) as part:
+                    part.write_text(basis)
+    return out
+
+
+def _make(world: Path, out: Path, tars: int) -> None:
+    begun = out / "begun"
+    if begun.exists() or (out / "complete").exists():  # stopped on the way, or of other files
         shutil.rmtree(out)
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: exists and is not a mirror: choose a new folder")
@@ -55,9 +69,6 @@ def make_mirror(world: str | Path, out: str | Path, tars: int = 3) -> Path:
         for number in range(count):
             _pack(out / split / f"images_{number:03}.tar", files[number::count], out / "md5sum" / split)
     _zip(world, out / "landmark_images.zip")
-    with atomic_path(done) as part:
-        part.write_text(basis)
-    return out
 
 
 def _basis(world: Path, tars: int) -> str:

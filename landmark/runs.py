@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from landmark import distributed
 from landmark.archives import open_images
 from landmark.backbones import load_tensors, read_tensors
-from landmark.config import TrainConfig
+from landmark.checkpoints import Checkpoints
+from landmark.config import TrainConfig, place_of_weights
 from landmark.data import LabelMap, LandmarkDataset, eval_transform, make_loader
-from landmark.locks import LOCK
+from landmark.locks import LOCK, alone
 from landmark.models import LandmarkNet, create_model
 from landmark.recipes import data_config
 from landmark.runtime import InputError, atomic_path, device, fast_dtype
@@ -116,8 +119,8 @@ def saved_config(path: str | Path) -> TrainConfig:
     return TrainConfig.of(settings)
 
 
-def refuse_other(path: Path, wanted: dict) -> None:
-    """Refuse a folder that holds another run, or other things; a new or empty one, or this very run, passes.
+def is_finished(path: Path, wanted: dict) -> bool:
+    """Whether a folder holds this very run, finished; False where it can begin or go on.
 
     Args:
         path: folder of a run.
@@ -125,12 +128,13 @@ def refuse_other(path: Path, wanted: dict) -> None:
             does not decide what is learnt.
 
     Raises:
-        InputError: lists what differs.
+        InputError: the folder holds another run, or other things; lists what differs.
     """
     if (path / "config.json").exists():
         found = read_json(path / "config.json")
         if isinstance(found.get("settings"), dict):  # what an older run could not be told was as by default
             found["settings"] = asdict(TrainConfig()) | found["settings"]
+            found["settings"]["weights"] = place_of_weights(found["settings"]["weights"])  # nor where it lay
         changed = [
             f"{name}: {found.get(part, {}).get(name)} → {value}"
             for part, values in wanted.items() for name, value in values.items()
@@ -139,19 +143,44 @@ def refuse_other(path: Path, wanted: dict) -> None:
         if changed:
             what = "; ".join(changed)
             raise InputError(f"{path}: holds a run of other settings ({what}): choose another folder or delete it")
-    elif path.exists() and (not path.is_dir() or any(entry.name != LOCK for entry in path.iterdir())):
+        return (path / "result.json").exists()
+    # What is hidden are locks and files half-written, by another process or a killed one
+    if path.exists() and (not path.is_dir() or any(not entry.name.startswith(".") for entry in path.iterdir())):
         raise InputError(f"{path}: exists and is not a training run: choose a new folder")
+    return False
+
+
+def needs_weights(path: Path) -> bool:
+    """Whether a run has yet to load its first weights: it is not finished, and no state holds all of them."""
+    return not (path / "result.json").exists() and not Checkpoints(path).paths()
+
+
+@contextlib.contextmanager
+def first_alone(lock: Path, busy: str = "", waiting: str = "") -> Iterator[None]:
+    """Hold a lock in the first of several ranks, for all of them; none goes on before that. See `locks.alone`."""
+    with alone(lock, busy, waiting=waiting) if distributed.rank() == 0 else contextlib.nullcontext():
+        distributed.gather(None)
+        yield
+
+
+def alone_in(path: Path) -> contextlib.AbstractContextManager:
+    """One training at a time in a run's folder; the second one is refused."""
+    return first_alone(path / LOCK, f"{path}: another process is training this run: wait for it")
 
 
 @contextlib.contextmanager
 def board_of(path: Path, wanted: bool) -> Iterator[object | None]:
-    """A TensorBoard writer into a run's folder when one is wanted; InputError without TensorBoard."""
+    """A TensorBoard writer into a run's folder when one is wanted."""
     if not wanted:
         yield None
         return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError("TensorBoard is not installed: pip install tensorboard, or leave it out") from None
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(path / "tensorboard") as writer:
         yield writer
+
+
+def check_tensorboard() -> None:
+    """InputError where TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise InputError("TensorBoard is not installed: pip install tensorboard, or leave it out")

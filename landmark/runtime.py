@@ -33,19 +33,31 @@ class InputError(ValueError):
 
 
 class WriteError(InputError, OSError):
-    """A file that cannot be written; what was there before is whole. `errno` is the system's."""
+    """A file that cannot be written; what was there before is whole. `errno` and `strerror` tell why, as an OSError's.
+
+    Args:
+        path: of the file or folder.
+        error: of the system, or what a library makes of a full disk.
+    """
 
     def __init__(self, path: str | Path, error: BaseException):
-        path, self.errno = Path(path), getattr(error, "errno", None)
+        super().__init__(path, error)
+        self.filename, self.errno = str(path), getattr(error, "errno", None)
+        self.strerror = getattr(error, "strerror", None) or str(error).splitlines()[0][:120]
+        self.advice = "choose another place or put it right"
         if is_full(error):
             self.errno = errno.ENOSPC
-            there = next(folder for folder in path.absolute().parents if folder.exists())
-            why = f"the disk is full, {shutil.disk_usage(there).free >> 20} MiB free"
-            advice = "make room, then the same command goes on"
-        else:
-            why = getattr(error, "strerror", None) or str(error).splitlines()[0][:120]
-            advice = "choose another place or put it right"
-        super().__init__(f"{path}: cannot be written ({why}); what was there before is whole: {advice}")
+            there = next(folder for folder in Path(path).absolute().parents if os.path.isdir(folder))
+            self.strerror = f"the disk is full, {shutil.disk_usage(there).free >> 20} MiB free"
+            self.advice = "make room, then the same command goes on"
+        elif self.errno == errno.EEXIST:  # of a folder that is to be made
+            self.strerror = "there is a file where a folder should be"
+
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be written ({self.strerror}); what was there before is whole: {self.advice}"
+
+    def __reduce__(self):  # for errors that come out of a worker
+        return type(self), self.args
 
 
 def is_full(error: BaseException) -> bool:
@@ -326,6 +338,20 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def written_file(path: str | Path) -> Path:
+    """The file that is written under a name: of a link the one that it leads to.
+
+    Raises:
+        WriteError: it is a folder, or a device or pipe, which a file would replace.
+    """
+    real = Path(os.path.realpath(path))
+    if os.path.isdir(real):
+        raise WriteError(path, IsADirectoryError(errno.EISDIR, "it is a folder"))
+    if os.path.exists(real) and not os.path.isfile(real):
+        raise WriteError(path, OSError(errno.EINVAL, "it is a device or a pipe"))
+    return real
+
+
 @contextlib.contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target` that replaces it on success and disappears on failure.
@@ -334,9 +360,9 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     link stays one, and what it leads to is replaced.
 
     Raises:
-        WriteError: the folder cannot be written to, or the disk is full.
+        WriteError: the folder cannot be written to, the disk is full, or it is no place for a file.
     """
-    target = Path(os.path.realpath(target))
+    target = written_file(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
 import json
@@ -28,7 +27,7 @@ from tqdm import tqdm
 from landmark.archives import ImageStore
 from landmark.config import QUALITY
 from landmark.images import ImageError, read_with_header
-from landmark.locks import alone
+from landmark.locks import LOCK, alone
 from landmark.process import settle_sockets, usable_cpus
 from landmark.runtime import InputError, atomic_path
 from landmark.tarindex import ArchiveError
@@ -103,13 +102,13 @@ def shrink(
         raise InputError(f"size {size}, quality {quality}: give at least 8 pixels and a quality of 1 to 95")
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
-    stores = {split: ImageStore(root, split, progress) for split in splits}
-    orders = {split: order for split, store in stores.items() if len(order := store.reading_order())}
-    if not orders:
-        raise InputError(f"{root}: no images in {' or '.join(splits)}, neither TARs nor a/b/c/<id>.jpg")
     busy = f"{out}: another shrink is writing there: wait for it to end"
-    with _told_in_one_line(out), alone(out / ".landmark" / "shrink.lock", busy):  # here, whatever the user's caches
+    with _told_in_one_line(out), alone(out / LOCK, busy):
         state = _State(out, {"size": size, "quality": quality, "shard_bytes": shard_bytes})
+        stores = {split: ImageStore(root, split, progress) for split in splits}
+        orders = {split: order for split, store in stores.items() if len(order := store.reading_order())}
+        if not orders:
+            raise InputError(f"{root}: no images in {' or '.join(splits)}, neither TARs nor a/b/c/<id>.jpg")
         for split, order in orders.items():
             state.begin(split, order, stores[split])
         rest = sum(len(order) - state.next(split) for split, order in orders.items())
@@ -233,10 +232,10 @@ class _State:
             others = sorted(name for name in os.listdir(out) if not name.startswith("."))
             if others:
                 raise InputError(f"{out}: holds {others[0]}, which no shrink wrote: give a new folder")
-            self.told = {"settings": settings, "splits": {}}
-            self._save()
+            self.told = {"settings": settings, "splits": {}}  # written by `begin`, when there are images
         try:
-            self.told = json.loads(self.path.read_text())
+            if self.path.exists():
+                self.told = json.loads(self.path.read_text())
             before = dict(self.told["settings"])
             for split in self.told["splits"]:
                 self._keep_whole(split)
@@ -335,8 +334,6 @@ def _told_in_one_line(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise InputError(f"{out}: no space left: free some, then {_AGAIN}") from None
         raise InputError(f"{error.filename or out}: {error.strerror}: put it right, then {_AGAIN}") from None
     except BrokenProcessPool:
         told = "a worker process was killed (is memory full?)"

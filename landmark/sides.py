@@ -76,7 +76,8 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
     if name == "ours":
         config = TrainConfig(model=MODEL, size=size, batch_size=batch_size, freeze=STAGE, weights="none",
                              min_images=1, int8=int8 and has_int8(where))  # fmt: skip
-        trainer = _Trainer(config, root, root / "run", WORKERS, progress=False)
+        labelled = GoogleLandmarks(root).labelled(config.min_images)
+        trainer = _Trainer(config, labelled, root, root / "run", WORKERS, progress=False)
         trainer.start()
         trainer.parallel.train()
         dataset = dataset_of(name, root, table, size, trainer.model, augment=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -14,10 +13,10 @@ from landmark import distributed
 from landmark.data import GoogleLandmarks, Quarantine, check_coverage
 from landmark.inference import SAMPLE, fast_model
 from landmark.int8 import arithmetic
-from landmark.locks import LOCK, alone
+from landmark.locks import lock_of
 from landmark.prediction import RULE, predictions
-from landmark.runs import Run
-from landmark.runtime import InputError, atomic_path, device
+from landmark.runs import Run, first_alone
+from landmark.runtime import InputError, atomic_path, device, written_file
 from landmark.tables import write_submission
 
 ROWS = 2048  # of the test table in one part
@@ -46,17 +45,16 @@ def write_predictions(
         `rows` and `predictions` counted, and `bad`: image id → reason; empty on all ranks but the first.
 
     Raises:
-        InputError: too many bad images, or a table that cannot be read; `out` is then as it was;
-            or `int8` on a machine that lacks it.
+        InputError: too many bad images, a table that cannot be read, another process that writes `out`, or `int8` on
+            a machine that lacks it; `out` is then as it was.
+        WriteError: `out` cannot be written, which is told before the work, or the disk is full by now.
     """
-    out, table = Path(out), data.test
-    if out.is_dir():
-        raise InputError(f"{out}: is a folder: name the file to write")
+    out, table = written_file(out), data.test
     limit = bad_limit if bad_limit is not None else max(10, len(table) // 100)
-    parts, lock = out.parent / f".{out.name}.parts", out.parent / f".{out.name}{LOCK}"
+    parts = out.parent / f".{out.name}.parts"
     busy = f"{out}: another process is writing it: wait for it or choose another --out"
     numbers = range(-(-len(table) // ROWS))
-    with distributed.group(), alone(lock, busy) if distributed.rank() == 0 else contextlib.nullcontext():
+    with distributed.group(), first_alone(lock_of(out), busy):
         check_coverage(table, data.root, "test", limit)
         if distributed.rank() == 0:
             _claim(parts, run, data, int8)

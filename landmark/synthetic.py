@@ -25,6 +25,7 @@ from landmark import distractors, scenery
 from landmark.architecture import Landmark, design
 from landmark.config import WorldConfig
 from landmark.images import image_path
+from landmark.locks import LOCK, alone
 from landmark.process import settle_sockets, usable_cpus
 from landmark.renderer import Frame, Light
 from landmark.runtime import InputError, atomic_path
@@ -160,10 +161,9 @@ def _shoot(shots: list[_Shot], root: Path) -> int:
         path = image_path(root, shot.split, shot.image_id)
         if path.exists():
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_bytes(_picture(shot))
-        os.replace(part, path)
+        picture = _picture(shot)
+        with atomic_path(path) as part:
+            part.write_bytes(picture)
     return len(shots)
 
 
@@ -310,20 +310,34 @@ def make_world(
     except TypeError as error:
         raise InputError(f"no such setting of a world: {error}") from None
     wanted = {"version": VERSION, **asdict(config)}
-    for name, finished in (("world.json", True), ("world.part.json", False)):
-        if (root / name).exists():
-            found = _settings(root / name)
-            if found != wanted:
-                changed = ", ".join(f"{k}: {found.get(k)} → {v}" for k, v in wanted.items() if found.get(k) != v)
-                raise InputError(
-                    f"{root}: holds a world of other settings ({changed}): choose another folder or delete it"
-                )
-            if finished:
-                return root
-            break
-    else:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise InputError(f"{root}: exists and is not a miniature world: choose a new folder")
+    if _holds(root / "world.json", wanted):
+        return root
+    with alone(root / LOCK, waiting=f"{root}: another process makes this world: waiting for it"):
+        if not _holds(root / "world.json", wanted):  # looked at again: whoever was inside may have made it meanwhile
+            if not _holds(root / "world.part.json", wanted) and any(not p.name.startswith(".") for p in root.iterdir()):
+                raise InputError(f"{root}: exists and is not a miniature world: choose a new folder")
+            _make(root, config, wanted, workers, progress)
+    return root
+
+
+def _holds(path: Path, wanted: dict) -> bool:
+    """Whether a file tells of the wanted world; InputError when it tells of another one."""
+    if not path.exists():
+        return False
+    try:
+        found = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}): delete the folder and make the world again") from None
+    if found != wanted:
+        changed = ", ".join(f"{k}: {found.get(k)} → {v}" for k, v in wanted.items() if found.get(k) != v)
+        told = f"{path.parent}: holds a world of other settings ({changed})"
+        raise InputError(f"{told}: choose another folder or delete it")
+    return True
+
+
+def _make(root: Path, config: WorldConfig, wanted: dict, workers: int | None, progress: bool) -> None:
+    for leftover in root.glob("t*/?/?/?/.*.part"):  # of a killed process
+        leftover.unlink(missing_ok=True)
     with atomic_path(root / "world.part.json") as part:
         part.write_text(json.dumps(wanted, indent=1) + "\n")
     shots, landmarks = plan(config)
@@ -341,11 +355,3 @@ def make_world(
             bar.update(count)
     _write_tables(root, config, shots, landmarks)
     os.replace(root / "world.part.json", root / "world.json")
-    return root
-
-
-def _settings(path: Path) -> dict:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}): delete the folder and make the world again") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -37,11 +36,10 @@ from landmark.data import (
 )  # fmt: skip
 from landmark.inference import SAMPLE, check_int8, fast_prefix, prefix_ranges
 from landmark.int8 import Ranges, arithmetic
-from landmark.locks import LOCK, alone
 from landmark.metrics import global_average_precision, top1_accuracy
 from landmark.models import create_model
 from landmark.prediction import Predictions, merged, predict
-from landmark.runs import LOG, Run, board_of, open_run, refuse_other, write_json
+from landmark.runs import LOG, Run, alone_in, board_of, check_tensorboard, is_finished, open_run, write_json
 from landmark.runtime import (
     InputError,
     asked_to_stop,
@@ -106,23 +104,28 @@ def fit(
     Source: the paper, section 5.2 (Adam 3e-4, cross-entropy).
     """
     root, out = Path(root), Path(out)
+    if tensorboard:
+        check_tensorboard()
     with distributed.group(), own_random_numbers(device()), torch.inference_mode(False), torch.enable_grad():
         table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
         wanted = {"settings": asdict(config), "data": _fingerprint(table)}
-        if _is_finished(out, wanted):
-            return _finished(out)
-        first = distributed.rank() == 0
-        busy = f"{out}: another process is training this run: wait for it"
-        with alone(out / LOCK, busy) if first else contextlib.nullcontext():
-            distributed.gather(None)  # nobody looks again before the first one is alone
-            if _is_finished(out, wanted):  # by another process, a moment ago
-                return _finished(out)
-            trainer = _Trainer(config, root, out, workers, progress and first)
-            trainer.save_seconds, trainer.save_steps = save_seconds, save_steps
-            if scratch is not None:
-                run = hashlib.sha256(bytes(out.resolve())).hexdigest()
-                trainer.views = Path(scratch) / f"{out.name}-{run[:12]}"  # another run's may have the same name
-            return trainer.run(tensorboard)
+
+        def finished() -> bool:
+            return distributed.gather(is_finished(out, wanted))[0]
+
+        if not finished():
+            with alone_in(out):
+                if not finished():  # looked at again: whoever was inside may have finished it meanwhile
+                    trainer = _Trainer(config, table, root, out, workers, progress and distributed.rank() == 0)
+                    trainer.save_seconds, trainer.save_steps = save_seconds, save_steps
+                    if scratch is not None:
+                        run = hashlib.sha256(bytes(out.resolve())).hexdigest()
+                        trainer.views = Path(scratch) / f"{out.name}-{run[:12]}"  # another run's may have this name
+                    return trainer.run(wanted, tensorboard)
+        run = open_run(out)
+        if sha256(out / "best.safetensors") != run.result["sha256"]:
+            raise InputError(f"damaged checkpoint {out / 'best.safetensors'}: delete the folder and train again")
+        return run
 
 
 def _fingerprint(table: pd.DataFrame) -> dict:
@@ -130,38 +133,24 @@ def _fingerprint(table: pd.DataFrame) -> dict:
     return {"images": len(table), "sha256": hashlib.sha256(rows.encode()).hexdigest()}
 
 
-def _is_finished(out: Path, wanted: dict) -> bool:
-    """Whether this very run is there and finished; InputError when another one, or other things, are there."""
-    refuse_other(out, wanted)
-    return (out / "result.json").exists()
-
-
-def _finished(out: Path) -> Run:
-    """Open a finished run whose checkpoint is the one that it ended with."""
-    run = open_run(out)
-    if sha256(out / "best.safetensors") != run.result["sha256"]:
-        raise InputError(f"damaged checkpoint {out / 'best.safetensors'}: delete the folder and train again")
-    return run
-
-
 class _Trainer:
     """One run: what it reads, what it has learnt so far, where it writes. Of several ranks the first one writes."""
 
-    def __init__(self, config: TrainConfig, root: Path, out: Path, workers: int | None, progress: bool):
+    def __init__(
+        self, config: TrainConfig, table: pd.DataFrame, root: Path, out: Path, workers: int | None, progress: bool
+    ):
         self.config, self.root, self.out, self.progress = config, root, out, progress
-        self.views = out / "views"
-        table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
+        self.views, self.labels = out / "views", LabelMap(table["landmark_id"])
         self.where, self.states = device(), Checkpoints(out)
         self.arithmetic = arithmetic(self.where, config.int8)
         self.state = self.states.load()
         if self.state is not None:
             self._check_state()
+        self.model = self._network()  # before the images: a wrong setting is told at once
         limit = config.bad_limit if config.bad_limit is not None else max(10, len(table) // 100)
         self.quarantine = Quarantine(limit)
         self.quarantine.add(check_coverage(table, root, "train", limit))
         self.split = split_dev(table, root, config.dev_fraction, config.seed)
-        self.labels = LabelMap(table["landmark_id"])
-        self.model = self._network()
         learning = [p for p in self.model.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(learning, lr=config.lr, fused=True)
         self.scaler = torch.amp.GradScaler(self.where.type, enabled=fast_dtype(self.where) == torch.float16)
@@ -178,10 +167,6 @@ class _Trainer:
         self.step, self.rows, self.seconds, self.losses, self.best = 0, [], 0.0, [], -1.0
         self.shape, self.save_cost = (3, config.size, config.size), 0.0
         self.ranges: Ranges | None = None
-        if distributed.rank() == 0:  # only now: a setting that failed must not claim the folder
-            wanted = {"settings": asdict(config), "data": _fingerprint(table)}
-            write_json(out / "config.json", wanted | {"precision": self.arithmetic})
-            self.labels.save(out / "labels.json")
 
     def _network(self) -> nn.Module:
         config = self.config
@@ -194,12 +179,19 @@ class _Trainer:
             freeze_stage(model.backbone, config.freeze)
         return model.to(self.where, memory_format=torch.channels_last)
 
-    def run(self, tensorboard: bool = False) -> Run:
-        """Train what is left to train."""
+    def run(self, wanted: dict, tensorboard: bool = False) -> Run:
+        """Train what is left to train.
+
+        Args:
+            wanted: what `runs.is_finished` tells this run from another by.
+            tensorboard: write the log for TensorBoard, too.
+        """
         first = distributed.rank() == 0
+        if first:  # only now: a setting that failed must not claim the folder
+            write_json(self.out / "config.json", wanted | {"precision": self.arithmetic})
+            self.labels.save(self.out / "labels.json")
+            self.states.sweep()
         with asked_to_stop() as self.asked, board_of(self.out, tensorboard and first) as self.board:
-            if first:
-                self.states.sweep()
             self.clock = self.saved = time.monotonic()
             self.start()
             if self.config.views and self.step < self.steps:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import requests
 
-from landmark.locks import alone
+from landmark.locks import alone, lock_of
 from landmark.web import Again, DownloadError, Halt, Web
 
 CHUNK = 1 << 18  # bytes, at most, of one read
@@ -244,11 +244,6 @@ def _extent(answer: requests.Response) -> tuple[int, int | None]:
         return (int(match[1]), None if match[3] == "*" else int(match[3])) if match else (-1, None)
     length = answer.headers.get("Content-Length", "")
     return 0, int(length) if length.isdigit() else None
-
-
-def lock_of(path: Path) -> Path:
-    """Lock file of a file that is fetched or read whole."""
-    return path.with_name(f".{path.name}.lock")
 
 
 def _memo_of(path: Path) -> Path:

@@ -1,8 +1,10 @@
 """What every test shares: no network, no figures on a screen, nothing written into the work tree."""
 
+import contextlib
 import ipaddress
 import os
 import random
+import signal
 import socket
 import tempfile
 import threading
@@ -51,6 +53,24 @@ def world(tmp_path_factory):
     from landmark.synthetic import make_world
 
     return make_world(tmp_path_factory.mktemp("world") / "w", landmarks=3, images=6, test=12, size=64, progress=False)
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file of this process grows beyond so many bytes: for it the disk is full then."""
+    resource = pytest.importorskip("resource")
+
+    @contextlib.contextmanager
+    def full(size):
+        before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+
+    return full
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -375,6 +377,36 @@ def test_miniature_weights_are_of_the_world_they_are_meant_to_be_of(tmp_path, mo
         for _ in range(2):
             assert experiments.miniature_weights("resnet50") == path and len(trained) == number
             assert set(load_file(path)) == {"weight", "bias"}
+
+
+def test_miniature_weights_are_made_once(tmp_path, monkeypatch):
+    """Fails when two notebooks that start at once train them twice, or one is refused while the other trains."""
+    for name in ("DATA", "RUNS"):
+        monkeypatch.setenv(f"LANDMARK_{name}", str(tmp_path / name))
+    monkeypatch.setenv("LANDMARK_QUICK", "1")
+    trained, both = [], threading.Barrier(2)
+
+    class Trained(nn.Module):
+        def __init__(self, config, root, out):
+            super().__init__()
+            trained.append(out)
+            self.backbone = nn.Linear(1, 1)
+
+        def model(self, which):
+            return self
+
+    def locked(*args, **more):  # both have looked before one of them is let in
+        both.wait(60)
+        return first_alone(*args, **more)
+
+    first_alone = experiments.first_alone
+    monkeypatch.setattr(experiments, "first_alone", locked)
+    monkeypatch.setattr(experiments, "fit", Trained)
+    monkeypatch.setattr(experiments, "make_world", lambda out, config: out)
+    with ThreadPoolExecutor(2) as pool:
+        paths = list(pool.map(experiments.miniature_weights, ["resnet50"] * 2))
+    assert len(trained) == 1 and set(load_file(paths[0])) == set(load_file(paths[1])) == {"weight", "bias"}
+    assert [p.name for p in paths[0].parent.iterdir()] == [paths[0].name]
 
 
 @pytest.mark.parametrize("done", [1, 2], ids=["stopped", "finished"])

@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import resource
-import signal
 
 import pytest
 import torch
@@ -63,18 +61,13 @@ def test_code_in_a_state_is_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "owned").exists()
 
 
-def test_a_full_disk_leaves_the_state_before(tmp_path):
+def test_a_full_disk_leaves_the_state_before(tmp_path, full_disk):
     """Fails when a state that does not fit destroys the one before, leaves debris, or does not mention space."""
     states = Checkpoints(tmp_path)
     states.save(1, state(1))
-    before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
-    try:
-        with pytest.raises(InputError, match="MiB free"):
-            states.save(2, state(2))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
+    with full_disk(2000), pytest.raises(InputError, match="MiB free.*before is whole: make room, then") as error:
+        states.save(2, state(2))
+    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
     assert states.load()["kept"] == "1" and len(list(tmp_path.iterdir())) == 1
 
 

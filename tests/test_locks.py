@@ -1,10 +1,11 @@
 """Locks, with real processes that hold them, wait for them and are killed."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
 
 import pytest
 
@@ -14,13 +15,6 @@ from landmark.runtime import InputError, WriteError
 HOLD = (
     "import sys, time; from landmark.locks import alone\nwith alone(sys.argv[1]): print(1, flush=True); time.sleep(60)"
 )
-COUNT = """
-import sys; from pathlib import Path; from landmark.locks import alone
-total = Path(sys.argv[2])
-for _ in range(50):
-    with alone(sys.argv[1], pause=lambda seconds: None):
-        total.write_text(str(int(total.read_text()) + 1))
-"""
 
 
 def test_one_at_a_time_and_a_killed_holder_holds_nothing(tmp_path):
@@ -39,38 +33,93 @@ def test_one_at_a_time_and_a_killed_holder_holds_nothing(tmp_path):
     assert not path.exists()
 
 
+def count(path, total, times):
+    """Add one to the number in a file, which only works out when nobody else is at it."""
+    for _ in range(times):
+        with alone(path, pause=lambda seconds: time.sleep(0.0005)):
+            number = int(total.read_text())
+            time.sleep(0.0002)
+            total.write_text(f"{number + 1}")
+
+
 def test_a_lock_file_that_goes_lets_no_two_in(tmp_path):
-    """Fails when one takes the file that another has just removed: some of 150 additions are then lost."""
-    (tmp_path / "total").write_text("0")
-    words = [sys.executable, "-c", COUNT, str(tmp_path / "lock"), str(tmp_path / "total")]
-    with ThreadPoolExecutor() as pool:
-        done = list(pool.map(lambda _: subprocess.run(words, capture_output=True, text=True), range(3)))
-    assert [d.stderr for d in done] == [""] * 3
-    assert (tmp_path / "total").read_text() == "150" and not (tmp_path / "lock").exists()
+    """Fails when one takes the file that another has just removed, or the folder that goes with it is in the way."""
+    total, processes = tmp_path / "total", multiprocessing.get_context("fork")
+    total.write_text("0")
+    several = [processes.Process(target=count, args=(tmp_path / "a" / "b" / ".lock", total, 60)) for _ in range(4)]
+    for process in several:
+        process.start()
+    for process in several:
+        process.join()
+    assert [process.exitcode for process in several] == [0] * 4
+    assert total.read_text() == "240" and not list(tmp_path.rglob(".lock"))
+
+
+def test_a_child_of_the_holder_holds_nothing(tmp_path):
+    """Fails when a worker that was forked inside keeps the lock of its parent, who was killed."""
+    read, write = os.pipe()
+    holder = os.fork()
+    if not holder:
+        with alone(tmp_path / ".lock"):
+            worker = os.fork()
+            if worker:
+                os.write(write, f"{worker}".encode())
+            time.sleep(60)
+        os._exit(0)
+    worker = int(os.read(read, 20))
+    try:
+        with pytest.raises(InputError, match="^busy$"), alone(tmp_path / ".lock", "busy"):
+            pytest.fail("two came in")
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        with alone(tmp_path / ".lock", "busy"):
+            os.kill(worker, 0)  # it lives
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_who_waits_says_so_once_and_may_give_up(tmp_path, capsys):
+    """Fails when a command hangs in silence, floods the screen, or cannot be stopped while it waits."""
+
+    class Stopped(Exception):
+        pass
+
+    def pause(seconds):
+        if next(left, None) is None:
+            raise Stopped
+
+    left = iter(range(3))
+    with alone(tmp_path / ".lock"), pytest.raises(Stopped), alone(tmp_path / ".lock", pause=pause, waiting="a little"):
+        pytest.fail("two came in")
+    assert capsys.readouterr().err == "a little\n"
 
 
 def test_a_folder_that_was_made_for_a_lock_goes_with_it(tmp_path):
     """Fails when what was refused leaves an empty folder behind, or a folder with something in it is removed."""
-    with alone(tmp_path / "a" / ".lock"):
+    (tmp_path / "theirs").mkdir()
+    with alone(tmp_path / "theirs" / "a" / "deep" / ".lock"):
         pass
-    with alone(tmp_path / "b" / ".lock"):
+    with alone(tmp_path / "b" / "c" / ".lock"):
         (tmp_path / "b" / "mine").touch()
-    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["b", "mine", "theirs"]
 
 
 def test_no_place_for_a_lock_is_one_line(tmp_path):
     """Fails when a place below a file ends in a bare system error."""
     (tmp_path / "file").touch()
-    with (
-        pytest.raises(WriteError, match="file/run/.lock: cannot be written"),
-        alone(tmp_path / "file" / "run" / ".lock"),
-    ):
-        pass
+    for place in ("file", "file/run", "file/run/deep"):
+        with pytest.raises(WriteError, match=f"{place}: cannot be written .*choose another place") as error:
+            with alone(tmp_path / place / ".lock"):
+                pytest.fail("there is no lock")
+        assert "\n" not in str(error.value) and "None" not in str(error.value)
 
 
-def test_a_system_without_fcntl_starts_every_command():
-    """Fails when a module needs what only Unix has: the package is then of no use on Windows."""
+def test_a_system_without_fcntl_starts_every_command(tmp_path):
+    """Fails when a module needs what only Unix has: the package is then of no use on Windows; or no lock is had."""
     child = "import sys, pkgutil, importlib; sys.modules['fcntl'] = None; import landmark\n"
+    child += "from landmark.locks import alone\nwith alone(sys.argv[1]): pass\n"
     child += "for m in pkgutil.iter_modules(landmark.__path__):\n  m.name == '__main__' or importlib.import_module('landmark.' + m.name)"
-    done = subprocess.run([sys.executable, "-c", child], env=dict(os.environ), capture_output=True, text=True)
+    words = [sys.executable, "-c", child, str(tmp_path / "a" / "lock")]
+    done = subprocess.run(words, env=dict(os.environ), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-1000:]
+    assert not list(tmp_path.iterdir())

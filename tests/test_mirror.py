@@ -1,9 +1,13 @@
 """The public layout in small: what is downloaded from it is the world it was made of."""
 
+import os
+import time
+
 import pandas as pd
 import pytest
 
 from landmark import experiments, sources, studies
+from landmark import mirror as mirrors
 from landmark.archives import ImageStore
 from landmark.data import GoogleLandmarks
 from landmark.download import download
@@ -39,6 +43,24 @@ def test_the_course_subset(world, mirror, tmp_path):
     ids = [*data.train["id"], *data.test["id"]]
     assert sorted(ids) == sorted(whole.train["id"])
     assert set(experiments.names_of(data).values()) <= set(experiments.names_of(whole).values())
+
+
+def test_two_processes_lay_out_one_mirror(world, mirror, tmp_path, monkeypatch):
+    """Fails when one of two takes away what the other lays out, or both write into the same TAR."""
+    pack, several, files = mirrors._pack, [], sorted(p for p in mirror.rglob("*") if p.is_file() and p.suffix != ".zip")
+    monkeypatch.setattr(mirrors, "_pack", lambda *args: pack(*args) or time.sleep(0.05))  # so that they meet
+    for _ in range(3):
+        several.append(os.fork())
+        if not several[-1]:
+            code = 1
+            try:
+                out = make_mirror(world, tmp_path / "m", tars=2)
+                code = 0 if all((out / p.relative_to(mirror)).read_bytes() == p.read_bytes() for p in files) else 2
+            finally:
+                os._exit(code)
+        time.sleep(0.12)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in several] == [0] * 3
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
 def test_another_folder_is_left_alone(world, tmp_path):

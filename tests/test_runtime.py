@@ -1,9 +1,18 @@
 """Files that appear whole or not at all, modes and folders; and the fixture that keeps tests off the network."""
 
+import copy
+import errno
+import os
+import re
+import shutil
 import socket
+import stat
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from landmark import runtime
 
@@ -17,6 +26,83 @@ def test_atomic_path_keeps_the_old_file(tmp_path):
         part.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old" and [p.name for p in target.parent.iterdir()] == ["x.csv"]
+
+
+def test_a_link_stays_one(tmp_path):
+    """Fails when a file takes the place of the link to it, and what the link led to keeps the old rows."""
+    (tmp_path / "there").mkdir()
+    for name, leads_to in (("link", "there/x.csv"), ("second", "link"), ("dangling", "there/new/y.csv")):
+        (tmp_path / name).symlink_to(leads_to)
+    (tmp_path / "there/x.csv").write_text("old")
+    for name, text in (("link", "new"), ("second", "newer"), ("dangling", "first")):
+        with runtime.atomic_path(tmp_path / name) as part:
+            part.write_text(text)
+            assert part.parent.name in ("there", "new"), "a rename is atomic only beside the target"
+        assert (tmp_path / name).is_symlink() and (tmp_path / name).read_text() == text
+    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == ["new", "x.csv"]
+
+
+PLACES = {"folder": "it is a folder", "pipe": "a pipe", "link": "a pipe", "afile/x": "a file where a folder", "afile/a/x": "Not a"}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_no_place_for_a_file_is_told_before_the_work(tmp_path, place):
+    """Fails when work is done before it is noticed that its place is a folder, or a pipe or device is replaced."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "afile").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    before = sorted(tmp_path.rglob("*"))
+    told = f"{place}: cannot be written .*{PLACES[place]}.*another place"
+    with pytest.raises(runtime.WriteError, match=told) as error, runtime.atomic_path(tmp_path / place):
+        pytest.fail("it was begun")
+    assert "\n" not in str(error.value) and "None" not in str(error.value)
+    assert sorted(tmp_path.rglob("*")) == before and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def _with_numpy(part):
+    with part.open("wb") as file:
+        np.savez(file, x=np.arange(9999))
+
+
+WRITERS = {
+    "python": lambda part: part.write_text("x" * 9999),
+    "pandas": lambda part: pd.DataFrame({"x": range(9999)}).to_csv(part),
+    "numpy": _with_numpy,
+    "copyfile": lambda part: shutil.copyfile(part.parent / "large", part),
+    "safetensors": lambda part: save_file({"x": torch.zeros(9999)}, part),
+    "torch": lambda part: torch.save({"x": torch.zeros(9999)}, part),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_one_line(tmp_path, full_disk, name):
+    """Fails when a library's own word for a full disk gets through, or the old file is lost, or the new one half kept."""
+    (tmp_path / "x").write_text("old")
+    (tmp_path / "large").write_bytes(bytes(9999))
+    before = sorted(tmp_path.iterdir())
+    told = rf"{re.escape(str(tmp_path))}/x: cannot be written \(the disk is full, \d+ MiB free\); what was there before is whole"
+    with full_disk(2000), pytest.raises(runtime.WriteError, match=told) as error:
+        with runtime.atomic_path(tmp_path / "x") as part:
+            WRITERS[name](part)
+    assert "\n" not in str(error.value) and isinstance(error.value, runtime.InputError)
+    assert (tmp_path / "x").read_text() == "old" and sorted(tmp_path.iterdir()) == before
+
+
+def test_an_error_of_a_worker_says_the_same(tmp_path):
+    """Fails when an error that a process raises cannot be told to another: it is then called a broken pool."""
+    first = runtime.WriteError(tmp_path / "x", OSError(errno.ENOSPC, "No space left on device"))
+    error = copy.copy(first)  # by the way of a pickle
+    assert str(error) == str(first) and (error.errno, error.filename) == (errno.ENOSPC, str(tmp_path / "x"))
+
+
+def test_errors_of_other_files_are_not_blamed_on_the_written_one(tmp_path):
+    """Fails when a file that cannot be read is called one that cannot be written, or a bug a full disk."""
+    with pytest.raises(FileNotFoundError) as error, runtime.atomic_path(tmp_path / "x"):
+        (tmp_path / "gone").read_text()
+    assert not isinstance(error.value, runtime.WriteError)
+    with pytest.raises(RuntimeError, match="a bug"), runtime.atomic_path(tmp_path / "x"):
+        raise RuntimeError("a bug")
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("true", True), ("0", False), ("", False)])

@@ -292,7 +292,7 @@ def test_disk_full(data, reference, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "fsync", full)
-        with pytest.raises(InputError, match="no space left") as error:
+        with pytest.raises(InputError, match="the disk is full, .* free.*goes on") as error:
             shrink(data[0], tmp_path / "out", workers=0, **SMALL)
     assert "\n" not in str(error.value) and len(digests(tmp_path / "out")) == 2
     assert shrink(data[0], tmp_path / "out", workers=0, **SMALL) == reference[1]
@@ -335,12 +335,24 @@ def test_changed_input_stops_with_one_line(data, tmp_path, monkeypatch):
         assert "\n" not in str(error.value)
 
 
+def test_a_wrong_place_is_told_before_the_images_are_looked_at(data, tmp_path, monkeypatch):
+    """Fails when 500 TARs are read before a place below a file, or a folder of other things, is refused."""
+    monkeypatch.setattr(module, "ImageStore", lambda *args: pytest.fail("the images were looked at"))
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.tex").write_text("mine")
+    for out, why in (("file/out", "file/out: Not a directory.*put it right"), ("other", "no shrink wrote")):
+        with pytest.raises(InputError, match=why):
+            shrink(data[0], tmp_path / out, workers=0, **SMALL)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "other", "thesis.tex"]
+
+
 def test_one_at_a_time(data, tmp_path):
     """Fails when two processes may write into the same folder."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        with alone(tmp_path / "out" / ".landmark" / "shrink.lock"):
+        with alone(tmp_path / "out" / ".lock"):
             os.write(write, b"x")
             time.sleep(60)
         os._exit(0)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import resource
 import shutil
 import signal
 import tarfile
@@ -16,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from landmark import experiments, inference, prediction, runs, training
+from landmark import checkpoints, data, experiments, inference, prediction, runs, training
 from landmark.checkpoints import Checkpoints
 from landmark.config import TrainConfig
 from landmark.data import Bad, Batch, GoogleLandmarks, LabelMap, Quarantine
@@ -226,14 +225,14 @@ def test_a_run_that_another_process_has_just_finished_is_loaded(tmp_path, world,
     other = contextlib.ExitStack()
 
     @contextlib.contextmanager
-    def late(path, busy):
-        monkeypatch.setattr(training, "alone", alone)
+    def late(path, busy, **more):
+        monkeypatch.setattr(runs, "alone", alone)
         fit(CONFIG, world, tmp_path / "run", progress=False)
         other.files = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "run").iterdir()}
-        with alone(path, busy):
+        with alone(path, busy, **more):
             yield
 
-    monkeypatch.setattr(training, "alone", late)
+    monkeypatch.setattr(runs, "alone", late)
     fit(CONFIG, world, tmp_path / "run", progress=False)
     assert other.files == {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "run").iterdir()}
 
@@ -242,10 +241,10 @@ def test_a_finished_run_is_loaded_from_where_nothing_can_be_written(tmp_path, wo
     """Fails when a lock is needed to look at what is finished."""
     fit(CONFIG, world, tmp_path / "run", progress=False)
 
-    def refuse(*args):
+    def refuse(*args, **more):
         raise AssertionError("nothing is to be written")
 
-    monkeypatch.setattr(training, "alone", refuse)
+    monkeypatch.setattr(runs, "alone", refuse)
     assert fit(CONFIG, world, tmp_path / "run", progress=False).result["step"]
 
 
@@ -264,6 +263,34 @@ def test_a_stage_that_is_none_is_refused_by_name(tmp_path, world, monkeypatch, s
     monkeypatch.setattr(training, "create_model", create_model)
     with pytest.raises(InputError, match=f"no stage '{stage}' to freeze.*layer3, layer4$"):
         fit(TrainConfig(**CONFIG.__dict__ | {"freeze": stage}), world, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("left", [".lock", ".config.json.x.part"])
+def test_what_a_killed_start_leaves_does_not_claim_the_folder(tmp_path, world, left):
+    """Fails when a process that was killed as it began keeps its folder from the same command for ever."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / left).write_text("{")
+    fit(CONFIG, world, tmp_path / "run", progress=False)
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+WRONG = {
+    "stage": ({"freeze": "nosuch"}, {}, "no stage 'nosuch'"),
+    "weights": ({"weights": "gone.safetensors"}, {}, "gone.safetensors: no such file"),
+    "tensorboard": ({}, {"tensorboard": True}, "TensorBoard is not installed"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_cannot_work_is_told_before_the_images_are_looked_at(tmp_path, world, monkeypatch, what):
+    """Fails when hours are spent on the images before a setting is refused that could be judged at once."""
+    monkeypatch.setattr(training, "create_model", create_model)
+    monkeypatch.setattr(training, "check_coverage", lambda *args: pytest.fail("the images were looked at"))
+    monkeypatch.setattr(runs.importlib.util, "find_spec", lambda name: None)
+    settings, more, told = WRONG[what]
+    with pytest.raises(InputError, match=told):
+        fit(TrainConfig(**CONFIG.__dict__ | settings), world, tmp_path / "run", progress=False, **more)
     assert not (tmp_path / "run").exists()
 
 
@@ -296,6 +323,44 @@ def test_a_stopped_run_goes_on_without_its_first_weights(tmp_path, world, monkey
     assert same(fit(config, world, tmp_path / "run", progress=False), whole)
 
 
+@pytest.mark.parametrize("recorded", ["whole path", "as an older version did"])
+def test_weights_are_known_from_any_folder(tmp_path, world, monkeypatch, recorded):
+    """Fails when `w.safetensors` here and `../w.safetensors` from below are called other settings of a run."""
+    monkeypatch.setattr(training, "create_model", lambda name, classes, **more: Small(classes))
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run = fit(replace(CONFIG, weights="w.safetensors"), world, tmp_path / "run", progress=False)
+    if recorded != "whole path":
+        for name in ("config.json", "result.json"):
+            content = json.loads((run.path / name).read_text())
+            content["settings"]["weights"] = "w.safetensors"
+            (run.path / name).write_text(json.dumps(content))
+        assert fit(replace(CONFIG, weights="w.safetensors"), world, run.path, progress=False).result["step"]
+        monkeypatch.chdir("below")  # such a path leads nowhere from here, and --resume does not need it to
+        assert fit(runs.saved_config(run.path), world, run.path, progress=False).result["step"]
+        return
+    monkeypatch.chdir("below")
+    assert fit(replace(CONFIG, weights="../w.safetensors"), world, run.path, progress=False).result == run.result
+    assert fit(runs.saved_config(run.path), world, run.path, progress=False).result == run.result
+    with pytest.raises(InputError, match="weights: .*/w.safetensors → .*/below/w.safetensors"):
+        fit(replace(CONFIG, weights="w.safetensors"), world, run.path, progress=False)
+
+
+@pytest.mark.parametrize("left", ["nothing", "state-000000001-0.pt", "result.json"])
+def test_weights_are_made_for_a_run_that_begins_alone(tmp_path, monkeypatch, left):
+    """Fails when miniature weights are trained for minutes that a stopped or finished run does not load."""
+    made, config = [], replace(CONFIG, weights="miniature")
+    monkeypatch.setattr(experiments, "miniature_weights", made.append)
+    if left != "nothing":
+        (tmp_path / left).touch()
+    experiments.make_weights(config, tmp_path)
+    experiments.make_weights(replace(config, weights="none"), tmp_path / "other")
+    assert made == ["resnet50"] * (left == "nothing")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: cannot be written"):
+        experiments.make_weights(config, tmp_path / "file")
+
+
 @pytest.mark.arithmetic
 def test_a_stopped_run_goes_on_in_its_own_arithmetic(tmp_path, world, monkeypatch):
     """Fails when a run is half of one precision and half of another without a word, or does not record its own."""
@@ -314,29 +379,25 @@ def test_a_stopped_run_goes_on_in_its_own_arithmetic(tmp_path, world, monkeypatc
     assert json.loads((run.path / "config.json").read_text())["precision"] == run.result["precision"] == "bfloat16"
 
 
-@pytest.mark.parametrize("name", ["best.safetensors", "metrics.csv"])
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, world, monkeypatch, name):
+FILES = ("config.json", "labels.json", "metrics.csv", "best.safetensors", "state.pt", "last.safetensors", "result.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, world, monkeypatch, full_disk, name):
     """Fails when safetensors' own error of a full disk is a traceback, or a file of the run is left half-written."""
-    full, open_path = [True], training.atomic_path
+    open_path = training.atomic_path
 
     @contextlib.contextmanager
     def limited(target):
-        """A disk that is full for one file: no file may grow beyond 64 bytes while it is written."""
-        small = full[0] and target.name == name
-        before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (64 if small else limits[0], limits[1]))
-        try:
-            with open_path(target) as part:
-                yield part
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-            signal.signal(signal.SIGXFSZ, before)
+        with open_path(target) as part, full_disk(16 if target.name == name else 1 << 30):
+            yield part
 
-    monkeypatch.setattr(training, "atomic_path", limited)
-    with pytest.raises(InputError, match=rf"{name}: cannot be written \(the disk is full, \d+ MiB free\)") as error:
-        fit(CONFIG, world, tmp_path / "run", progress=False, save_steps=1)
+    with monkeypatch.context() as patch:
+        for module in (training, runs, data, checkpoints):
+            patch.setattr(module, "atomic_path", limited)
+        with pytest.raises(InputError, match=rf"{name}: cannot be written \(the disk is full, \d+ MiB free\)") as error:
+            fit(CONFIG, world, tmp_path / "run", progress=False, save_steps=2)
     assert "\n" not in str(error.value) and not list((tmp_path / "run").glob(".*.part"))
-    full[0] = False
     run = fit(CONFIG, world, tmp_path / "run", progress=False)
     assert same(run, fit(CONFIG, world, tmp_path / "whole", progress=False))
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -87,6 +89,41 @@ def test_same_seed_same_pixels(tmp_path, world):
     assert digest(make_world(again, landmarks=3, images=6, test=12, size=64, progress=False)) == digest(world)
     other = make_world(tmp_path / "other", landmarks=3, images=6, test=12, size=64, seed=1, progress=False)
     assert digest(other) != digest(world)
+
+
+def make_in_child(root, **settings):
+    pid = os.fork()
+    if not pid:
+        code = 3
+        try:
+            make_world(root, landmarks=3, images=6, test=12, size=64, progress=False, **settings)
+            code = 0
+        except InputError as error:
+            code = 2 if "other settings" in str(error) else 1
+        finally:
+            os._exit(code)
+    return pid
+
+
+def test_two_processes_make_one_world(tmp_path, world):
+    """Fails when two that make a world at once write into the same file, or one of them fails at its end."""
+    several = [make_in_child(tmp_path / "w") for _ in range(3)]
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in several] == [0] * 3
+    assert digest(tmp_path / "w") == digest(world)
+    several = [make_in_child(tmp_path / "v", seed=seed) for seed in (0, 0, 1, 1)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in several]
+    assert codes in ([0, 0, 2, 2], [2, 2, 0, 0]), "who comes first decides on the settings"
+
+
+def test_what_a_killed_process_leaves_of_a_picture_goes(tmp_path, world):
+    """Fails when half a picture stays beside the world for ever, or a folder that holds a lock alone is refused."""
+    root = tmp_path / "w"
+    (root / "train/0/0/0").mkdir(parents=True)
+    (root / "train/0/0/0/.0000.jpg.x.part").write_bytes(b"half")
+    (root / ".lock").touch()
+    shutil.copy(world / "world.json", root / "world.part.json")
+    make_world(root, landmarks=3, images=6, test=12, size=64, progress=False)
+    assert digest(root) == digest(world)
 
 
 def test_foreign_folders_are_refused(tmp_path, world):
