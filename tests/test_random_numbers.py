@@ -204,7 +204,11 @@ CALLS = {
     "write_json": lambda t: runs.write_json(t.new(), {}),
     "read_json": lambda t: runs.read_json(t.run().path / "result.json"),
     "saved_config": lambda t: runs.saved_config(t.run().path),
-    "refuse_other": lambda t: runs.refuse_other(t.new(), {}),
+    "is_finished": lambda t: runs.is_finished(t.new(), {}),
+    "needs_weights": lambda t: runs.needs_weights(t.run().path),
+    "check_tensorboard": lambda t: runs.check_tensorboard(),
+    "alone_in": lambda t: runs.alone_in(t.new()).__enter__(),
+    "first_alone": lambda t: runs.first_alone(t.new() / ".lock").__enter__(),
     "board_of": lambda t: runs.board_of(t.folder, False).__enter__(),
     # saliency
     "vanilla_gradient": lambda t: saliency.vanilla_gradient(t.model, t.images),
