@@ -48,7 +48,8 @@ class WriteError(InputError, OSError):
         if is_full(error):
             self.errno = errno.ENOSPC
             there = next(folder for folder in Path(path).absolute().parents if os.path.isdir(folder))
-            self.strerror = f"the disk is full, {shutil.disk_usage(there).free >> 20} MiB free"
+            why = self.strerror if isinstance(error, OSError) else "the disk is full"  # or a quota, or a limit
+            self.strerror = f"{why}, {shutil.disk_usage(there).free >> 20} MiB free"
             self.advice = "make room, then the same command goes on"
         elif self.errno == errno.EEXIST:  # of a folder that is to be made
             self.strerror = "there is a file where a folder should be"

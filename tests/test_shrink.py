@@ -292,7 +292,7 @@ def test_disk_full(data, reference, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "fsync", full)
-        with pytest.raises(InputError, match="the disk is full, .* free.*goes on") as error:
+        with pytest.raises(InputError, match="No space left on device, .* free.*goes on") as error:
             shrink(data[0], tmp_path / "out", workers=0, **SMALL)
     assert "\n" not in str(error.value) and len(digests(tmp_path / "out")) == 2
     assert shrink(data[0], tmp_path / "out", workers=0, **SMALL) == reference[1]
