@@ -161,6 +161,7 @@ def _score(args: argparse.Namespace) -> int:
 BENCHMARKS = {
     "tables": "table_benchmark:bench_tables", "check": "check_benchmark:bench_check", "data": "benchmarks:bench_data",
     "layers": "layer_benchmark:bench_layers", "train": "benchmarks:bench_train", "predict": "benchmarks:bench_predict",
+    "integers": "int8_benchmark:bench_integers",
 }  # fmt: skip
 
 
