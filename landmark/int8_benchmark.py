@@ -201,7 +201,8 @@ def of_torchao(network: nn.Module, images: Tensor) -> Compute:
         prepared(part)
     converted = move_exported_model_to_eval(convert_pt2e(prepared))
     torch._inductor.config.freezing = True  # folds the weights, once
-    return torch.compile(converted)
+    compiled = torch.compile(converted)
+    return lambda x: compiled(x)  # not a module: it knows no `eval`
 
 
 # name: (packages it needs, what makes it of a network and calibration images); ours first
