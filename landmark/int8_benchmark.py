@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import logging
+import sys
 import tempfile
 import time
 import warnings
@@ -224,7 +226,8 @@ class _Side:
         images = torch.randn(SAMPLE + batch_size, 3, size, size, generator=noise)
         sample, self.batch = images[:SAMPLE], images[SAMPLE:]
         network = create_model(model, CLASSES)
-        with torch.inference_mode(False), torch.no_grad():
+        # Libraries print their progress, and stdout is the result's
+        with torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
             for module in network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.momentum = 1.0
