@@ -144,6 +144,7 @@ BENCHMARKS = {
     "tables": "table_benchmark:bench_tables", "check": "check_benchmark:bench_check", "data": "benchmarks:bench_data",
     "layers": "layer_benchmark:bench_layers", "threads": "thread_benchmark:bench_threads",
     "train": "benchmarks:bench_train", "predict": "benchmarks:bench_predict",
+    "integers": "int8_benchmark:bench_integers",
 }  # fmt: skip
 
 

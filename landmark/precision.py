@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,16 +20,20 @@ from landmark.runs import Run
 from landmark.runtime import device, fast_dtype
 
 
-def precision_table(run: Run, data: GoogleLandmarks) -> pd.DataFrame:
+def precision_table(run: Run, data: GoogleLandmarks, more: Mapping[str, nn.Module] | None = None) -> pd.DataFrame:
     """Top-1 and GAP of a run's network in float32, as it predicts, and in 8-bit integers where the chip has them.
 
     On the test images of the label set. `same answers` is the share of images named as in float32.
+
+    Args:
+        more: the same network in other forms, by name, such as `int8_benchmark.Converted`.
     """
     closed, table = _asked(run, data)
     model = run.model()
     networks = {"float32": _Exact(model).eval(), str(fast_dtype(device())).removeprefix("torch."): model}
     if has_int8(device()):
         networks["int8"] = fast_model(model, batch_of(run, table[:SAMPLE], data.root).images)
+    networks |= more or {}
     rows, exact = {}, None
     for name, network in networks.items():
         found = predict(network, run.loader(table, data.root)).mapping(run.labels)

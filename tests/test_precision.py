@@ -21,12 +21,12 @@ def test_precisions_are_compared_on_the_same_queries(tmp_path, world, monkeypatc
     model = _awake(create_model("resnet50", len(labels)))
     monkeypatch.setattr(Run, "model", lambda self: model)
     run = Run(tmp_path, TrainConfig(model="resnet50", size=64, batch_size=4), labels, {})
-    table = precision.precision_table(run, data)
+    table = precision.precision_table(run, data, {"again": precision._Exact(model).eval()})
     closed = metrics.closed_set(experiments.truth_of(data), labels.landmark_ids)
     assert set(table["images"]) == {len(closed)}
     fast, whole = str(fast_dtype(device())).removeprefix("torch."), ["int8"] * int8.has_int8(device())
-    assert list(table.index) == list(dict.fromkeys(["float32", fast, *whole]))
-    assert table.loc["float32", "same answers"] == 1
+    assert list(table.index) == list(dict.fromkeys(["float32", fast, *whole, "again"]))
+    assert table.loc["float32", "same answers"] == table.loc["again", "same answers"] == 1
     right = []
     for batch in run.loader(data.test[data.test["id"].isin(closed)], world):
         answers = model(batch.images).argmax(1).tolist()
