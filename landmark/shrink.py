@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import tarfile
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -152,11 +152,9 @@ def _begin_worker(reduced: _Reduced) -> None:
     """Leave Ctrl-C to the parent, and end when it was killed: a worker would wait for ever to hand over its images."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _mine[:] = [reduced]
-    parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
+        multiprocessing.parent_process().join()  # also of one that was killed before this line
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
