@@ -1,38 +1,74 @@
 """Landmark recognition: models, honest scores and a miniature world to learn them on.
 
-The names below are loaded from their modules when first asked for, so that `import landmark` stays light.
+    utils       the cellar: errors, files, devices, ranks, HTTP
+    data        a folder in the GLDv2 layout becomes batches
+    models      images become logits
+    figures     arrays become figures
+    world       the miniature world
+    prepare     download, check and shrink a data set
+    evaluation  predict, score, explain, doubt
+    training    a run, start to finish
+    course      what the notebooks run and measure
+
+The names below are loaded from their files when first asked for, so that `import landmark` stays light.
 """
 
-from importlib import import_module
+from typing import TYPE_CHECKING
 
-from landmark.process import settle_threads
+from landmark.utils.faces import lazy
 
-_HOME = {
-    "config": "TrainConfig WorldConfig",
-    "data": "GoogleLandmarks",
-    "experiments": "batch_of course_config course_data course_mirror course_run course_split dev_table learning_tables "
-    "min_images miniature_weights more_queries names_of paired_differences pictures planted_faults real_config "
-    "sample_rows score_table scratch squares test_answers test_predictions test_scores truth_of",
-    "distributed": "launch",
-    "figures": "save_figure",
-    "metrics": "auroc gap_steps global_average_precision",
-    "models": "create_model",
-    "precision": "precision_table training_table",
-    "recipes": "list_models",
-    "runs": "Run open_run",
-    "runtime": "InputError describe seed_everything",
-    "studies": "benchmark_table full_scale_hours killed_and_resumed training_rate window_mixing",
-    "synthetic": "make_world",
-    "training": "fit",
-}
-_MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
-__all__ = sorted(_MODULE)
+if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
+    from landmark.data.dataset import LandmarkDataset, eval_transform, train_transform
+    from landmark.data.folder import GoogleLandmarks, LabelMap
+    from landmark.data.loader import make_loader
+    from landmark.evaluation.bootstrap import gap_bootstrap
+    from landmark.evaluation.label_errors import find_suspects
+    from landmark.evaluation.metrics import global_average_precision, top1_accuracy
+    from landmark.evaluation.prediction import predict
+    from landmark.evaluation.saliency import deletion_score, grad_cam
+    from landmark.models.net import create_model
+    from landmark.models.recipes import list_models
+    from landmark.prepare.check import check_data
+    from landmark.prepare.download import fetch_data
+    from landmark.prepare.shrink import shrink_data
+    from landmark.training.config import TrainConfig
+    from landmark.training.run import Run, open_run
+    from landmark.training.trainer import fit
+    from landmark.utils.device import describe, seed_everything
+    from landmark.utils.distributed import launch
+    from landmark.utils.errors import InputError
+    from landmark.world.config import WorldConfig
+    from landmark.world.make import make_world
 
-settle_threads()  # torch, which is not loaded yet, asks once
+__all__ = [
+    "GoogleLandmarks",
+    "InputError",
+    "LabelMap",
+    "LandmarkDataset",
+    "Run",
+    "TrainConfig",
+    "WorldConfig",
+    "check_data",
+    "create_model",
+    "deletion_score",
+    "describe",
+    "eval_transform",
+    "fetch_data",
+    "find_suspects",
+    "fit",
+    "gap_bootstrap",
+    "global_average_precision",
+    "grad_cam",
+    "launch",
+    "list_models",
+    "make_loader",
+    "make_world",
+    "open_run",
+    "predict",
+    "seed_everything",
+    "shrink_data",
+    "top1_accuracy",
+    "train_transform",
+]
 
-
-def __getattr__(name: str) -> object:
-    """A public name, from its module."""
-    if name not in _MODULE:
-        raise AttributeError(f"module 'landmark' has no attribute {name!r}")
-    return getattr(import_module(f"landmark.{_MODULE[name]}"), name)
+__getattr__, __dir__ = lazy(__name__, __file__)

@@ -16,10 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from landmark.config import QUALITY, SAVE_EVERY, SPLITS, TrainConfig, WorldConfig
-from landmark.process import usable_cpus
-from landmark.recipes import BACKBONES, POOLINGS, list_models, recipe
-from landmark.runtime import InputError
+from landmark.models.recipes import BACKBONES, POOLINGS, list_models, recipe
+from landmark.prepare.config import QUALITY, SPLITS
+from landmark.training.config import SAVE_EVERY, TrainConfig
+from landmark.utils.errors import InputError
+from landmark.utils.process import usable_cpus
+from landmark.world.config import WorldConfig
 
 
 def _add_synth(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,7 @@ def _add_synth(parser: argparse.ArgumentParser) -> None:
 
 def _synth(args: argparse.Namespace) -> int:
     config = WorldConfig(**{f.name: getattr(args, f.name) for f in fields(WorldConfig)})
-    from landmark.synthetic import make_world
+    from landmark.world.make import make_world
 
     path = make_world(args.out, config, workers=args.workers)
     print(f"{path}: {config.landmarks} landmarks; train with --min-images {config.min_images}")
@@ -56,14 +58,14 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from landmark.health import check_data
+    from landmark.prepare.check import check_data
 
     report = check_data(args.data, progress=not args.json)
     if args.run:
-        from landmark.data import GoogleLandmarks
-        from landmark.experiments import names_of
-        from landmark.runs import open_run
-        from landmark.suspects import find_suspects
+        from landmark.course.samples import names_of
+        from landmark.data.folder import GoogleLandmarks
+        from landmark.evaluation.label_errors import find_suspects
+        from landmark.training.run import open_run
 
         run, names = open_run(args.run), names_of(GoogleLandmarks(args.data))
         found = find_suspects(run.model(), GoogleLandmarks(args.data).train, args.data, size=run.config.size,
@@ -82,7 +84,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def _models(args: argparse.Namespace) -> int:
-    from landmark.models import embedding_sizes
+    from landmark.models.net import embedding_sizes
 
     sizes = embedding_sizes()
     for name, size in sizes.items():
@@ -105,8 +107,8 @@ def _add_download(parser: argparse.ArgumentParser) -> None:
 def _download(args: argparse.Namespace) -> int:
     if args.data is None and args.what != "weights":
         raise InputError(f"no folder to fill: landmark download {args.what} DATA")
-    from landmark import sources
-    from landmark.download import download
+    from landmark.prepare import sources
+    from landmark.prepare.download import fetch_data
 
     if args.what == "gldv2":
         items = sources.gldv2(args.data, splits=args.splits, shards=args.shards, mirror=args.mirror,
@@ -116,7 +118,7 @@ def _download(args: argparse.Namespace) -> int:
     else:
         plan = sources.gldv2_clean if args.what == "gldv2-clean" else sources.landmarks50
         items = plan(args.data, mirror=args.mirror)
-    download(items, yes=args.yes, dry_run=args.dry_run, workers=args.workers)
+    fetch_data(items, yes=args.yes, dry_run=args.dry_run, workers=args.workers)
     return 0
 
 
@@ -130,10 +132,10 @@ def _add_shrink(parser: argparse.ArgumentParser) -> None:
 
 
 def _shrink(args: argparse.Namespace) -> int:
-    from landmark.shrink import shrink
+    from landmark.prepare.shrink import shrink_data
 
     out = args.out or args.data.with_name(f"{args.data.resolve().name}-{args.size}")
-    told = shrink(args.data, out, args.size, splits=args.splits, quality=args.quality, workers=args.workers)
+    told = shrink_data(args.data, out, args.size, splits=args.splits, quality=args.quality, workers=args.workers)
     print(
         f"{out}: {told.images} images in {told.tars} TARs, {told.bytes / 1e9:.3f} GB, {len(told.bad)} left out as bad"
     )
@@ -141,11 +143,15 @@ def _shrink(args: argparse.Namespace) -> int:
 
 
 BENCHMARKS = {
-    "tables": "table_benchmark:bench_tables", "check": "check_benchmark:bench_check", "data": "benchmarks:bench_data",
-    "layers": "layer_benchmark:bench_layers", "threads": "thread_benchmark:bench_threads",
-    "train": "benchmarks:bench_train", "predict": "benchmarks:bench_predict",
-    "integers": "int8_benchmark:bench_integers",
-}  # fmt: skip
+    "tables": "course.bench.tables:bench_tables",
+    "check": "course.bench.check:bench_check",
+    "data": "course.bench.speed:bench_data",
+    "layers": "course.bench.layers:bench_layers",
+    "threads": "course.bench.threads:bench_threads",
+    "train": "course.bench.speed:bench_train",
+    "predict": "course.bench.speed:bench_predict",
+    "integers": "course.bench.integers:bench_integers",
+}
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
@@ -231,7 +237,7 @@ def _train(args: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(args).items() if name in names}
     saved = {}
     if args.resume and (args.out / "config.json").exists():
-        from landmark.runs import saved_config
+        from landmark.training.run import saved_config
 
         saved = asdict(saved_config(args.out))
     if "model" not in saved | given:
@@ -239,10 +245,10 @@ def _train(args: argparse.Namespace) -> int:
     if given.keys() & {"epochs", "steps"}:
         saved = {name: value for name, value in saved.items() if name not in ("epochs", "steps")}
     config = TrainConfig(**saved | given)
-    from landmark.training import fit
+    from landmark.training.trainer import fit
 
     if config.weights == "miniature":
-        from landmark.experiments import make_weights
+        from landmark.course.runs import make_weights
 
         make_weights(config, args.out)
     run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
@@ -265,9 +271,9 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from landmark.data import GoogleLandmarks
-    from landmark.runs import open_run
-    from landmark.submission import write_predictions
+    from landmark.data.folder import GoogleLandmarks
+    from landmark.training.predict_run import write_predictions
+    from landmark.training.run import open_run
 
     told = write_predictions(
         open_run(args.run), GoogleLandmarks(args.data), args.out, bad_limit=args.bad_limit, workers=args.workers,
@@ -288,9 +294,11 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from landmark import metrics, tables
+    from landmark.data import tables
+    from landmark.evaluation import metrics, open_world
+    from landmark.evaluation.submission import read_submission
 
-    submission, solution = tables.read_submission(args.submission), tables.read_solution(args.solution)
+    submission, solution = read_submission(args.submission), tables.read_solution(args.solution)
     unknown = sorted(set(submission["id"]) - set(solution["id"]))
     if unknown:
         raise InputError(
@@ -298,7 +306,7 @@ def _score(args: argparse.Namespace) -> int:
             "score the submission against the solution of its own test set"
         )
     truth = tables.scored(solution, args.split, args.solution)
-    scores = metrics.score_summary(metrics.restrict(submission.itertuples(index=False), truth), truth)
+    scores = metrics.score_summary(open_world.restrict(submission.itertuples(index=False), truth), truth)
     print(json.dumps(scores, indent=1) if args.json else "\n".join(f"{k:26} {v:.6g}" for k, v in scores.items()))
     return 0
 

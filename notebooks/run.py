@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
-from landmark import runtime  # settles how threads wait, for the kernels as well
+from landmark.utils import device, files
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -97,7 +97,7 @@ def execute(path: Path, report: Path) -> float:
     notebook = tidy(notebook)
     page, _ = HTMLExporter().from_notebook_node(notebook)
     for target, text in ((report / path.name, nbformat.writes(notebook) + "\n"), (report / f"{path.stem}.html", page)):
-        with runtime.atomic_path(target) as part:
+        with files.atomic_path(target) as part:
             part.write_text(text)
     return seconds
 
@@ -126,10 +126,10 @@ def index(report: Path, seconds: dict[str, float]) -> None:
     )
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>landmark</title><style>{style}</style>'
-        f"<h1>landmark: executed notebooks</h1><p>{html.escape(runtime.describe())}</p>"
+        f"<h1>landmark: executed notebooks</h1><p>{html.escape(device.describe())}</p>"
         f"<main>{''.join(items)}</main></html>\n"
     )
-    with runtime.atomic_path(report / "index.html") as part:
+    with files.atomic_path(report / "index.html") as part:
         part.write_text(page)
 
 
@@ -156,7 +156,7 @@ def main() -> None:
     paths = [p for p in sorted(HERE.glob("[0-9][0-9]_*.ipynb")) if not args.numbers or p.name[:2] in args.numbers]
     if not paths:
         parser.error(f"no notebook {' '.join(args.numbers)} in {HERE}")
-    if args.publish and runtime.quick():
+    if args.publish and files.quick():
         parser.error("--publish in quick mode would keep meaningless numbers: unset LANDMARK_QUICK")
     figures = report / "figures"
     for path in paths:  # figures that are no longer drawn must not linger
@@ -164,7 +164,7 @@ def main() -> None:
             old.unlink()
     os.environ["LANDMARK_FIGURES"] = str(figures)
     os.environ.setdefault("PYTHONHASHSEED", "0")
-    print(runtime.describe(), flush=True)
+    print(device.describe(), flush=True)
     start, seconds = time.monotonic(), {}
     for path in paths:
         seconds[path.stem] = execute(path, report)

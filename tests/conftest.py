@@ -11,10 +11,17 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
+
+from landmark.data.images import image_path
+from tests.server import serve
+from tests.serving import DATA
 
 _scratch = tempfile.mkdtemp(prefix="landmark-tests-")
 for _name in ("DATA", "RUNS", "FIGURES"):
@@ -50,7 +57,7 @@ def precision(request, monkeypatch):
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
     """A tiny miniature world: 3 landmarks, about 6 images each, 12 test images, 64 px."""
-    from landmark.synthetic import make_world
+    from landmark.world.make import make_world
 
     return make_world(tmp_path_factory.mktemp("world") / "w", landmarks=3, images=6, test=12, size=64, progress=False)
 
@@ -81,7 +88,9 @@ def overlapping(monkeypatch):
     """
     from PIL import Image
 
-    from landmark import data, inspection
+    from landmark.data import dataset as data_dataset
+    from landmark.data import images
+    from landmark.prepare import inspection
 
     both, gone, lock, order = threading.Event(), threading.Event(), threading.Lock(), []
     before = list(warnings.filters)
@@ -116,9 +125,9 @@ def overlapping(monkeypatch):
     monkeypatch.setattr(Image, "open", inside(Image.open))
     monkeypatch.setattr(inspection, "CHUNK", 1)
     monkeypatch.setattr(inspection, "inspect_image", leaving(inspection.inspect_image))
-    monkeypatch.setattr(data, "read_image", leaving(data.read_image))
+    monkeypatch.setattr(data_dataset, "read_image", leaving(images.read_image))
     with ThreadPoolExecutor(2) as pool:
-        monkeypatch.setattr(data, "_threads", lambda: pool)
+        monkeypatch.setattr(data_dataset, "_threads", lambda: pool)
 
         def check():
             assert both.is_set() and gone.is_set(), "no two threads met"
@@ -137,3 +146,58 @@ def untouched():
     before = _random_numbers()
     yield
     assert all(a == b for a, b in zip(_random_numbers(), before, strict=True)), "the caller's random numbers moved"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve pictures of three landmarks; two are the same picture saved twice, one is broken, one missing."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(12):
+        image_id, path = f"{i:x}" * 16, image_path(tmp_path, "train", f"{i:x}" * 16)
+        path.parent.mkdir(parents=True)
+        rows.append((image_id, "https://example.org/x.jpg", i % 3))
+        pixels = np.kron(
+            np.random.default_rng(1 if i in (0, 3) else i + 10).integers(0, 256, (6, 6, 3)), np.ones((8, 8, 1))
+        )
+        Image.fromarray(pixels.astype(np.uint8)).save(path, quality=90 if i else 70)
+    image_path(tmp_path, "train", "b" * 16).unlink()
+    image_path(tmp_path, "train", "a" * 16).write_bytes(b"<html>")
+    pd.DataFrame(rows, columns=["id", "url", "landmark_id"]).sample(frac=1, random_state=int(rng.integers(9))).to_csv(
+        tmp_path / "train.csv", index=False
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder with one file, served; faults and log of its server; a folder to fetch into."""
+
+    one = SimpleNamespace(faults={}, log=[], folder=tmp_path / "served", out=tmp_path / "out" / "f.tar")
+    one.asked = lambda: [place for method, _, place in one.log if method == "GET"]
+    one.folder.mkdir()
+    (one.folder / "f.tar").write_bytes(DATA)
+    with serve(one.folder, one.faults, one.log) as one.root:
+        one.url = f"{one.root}/f.tar"
+        yield one
+
+
+@pytest.fixture
+def mirror(tmp_path, world):
+    """A miniature of the public server's layout, served."""
+    from landmark.prepare.mirror import make_mirror
+
+    folder = make_mirror(world, tmp_path / "mirror", tars=3)
+    (folder / "metadata" / "train_label_to_hierarchical.csv").unlink()  # an optional file that a server lacks
+    one = SimpleNamespace(folder=folder, faults={}, log=[])
+    with serve(folder, one.faults, one.log) as one.url:
+        yield one
+
+
+@pytest.fixture
+def put(tmp_path):
+    def write(text, name="t.csv"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write

@@ -6,11 +6,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from landmark import distributed, prediction, runs, training
-from landmark.data import GoogleLandmarks, LandmarkDataset, eval_transform, make_loader
-from landmark.layers import Dropout
-from landmark.models import create_model
-from landmark.runtime import InputError
+from landmark.data.dataset import LandmarkDataset, eval_transform
+from landmark.data.folder import GoogleLandmarks
+from landmark.data.loader import make_loader
+from landmark.evaluation import prediction
+from landmark.models.layers import Dropout
+from landmark.models.net import create_model
+from landmark.training import run, trainer
+from landmark.utils import distributed
+from landmark.utils.errors import InputError
 
 
 class Plain(nn.Module):
@@ -33,10 +37,10 @@ def create(name, classes, *, weights=None, freeze=0, seed=0):
 
 
 def fit(config, root, out):
-    """`training.fit` of the plain network, unless stages are frozen."""
+    """`trainer.fit` of the plain network, unless stages are frozen."""
     if not isinstance(config.freeze, str):
-        training.create_model = runs.create_model = create
-    training.fit(config, root, out, workers=0, progress=False)
+        trainer.create_model = run.create_model = create
+    trainer.fit(config, root, out, workers=0, progress=False)
 
 
 def fail_on_rank_one(out):

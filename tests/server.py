@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from landmark import localserver
+from landmark.prepare import mirror
 
 BLOCK = 1 << 14  # bytes
 
@@ -27,7 +27,7 @@ class Fault:
     delay: float = 0.0  # seconds before each block
 
 
-class _Faulty(localserver.Handler):
+class _Faulty(mirror.Handler):
     """Answers as `faults` say, and writes each request into `log`."""
 
     faults: dict[str, Fault]
@@ -72,4 +72,4 @@ class _Faulty(localserver.Handler):
 
 def serve(folder, faults, log):
     """Serve a folder; `faults` by path may be changed meanwhile, `log` gets (method, path, Range header or "")."""
-    return localserver.serve(folder, type("Handler", (_Faulty,), {"faults": faults, "log": log}))
+    return mirror.serve(folder, type("Handler", (_Faulty,), {"faults": faults, "log": log}))

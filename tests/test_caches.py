@@ -17,18 +17,30 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from landmark import archives, backbones, experiments, inspection, runs, runtime, submission, synthetic, tables, views
-from landmark.archives import ImageStore, open_images
-from landmark.data import GoogleLandmarks, LabelMap, LandmarkDataset, eval_transform
-from landmark.images import image_path
-from landmark.mirror import make_mirror
-from landmark.prediction import Predictions
-from landmark.runs import Run, TrainConfig
-from landmark.runtime import InputError
-from landmark.shrink import shrink
-from landmark.synthetic import WorldConfig, make_world
-from landmark.training import fit
-from landmark.views import Views
+from landmark.course import runs, tables
+from landmark.data import archives
+from landmark.data import tables as data_tables
+from landmark.data.archives import ImageStore, open_images
+from landmark.data.dataset import LandmarkDataset, eval_transform
+from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.data.images import image_path
+from landmark.evaluation import prediction
+from landmark.evaluation.prediction import Predictions
+from landmark.models import weights
+from landmark.prepare import inspection
+from landmark.prepare.mirror import make_mirror
+from landmark.prepare.shrink import shrink_data
+from landmark.training import frozen_maps, predict_run
+from landmark.training import run as training_run
+from landmark.training.config import TrainConfig
+from landmark.training.frozen_maps import Views
+from landmark.training.run import Run
+from landmark.training.trainer import fit
+from landmark.utils import files
+from landmark.utils.errors import InputError
+from landmark.world import make
+from landmark.world.config import WorldConfig
+from landmark.world.make import make_world
 
 
 def jpeg(grey):
@@ -101,14 +113,14 @@ def run(tmp_path, monkeypatch):
 @pytest.fixture
 def asked(monkeypatch):
     """Counts the times that a network is asked."""
-    calls, predict = [], experiments.predict
-    monkeypatch.setattr(experiments, "predict", lambda *args: calls.append(1) or predict(*args))
+    calls, predict = [], prediction.predict
+    monkeypatch.setattr(tables, "predict", lambda *args: calls.append(1) or predict(*args))
     return calls
 
 
 def fresh(run, root):
     """What a run without a memory answers."""
-    return experiments.test_predictions(replace(run, path=run.path.parent / "elsewhere" / os.urandom(4).hex()),
+    return tables.test_predictions(replace(run, path=run.path.parent / "elsewhere" / os.urandom(4).hex()),
                                         GoogleLandmarks(root))  # fmt: skip
 
 
@@ -152,15 +164,15 @@ CHANGES = [arrive, repair, relabel, shorten, reorder, into_a_tar]
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_predictions_answer_for_their_own_data_set(run, greys, asked, change):
     """Fails when a run's kept answers are given for other images, other rows or another truth."""
-    before = experiments.test_predictions(run, GoogleLandmarks(greys))
+    before = tables.test_predictions(run, GoogleLandmarks(greys))
     change(greys)
-    after = experiments.test_predictions(run, GoogleLandmarks(greys))
+    after = tables.test_predictions(run, GoogleLandmarks(greys))
     assert len(asked) == 2 and not equal(before, after) and equal(after, fresh(run, greys))
 
 
 def test_kept_predictions_are_those_that_were_made(run, greys, asked):
     """Fails when an unreadable image, its reason or the last bit of a number is lost on the way, or nothing is kept."""
-    made, kept = (experiments.test_predictions(run, GoogleLandmarks(greys)) for _ in range(2))
+    made, kept = (tables.test_predictions(run, GoogleLandmarks(greys)) for _ in range(2))
     assert len(asked) == 1 and equal(made, kept)
     assert [item.image_id for item in kept.bad] == [IDS[5]] and "no such file" in kept.bad[0].reason
     assert kept.score.dtype == made.score.dtype and kept.class_index.dtype == made.class_index.dtype
@@ -171,68 +183,68 @@ def test_two_data_sets_have_their_answers_kept_at_once(run, greys, tmp_path, ask
     shutil.copytree(greys, tmp_path / "other")
     relabel(tmp_path / "other")
     for root in (greys, tmp_path / "other") * 2:
-        experiments.test_predictions(run, GoogleLandmarks(root))
+        tables.test_predictions(run, GoogleLandmarks(root))
     assert len(asked) == 2
 
 
 @pytest.mark.parametrize("what", ["weights", "labels", "size", "arithmetic", "rule"])
 def test_predictions_answer_for_their_own_run(run, greys, asked, monkeypatch, what):
     """Fails when kept answers are given for other weights, labels or pixels, in other arithmetic or by another rule."""
-    experiments.test_predictions(run, GoogleLandmarks(greys))
+    tables.test_predictions(run, GoogleLandmarks(greys))
     if what == "arithmetic":
-        monkeypatch.setattr(runs, "fast_dtype", lambda where: "another one")
+        monkeypatch.setattr(training_run, "fast_dtype", lambda where: "another one")
     elif what == "rule":
-        monkeypatch.setattr(experiments, "RULE", "another one")
+        monkeypatch.setattr(tables, "RULE", "another one")
     other = {"weights": {"result": {"sha256": "b" * 64}}, "labels": {"labels": LabelMap([1, 2, 4])},
              "size": {"config": replace(run.config, size=64)}}  # fmt: skip
-    experiments.test_predictions(replace(run, **other.get(what, {})), GoogleLandmarks(greys))
+    tables.test_predictions(replace(run, **other.get(what, {})), GoogleLandmarks(greys))
     assert len(asked) == 2
 
 
 @pytest.mark.parametrize("plant", [b"", b"PK\x03\x04 not a zip", None], ids=["empty", "damaged", "of another"])
 def test_damaged_answers_are_made_again(run, greys, asked, plant):
     """Fails when a cut or planted file of answers is a traceback, or is believed."""
-    made = experiments.test_predictions(run, GoogleLandmarks(greys))
+    made = tables.test_predictions(run, GoogleLandmarks(greys))
     (path,) = (run.path / "predictions").iterdir()
     if plant is None:
         Predictions(made.ids, *[getattr(made, n) + 1 for n in ("class_index", "score", "loss")], []).save(path, {})
     else:
         path.write_bytes(plant)
-    assert equal(experiments.test_predictions(run, GoogleLandmarks(greys)), made) and len(asked) == 2
-    assert equal(experiments.test_predictions(run, GoogleLandmarks(greys)), made) and len(asked) == 2
+    assert equal(tables.test_predictions(run, GoogleLandmarks(greys)), made) and len(asked) == 2
+    assert equal(tables.test_predictions(run, GoogleLandmarks(greys)), made) and len(asked) == 2
 
 
 def test_answers_that_cannot_be_kept_are_given_all_the_same(run, greys):
     """Fails when hours of prediction are lost because the run's folder cannot be written."""
     run.path.mkdir()
     (run.path / "predictions").write_text("in the way")
-    assert experiments.test_predictions(run, GoogleLandmarks(greys)).ids == IDS[:5]
+    assert tables.test_predictions(run, GoogleLandmarks(greys)).ids == IDS[:5]
 
 
 def test_ignored_images_have_answers_and_no_score(run, greys):
     """Fails when an image marked Ignored counts in a score of the course, or has no row in a submission."""
-    whole = experiments.test_scores(run, GoogleLandmarks(greys), 10)
+    whole = tables.test_scores(run, GoogleLandmarks(greys), 10)
     rows = (greys / "recognition_solution_v2.1.csv").read_text()
     (greys / "recognition_solution_v2.1.csv").write_text(rows.replace(f"{IDS[3]},3,Public", f"{IDS[3]},2,Ignored"))
     data = GoogleLandmarks(greys)
-    found, truth = experiments.test_answers(run, data), experiments.truth_of(data)
+    found, truth = tables.test_answers(run, data), tables.truth_of(data)
     assert IDS[3] not in truth and IDS[3] not in found
-    assert IDS[3] in experiments.test_predictions(run, data).ids
-    scores = experiments.test_scores(run, data, 10)
+    assert IDS[3] in tables.test_predictions(run, data).ids
+    scores = tables.test_scores(run, data, 10)
     assert whole["top1"] == 3 / 5 and scores["top1"] == 2 / 4, "answers 1 1 3 3: one of the right ones is left out"
-    assert scores["loss"] == pytest.approx(np.nanmean(experiments.test_predictions(run, data).loss[:3]))
+    assert scores["loss"] == pytest.approx(np.nanmean(tables.test_predictions(run, data).loss[:3]))
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_parts_of_a_submission_are_of_their_own_images(run, greys, tmp_path, change):
     """Fails when a stopped prediction goes on with parts that were made of other images."""
     parts = tmp_path / ".s.csv.parts"
-    submission._claim(parts, run, GoogleLandmarks(greys), False)
+    predict_run._claim(parts, run, GoogleLandmarks(greys), False)
     rows = [[image_id, 1, 0.5] for image_id in IDS]
-    submission._part(parts, 0).write_text(json.dumps({"rows": rows, "bad": {}}))
+    predict_run._part(parts, 0).write_text(json.dumps({"rows": rows, "bad": {}}))
     change(greys)
-    submission.write_predictions(run, GoogleLandmarks(greys), tmp_path / "s.csv", workers=0, progress=False)
-    submission.write_predictions(run, GoogleLandmarks(greys), tmp_path / "whole.csv", workers=0, progress=False)
+    predict_run.write_predictions(run, GoogleLandmarks(greys), tmp_path / "s.csv", workers=0, progress=False)
+    predict_run.write_predictions(run, GoogleLandmarks(greys), tmp_path / "whole.csv", workers=0, progress=False)
     anew = (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert anew == (change is not relabel), "a submission does not rest on the truth"
 
@@ -240,13 +252,13 @@ def test_parts_of_a_submission_are_of_their_own_images(run, greys, tmp_path, cha
 @pytest.mark.parametrize("size", [1, 5000], ids=["small", "with a cache"])
 def test_a_table_put_back_under_its_time_is_read(tmp_path, monkeypatch, size):
     """Fails when labels come from the Parquet copy of another train.csv of the same size and time."""
-    monkeypatch.setattr(tables, "CACHED_FROM", 1000)
+    monkeypatch.setattr(data_tables, "CACHED_FROM", 1000)
     path = tmp_path / "train.csv"
     text = "id,url,landmark_id\n" + "".join(f"{i:016x},u,{i % 7}\n" for i in range(size))
     path.write_text(text)
-    tables.read_train(path)
+    data_tables.read_train(path)
     put_back(path, text.replace(",0\n", ",8\n").encode())
-    assert set(tables.read_train(path)["landmark_id"]) == ({8} if size == 1 else set(range(1, 7)) | {8})
+    assert set(data_tables.read_train(path)["landmark_id"]) == ({8} if size == 1 else set(range(1, 7)) | {8})
 
 
 def test_a_tar_put_back_under_its_time_is_indexed_anew(tmp_path):
@@ -270,9 +282,9 @@ def test_images_are_of_the_folder_that_is_meant(tmp_path, monkeypatch):
         tar = tmp_path / name / "data/train/images_000.tar"
         tar.write_bytes(tar_of({image_id: image_id.encode() for image_id in order[:3]}))
         os.utime(tar, ns=(0, 0))
-        stamps.append(runtime.stamp(tar.stat())[:2])
+        stamps.append(files.stamp(tar.stat())[:2])
     assert stamps[0] == stamps[1]
-    monkeypatch.setattr(archives, "stamp", lambda status: (*runtime.stamp(status)[:2], 0))
+    monkeypatch.setattr(archives, "stamp", lambda status: (*files.stamp(status)[:2], 0))
     for name, order in (("a", IDS), ("b", IDS[::-1])):
         monkeypatch.chdir(tmp_path / name)
         assert open_images("data", "train").ids() == sorted(order[:3])
@@ -303,7 +315,7 @@ def test_a_world_of_another_version_is_refused(tmp_path, monkeypatch):
     """Fails when a world that an older version made is taken for this one's."""
     tiny = WorldConfig(landmarks=1, images=2, test=1, size=32)
     root = make_world(tmp_path / "w", tiny, progress=False)
-    monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
+    monkeypatch.setattr(make, "VERSION", make.VERSION + 1)
     with pytest.raises(InputError, match=r"version: \d+ → \d+"):
         make_world(root, tiny, progress=False)
 
@@ -340,10 +352,10 @@ def test_a_mirror_of_the_real_thing_is_left_alone(tmp_path):
 
 def test_the_course_sees_tables_that_changed(greys, capsys):
     """Fails when a notebook that runs on goes on with the tables of before, and says nothing."""
-    first = experiments._opened(greys, "greys")
-    assert first.test["id"].tolist() == IDS and experiments._opened(greys, "greys") is first
+    first = runs._opened(greys, "greys")
+    assert first.test["id"].tolist() == IDS and runs._opened(greys, "greys") is first
     put_back(greys / "test.csv", ("id\n" + "\n".join(IDS[::-1]) + "\n").encode())
-    assert experiments._opened(greys, "greys").test["id"].tolist() == IDS[::-1]
+    assert runs._opened(greys, "greys").test["id"].tolist() == IDS[::-1]
     assert capsys.readouterr().out.count("data: greys") == 2
 
 
@@ -352,7 +364,7 @@ def test_miniature_weights_are_of_the_world_they_are_meant_to_be_of(tmp_path, mo
     for name in ("DATA", "RUNS"):
         monkeypatch.setenv(f"LANDMARK_{name}", str(tmp_path / name))
     monkeypatch.setenv("LANDMARK_QUICK", "1")
-    monkeypatch.setattr(experiments, "QUICK_WORLD", WorldConfig(landmarks=1, images=2, size=32))
+    monkeypatch.setattr(runs, "QUICK_WORLD", WorldConfig(landmarks=1, images=2, size=32))
     trained = []
 
     class Trained(nn.Module):  # a run in miniature: how it learns is not what is tested
@@ -364,18 +376,18 @@ def test_miniature_weights_are_of_the_world_they_are_meant_to_be_of(tmp_path, mo
         def model(self, which):
             return self
 
-    monkeypatch.setattr(experiments, "fit", Trained)
-    path = backbones.miniature_path("resnet50")
+    monkeypatch.setattr(runs, "fit", Trained)
+    path = weights.miniature_path("resnet50")
     path.parent.mkdir(parents=True)
     save_file({"older": torch.zeros(1)}, path)
-    changes = [{}, {"QUICK_WORLD": replace(experiments.QUICK_WORLD, seed=1)}, {"VERSION": synthetic.VERSION + 1},
+    changes = [{}, {"QUICK_WORLD": replace(runs.QUICK_WORLD, seed=1)}, {"VERSION": make.VERSION + 1},
                {"TrainConfig": lambda **settings: TrainConfig(**settings | {"lr": 1.0})}]  # fmt: skip
     for number, change in enumerate(changes, 1):
         for name, value in change.items():
-            monkeypatch.setattr(experiments, name, value)
+            monkeypatch.setattr(runs, name, value)
         shutil.rmtree(tmp_path / "DATA/quick-pretraining", ignore_errors=True)
         for _ in range(2):
-            assert experiments.miniature_weights("resnet50") == path and len(trained) == number
+            assert runs.miniature_weights("resnet50") == path and len(trained) == number
             assert set(load_file(path)) == {"weight", "bias"}
 
 
@@ -399,12 +411,12 @@ def test_miniature_weights_are_made_once(tmp_path, monkeypatch):
         both.wait(60)
         return first_alone(*args, **more)
 
-    first_alone = experiments.first_alone
-    monkeypatch.setattr(experiments, "first_alone", locked)
-    monkeypatch.setattr(experiments, "fit", Trained)
-    monkeypatch.setattr(experiments, "make_world", lambda out, config: out)
+    first_alone = training_run.first_alone
+    monkeypatch.setattr(runs, "first_alone", locked)
+    monkeypatch.setattr(runs, "fit", Trained)
+    monkeypatch.setattr(runs, "make_world", lambda out, config: out)
     with ThreadPoolExecutor(2) as pool:
-        paths = list(pool.map(experiments.miniature_weights, ["resnet50"] * 2))
+        paths = list(pool.map(runs.miniature_weights, ["resnet50"] * 2))
     assert len(trained) == 1 and set(load_file(paths[0])) == set(load_file(paths[1])) == {"weight", "bias"}
     assert [p.name for p in paths[0].parent.iterdir()] == [paths[0].name]
 
@@ -418,12 +430,12 @@ def test_a_shrink_goes_on_with_the_images_that_are_there(tmp_path, done):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"<html>" if i in (1, 5) else jpeg(40 * i))
     settings = {"splits": ("train",), "shard_bytes": 1, "progress": False, "workers": 0}
-    assert len(shrink(root, tmp_path / "out", 16, **settings).bad) == 2
+    assert len(shrink_data(root, tmp_path / "out", 16, **settings).bad) == 2
     for i in (1, 5)[:done]:
         image_path(root, "train", IDS[i]).write_bytes(jpeg(40 * i))
     put_back(image_path(root, "train", IDS[3]), jpeg(250))
-    found = shrink(root, tmp_path / "out", 16, **settings)
-    whole = shrink(root, tmp_path / "whole", 16, **settings)
+    found = shrink_data(root, tmp_path / "out", 16, **settings)
+    whole = shrink_data(root, tmp_path / "whole", 16, **settings)
     assert found == whole and found.images == 4 + done
     for tar in (tmp_path / "whole/train").iterdir():
         assert (tmp_path / "out/train" / tar.name).read_bytes() == tar.read_bytes()
@@ -431,7 +443,7 @@ def test_a_shrink_goes_on_with_the_images_that_are_there(tmp_path, done):
 
 def test_views_are_of_their_own_images(tmp_path, greys, monkeypatch):
     """Fails when maps on disk are used for other images, other weights or another arithmetic."""
-    monkeypatch.setattr(views, "PIECE", 2)
+    monkeypatch.setattr(frozen_maps, "PIECE", 2)
     table = pd.DataFrame({"id": IDS[:5], "landmark_id": 1})
     dataset = LandmarkDataset(table, greys, "test", transform=eval_transform(32, (0.5,) * 3, (0.5,) * 3))
 
@@ -458,7 +470,7 @@ def test_a_run_that_goes_on_looks_at_changed_images_again(tmp_path, world, monke
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr("landmark.training._Trainer._update", stopping)
+        patch.setattr("landmark.training.trainer._Trainer._update", stopping)
         for _ in range(2):
             with pytest.raises(Stopped):
                 fit(config, root, tmp_path / "run", workers=0, progress=False)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from landmark import cli, studies
+from landmark import cli
 from landmark.cli import main
-from landmark.recipes import list_models
-from landmark.runtime import InputError
+from landmark.models.recipes import list_models
+from landmark.utils.errors import InputError
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
 
@@ -132,19 +132,12 @@ def test_real_photographs(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["predictions"] == 29
 
 
-def test_open_world_curve_by_hand():
-    """Fails when distractors join without their predictions: one right answer below one distractor halves GAP."""
-    truth = {"a": [1], "d": []}
-    answers = {"a": (1, 0.5), "d": (2, 0.9)}
-    assert studies.gap_against_distractors(answers, truth, [0.0, 0.5]) == [1.0, 0.5]
-
-
 @pytest.mark.parametrize(
     ("error", "words"),
     [(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "--workers 0"),
      (torch.OutOfMemoryError("CUDA out of memory"), "--batch-size"),
      (InputError("Caught ArchiveError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
-                     "  File x\nlandmark.tarindex.ArchiveError: a.tar: changed"), ": a.tar: changed")],
+                     "  File x\nlandmark.utils.errors.ArchiveError: a.tar: changed"), ": a.tar: changed")],
 )  # fmt: skip
 def test_errors_of_the_machine_are_one_line(monkeypatch, capsys, error, words):
     """Fails when a killed worker or a full GPU ends in a traceback without advice."""

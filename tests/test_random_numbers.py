@@ -12,33 +12,50 @@ import torch
 from torch import nn
 
 import landmark
-from landmark import (
-    backbones,
-    curves,
-    data,
-    experiments,
-    gauges,
-    inference,
-    int8,
-    layers,
-    models,
-    precision,
-    prediction,
-    runs,
-    saliency,
-    splits,
-    studies,
-    submission,
-    suspects,
-    training,
-    views,
+from landmark.course import arithmetic, runs, speed
+from landmark.course import layers as course_layers
+from landmark.course.arithmetic import precision_table
+from landmark.course.bench import measure
+from landmark.course.runs import (
+    course_config,
+    course_data,
+    course_mirror,
+    course_split,
+    min_images,
+    miniature_weights,
+    more_queries,
+    real_config,
+    scratch,
 )
-from landmark.runs import TrainConfig
-from landmark.synthetic import WorldConfig
+from landmark.course.samples import batch_of, names_of, pictures, planted_faults, sample_rows, squares
+from landmark.course.speed import benchmark_table, full_scale_hours, training_rate, window_mixing
+from landmark.course.tables import (
+    dev_table,
+    learning_tables,
+    paired_differences,
+    score_table,
+    test_answers,
+    test_predictions,
+    test_scores,
+    truth_of,
+)
+from landmark.data import dataset as data_dataset
+from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.data.loader import Quarantine, check_coverage, loader_of, make_loader
+from landmark.evaluation import label_errors, open_world, prediction, saliency
+from landmark.evaluation.metrics import auroc, gap_steps
+from landmark.figures import scores
+from landmark.figures.save import save_figure
+from landmark.models import backbones, folding, frozen, int8, layers, net, weights
+from landmark.training import frozen_maps, predict_run, splits, trainer
+from landmark.training import run as training_run
+from landmark.training.config import TrainConfig
+from landmark.utils.errors import CheckpointError
+from landmark.world.config import WorldConfig
 
 PACKAGE = Path(landmark.__file__).parent
-MODULES = (backbones, data, inference, layers, models, prediction, runs, saliency, splits, studies, submission, suspects,
-           training, views)  # fmt: skip
+MODULES = (backbones, data_dataset, folding, layers, net, prediction, training_run, saliency, splits, course_layers, predict_run, label_errors,
+           trainer, frozen_maps)  # fmt: skip
 
 
 class Things:
@@ -46,11 +63,11 @@ class Things:
 
     def __init__(self, folder, world):
         self.folder, self.world = folder, world
-        self.source = data.GoogleLandmarks(world)
+        self.source = GoogleLandmarks(world)
         self.train, self.test = self.source.train, self.source.test
-        self.map_model = models.create_model("xception_cbp_attention_map", 3).eval()
-        self.labels = data.LabelMap(self.train["landmark_id"])
-        self.model = models.create_model("resnet50", len(self.labels), freeze="layer2").eval()
+        self.map_model = net.create_model("xception_cbp_attention_map", 3).eval()
+        self.labels = LabelMap(self.train["landmark_id"])
+        self.model = net.create_model("resnet50", len(self.labels), freeze="layer2").eval()
         self.images, self.targets = torch.zeros(2, 3, 32, 32), torch.tensor([0, 1])
         self.x = np.eye(12, dtype=np.float32)
         self.truth = {"a": [1], "d": []}
@@ -61,14 +78,16 @@ class Things:
         return self.folder / str(next(self.count))
 
     def dataset(self, augmented=False):
-        transform = (data.train_transform if augmented else data.eval_transform)(32, (0.5,) * 3, (0.5,) * 3)
-        return data.LandmarkDataset(self.train, self.world, "train", self.labels, transform)
+        transform = (data_dataset.train_transform if augmented else data_dataset.eval_transform)(
+            32, (0.5,) * 3, (0.5,) * 3
+        )
+        return data_dataset.LandmarkDataset(self.train, self.world, "train", self.labels, transform)
 
     def loader(self, **settings):
-        return data.make_loader(self.dataset(), 4, **({"workers": 0} | settings))
+        return make_loader(self.dataset(), 4, **({"workers": 0} | settings))
 
     def run(self):
-        return experiments.course_run("resnet50")
+        return runs.course_run("resnet50")
 
     def config(self, **changes):
         settings = {"model": "resnet50", "size": 32, "batch_size": 4, "steps": 1, "min_images": 2, "weights": "none"}
@@ -86,18 +105,18 @@ def small_course(things, monkeypatch):
     monkeypatch.setenv("LANDMARK_QUICK", "1")
     for name in ("DATA", "RUNS", "FIGURES"):
         monkeypatch.setenv(f"LANDMARK_{name}", str(things.folder / name))
-    monkeypatch.setattr(experiments, "QUICK_WORLD", WorldConfig(landmarks=3, images=6, test=12, size=48))
+    monkeypatch.setattr(runs, "QUICK_WORLD", WorldConfig(landmarks=3, images=6, test=12, size=48))
 
 
 def integers(t):
     """A network in 8-bit integers, where the chip has them."""
     if int8.has_int8(torch.device("cpu")):
-        inference.prefix_ranges(t.model, "layer2", t.images)
-        inference.fast_model(t.model, t.images)(t.images)
+        frozen.prefix_ranges(t.model, "layer2", t.images)
+        folding.fast_model(t.model, t.images)(t.images)
 
 
 def filled(t):
-    kept = views.Views(t.dataset(augmented=True), 1, t.new())
+    kept = frozen_maps.Views(t.dataset(augmented=True), 1, t.new())
     list(kept.fill(lambda images: images))
     kept[0, 0]
 
@@ -107,83 +126,83 @@ CALLS = {
     "InputError": lambda t: landmark.InputError("x"),
     "TrainConfig": lambda t: t.config(),
     "WorldConfig": lambda t: landmark.WorldConfig(),
-    "auroc": lambda t: landmark.auroc([0.5], [0.1]),
-    "batch_of": lambda t: landmark.batch_of(t.run(), t.test, t.world),
-    "benchmark_table": lambda t: landmark.benchmark_table(
+    "auroc": lambda t: auroc([0.5], [0.1]),
+    "batch_of": lambda t: batch_of(t.run(), t.test, t.world),
+    "benchmark_table": lambda t: benchmark_table(
         dict.fromkeys(("plain", "ours"), {"images_per_second": {"network": {"median": 1.0}}, "seconds": {},
                                           "peak_memory_mib": 1, "share_of_peak": 1.0})),
-    "course_config": lambda t: landmark.course_config("xception"),
-    "course_data": lambda t: landmark.course_data(),
-    "course_mirror": lambda t: landmark.course_mirror(),
+    "course_config": lambda t: course_config("xception"),
+    "course_data": lambda t: course_data(),
+    "course_mirror": lambda t: course_mirror(),
     "course_run": lambda t: t.run(),
-    "course_split": lambda t: landmark.course_split(experiments.course_data()),
+    "course_split": lambda t: course_split(runs.course_data()),
     "create_model": lambda t: landmark.create_model("xception_spatial", 3),
     "describe": lambda t: landmark.describe(),
-    "dev_table": lambda t: landmark.dev_table(["resnet50"]),
+    "dev_table": lambda t: dev_table(["resnet50"]),
     "fit": lambda t: landmark.fit(t.config(), t.world, t.new(), workers=2, progress=False),
-    "full_scale_hours": lambda t: landmark.full_scale_hours(1.0),
-    "gap_steps": lambda t: landmark.gap_steps(t.answers, t.truth),
+    "full_scale_hours": lambda t: full_scale_hours(1.0),
+    "gap_steps": lambda t: gap_steps(t.answers, t.truth),
     "global_average_precision": lambda t: landmark.global_average_precision(t.answers, t.truth),
-    "learning_tables": lambda t: landmark.learning_tables(["resnet50"]),
+    "learning_tables": lambda t: learning_tables(["resnet50"]),
     "list_models": lambda t: landmark.list_models(),
     "make_world": lambda t: landmark.make_world(t.new(), landmarks=1, images=2, test=3, size=32, progress=False),
-    "min_images": lambda t: landmark.min_images(),
-    "miniature_weights": lambda t: landmark.miniature_weights("resnet50"),
-    "more_queries": lambda t: landmark.more_queries(),
-    "names_of": lambda t: landmark.names_of(t.source),
+    "min_images": lambda t: min_images(),
+    "miniature_weights": lambda t: miniature_weights("resnet50"),
+    "more_queries": lambda t: more_queries(),
+    "names_of": lambda t: names_of(t.source),
     "open_run": lambda t: landmark.open_run(t.run().path),
-    "paired_differences": lambda t: landmark.paired_differences([("resnet50",) * 2], t.source, 3),
-    "pictures": lambda t: landmark.pictures(t.test, t.world, "test"),
-    "planted_faults": lambda t: landmark.planted_faults(t.source),
-    "precision_table": lambda t: landmark.precision_table(t.run(), t.source),
-    "real_config": lambda t: landmark.real_config("resnet50"),
-    "sample_rows": lambda t: landmark.sample_rows(t.train, t.labels.landmark_ids, 2),
-    "save_figure": lambda t: landmark.save_figure(curves.batch_gap_noise({1: [0.4, 0.6]}, 0.5), "01-x"),
-    "score_table": lambda t: landmark.score_table(["resnet50"], t.source, 3),
-    "scratch": lambda t: landmark.scratch("x"),
-    "squares": lambda t: landmark.squares(t.images),
-    "test_answers": lambda t: landmark.test_answers(t.run(), t.source),
-    "test_predictions": lambda t: landmark.test_predictions(t.run(), t.source),
-    "test_scores": lambda t: landmark.test_scores(t.run(), t.source, 3),
-    "training_rate": lambda t: landmark.training_rate("resnet50", 32, 2),
-    "truth_of": lambda t: landmark.truth_of(t.source),
-    "window_mixing": lambda t: landmark.window_mixing([2], 4, 8, 4),
+    "paired_differences": lambda t: paired_differences([("resnet50",) * 2], t.source, 3),
+    "pictures": lambda t: pictures(t.test, t.world, "test"),
+    "planted_faults": lambda t: planted_faults(t.source),
+    "precision_table": lambda t: precision_table(t.run(), t.source),
+    "real_config": lambda t: real_config("resnet50"),
+    "sample_rows": lambda t: sample_rows(t.train, t.labels.landmark_ids, 2),
+    "save_figure": lambda t: save_figure(scores.batch_gap_noise({1: [0.4, 0.6]}, 0.5), "01-x"),
+    "score_table": lambda t: score_table(["resnet50"], t.source, 3),
+    "scratch": lambda t: scratch("x"),
+    "squares": lambda t: squares(t.images),
+    "test_answers": lambda t: test_answers(t.run(), t.source),
+    "test_predictions": lambda t: test_predictions(t.run(), t.source),
+    "test_scores": lambda t: test_scores(t.run(), t.source, 3),
+    "training_rate": lambda t: training_rate("resnet50", 32, 2),
+    "truth_of": lambda t: truth_of(t.source),
+    "window_mixing": lambda t: window_mixing([2], 4, 8, 4),
     # backbones
-    "load_weights": lambda t: backbones.load_weights(t.model.backbone, "resnet50", "none"),
-    "load_tensors": lambda t: backbones.load_tensors(t.model, t.model.state_dict(), "here"),
-    "read_tensors": lambda t: backbones.read_tensors(t.run().path / "best.safetensors"),
-    "miniature_path": lambda t: backbones.miniature_path("resnet50"),
+    "load_weights": lambda t: weights.load_weights(t.model.backbone, "resnet50", "none"),
+    "load_tensors": lambda t: weights.load_tensors(t.model, t.model.state_dict(), "here"),
+    "read_tensors": lambda t: weights.read_tensors(t.run().path / "best.safetensors"),
+    "miniature_path": lambda t: weights.miniature_path("resnet50"),
     "freeze_prefix": lambda t: backbones.freeze_prefix(nn.Identity(), 1),
     "stage_names": lambda t: backbones.stage_names(t.model.backbone),
-    "freeze_stage": lambda t: backbones.freeze_stage(models.create_model("resnet50", 0).backbone, "layer1"),
-    "CheckpointError": lambda t: backbones.CheckpointError("x"),
+    "freeze_stage": lambda t: backbones.freeze_stage(net.create_model("resnet50", 0).backbone, "layer1"),
+    "CheckpointError": lambda t: CheckpointError("x"),
     # data
-    "GoogleLandmarks": lambda t: data.GoogleLandmarks(t.world).train,
-    "LabelMap": lambda t: data.LabelMap([1]).save(t.new()),
-    "Sample": lambda t: data.Sample(t.images[0], 0, "a"),
-    "Bad": lambda t: data.Bad("a", "b"),
-    "Batch": lambda t: data.Batch(t.images, t.targets, ["a", "b"], []),
+    "GoogleLandmarks": lambda t: GoogleLandmarks(t.world).train,
+    "LabelMap": lambda t: LabelMap([1]).save(t.new()),
+    "Sample": lambda t: data_dataset.Sample(t.images[0], 0, "a"),
+    "Bad": lambda t: data_dataset.Bad("a", "b"),
+    "Batch": lambda t: data_dataset.Batch(t.images, t.targets, ["a", "b"], []),
     "LandmarkDataset": lambda t: t.dataset(augmented=True)[3, 1],
-    "collate": lambda t: data.collate([data.Sample(t.images[0], 0, "a")]),
-    "CentreSquare": lambda t: data.CentreSquare(),
-    "eval_transform": lambda t: data.eval_transform(32, (0.5,) * 3, (0.5,) * 3),
-    "train_transform": lambda t: data.train_transform(32, (0.5,) * 3, (0.5,) * 3),
+    "collate": lambda t: data_dataset.collate([data_dataset.Sample(t.images[0], 0, "a")]),
+    "CentreSquare": lambda t: data_dataset.CentreSquare(),
+    "eval_transform": lambda t: data_dataset.eval_transform(32, (0.5,) * 3, (0.5,) * 3),
+    "train_transform": lambda t: data_dataset.train_transform(32, (0.5,) * 3, (0.5,) * 3),
     "make_loader": lambda t: [list(t.loader(shuffle=True)), list(t.loader(workers=1))],
-    "loader_of": lambda t: list(data.loader_of(t.dataset(), [[(0, 0)]], 0)),
-    "Quarantine": lambda t: data.Quarantine(1).add([]),
-    "check_coverage": lambda t: data.check_coverage(t.train, t.world, "train", 0),
+    "loader_of": lambda t: list(loader_of(t.dataset(), [[(0, 0)]], 0)),
+    "Quarantine": lambda t: Quarantine(1).add([]),
+    "check_coverage": lambda t: check_coverage(t.train, t.world, "train", 0),
     # inference
-    "fast_model": lambda t: [inference.fast_model(t.model)(t.images), integers(t)],
-    "fast_prefix": lambda t: inference.fast_prefix(t.model, "layer2").eval(),
+    "fast_model": lambda t: [folding.fast_model(t.model)(t.images), integers(t)],
+    "fast_prefix": lambda t: frozen.fast_prefix(t.model, "layer2").eval(),
     "prefix_ranges": integers,
     "check_int8": integers,
-    "Learner": lambda t: inference.Learner(t.model, "layer2", None),
-    "fold_batch_norms": lambda t: inference.fold_batch_norms(t.model.backbone),
+    "Learner": lambda t: frozen.Learner(t.model, "layer2", None),
+    "fold_batch_norms": lambda t: folding.fold_batch_norms(t.model.backbone),
     # models
-    "as_map": lambda t: models.as_map(2048),
-    "map_channels": lambda t: models.map_channels(t.model.backbone, "resnet50"),
-    "build_pooling": lambda t: models.build_pooling("cbp", 16),
-    "embedding_sizes": lambda t: models.embedding_sizes(),
+    "as_map": lambda t: net.as_map(2048),
+    "map_channels": lambda t: net.map_channels(t.model.backbone, "resnet50"),
+    "build_pooling": lambda t: net.build_pooling("cbp", 16),
+    "embedding_sizes": lambda t: net.embedding_sizes(),
     # layers
     "AveragePool": lambda t: layers.AveragePool()(t.images),
     "MaxPool": lambda t: layers.MaxPool()(t.images),
@@ -201,15 +220,15 @@ CALLS = {
     "embed": lambda t: prediction.embed(t.model, t.loader()),
     # runs
     "Run": lambda t: [t.run().model(), t.run().basis(t.test, t.world), list(t.run().loader(t.test, t.world))],
-    "write_json": lambda t: runs.write_json(t.new(), {}),
-    "read_json": lambda t: runs.read_json(t.run().path / "result.json"),
-    "saved_config": lambda t: runs.saved_config(t.run().path),
-    "is_finished": lambda t: runs.is_finished(t.new(), {}),
-    "needs_weights": lambda t: runs.needs_weights(t.run().path),
-    "check_tensorboard": lambda t: runs.check_tensorboard(),
-    "alone_in": lambda t: runs.alone_in(t.new()).__enter__(),
-    "first_alone": lambda t: runs.first_alone(t.new() / ".lock").__enter__(),
-    "board_of": lambda t: runs.board_of(t.folder, False).__enter__(),
+    "write_json": lambda t: training_run.write_json(t.new(), {}),
+    "read_json": lambda t: training_run.read_json(t.run().path / "result.json"),
+    "saved_config": lambda t: training_run.saved_config(t.run().path),
+    "is_finished": lambda t: training_run.is_finished(t.new(), {}),
+    "needs_weights": lambda t: training_run.needs_weights(t.run().path),
+    "check_tensorboard": lambda t: training_run.check_tensorboard(),
+    "alone_in": lambda t: training_run.alone_in(t.new()).__enter__(),
+    "first_alone": lambda t: training_run.first_alone(t.new() / ".lock").__enter__(),
+    "board_of": lambda t: training_run.board_of(t.folder, False).__enter__(),
     # saliency
     "vanilla_gradient": lambda t: saliency.vanilla_gradient(t.model, t.images),
     "smooth_grad": lambda t: saliency.smooth_grad(t.model, t.images, samples=2),
@@ -221,31 +240,31 @@ CALLS = {
     # splits, submission, training, views
     "Split": lambda t: splits.Split(t.train, t.train, []),
     "split_dev": lambda t: splits.split_dev(t.train, t.world, 0.3),
-    "write_predictions": lambda t: submission.write_predictions(
+    "write_predictions": lambda t: predict_run.write_predictions(
         t.run(), t.source, t.new(), bad_limit=9, workers=0, progress=False),
-    "dev_scores": lambda t: training.dev_scores(prediction.predict(t.model, t.loader()), t.labels, t.train),
+    "dev_scores": lambda t: trainer.dev_scores(prediction.predict(t.model, t.loader()), t.labels, t.train),
     "Views": filled,
     # studies
-    "stage_sizes": lambda t: studies.stage_sizes(t.model),
-    "frozen_stages": lambda t: studies.frozen_stages(t.model.backbone),
-    "sketch_errors": lambda t: studies.sketch_errors([8], 2, 4),
-    "sketch_by_hand": lambda t: studies.sketch_by_hand([1.0], [0], [1], 2),
-    "spatial_weights": lambda t: studies.spatial_weights(t.model, t.images),
-    "attention_layer": lambda t: studies.attention_layer(t.map_model),
-    "self_attention_from": lambda t: studies.self_attention_from(t.map_model, t.images, [(0, 0)] * 2),
-    "throughput": lambda t: studies.throughput(models.create_model("resnet50", 3), 32, 2, 1),
-    "gradient_norms": lambda t: studies.gradient_norms(models.create_model("resnet50", 3).train(), t.images, t.targets),
-    "gap_against_distractors": lambda t: studies.gap_against_distractors(t.answers, t.truth, [0.5]),
-    "answers_by_kind": lambda t: studies.answers_by_kind(t.answers, t.truth, t.labels),
+    "stage_sizes": lambda t: course_layers.stage_sizes(t.model),
+    "frozen_stages": lambda t: course_layers.frozen_stages(t.model.backbone),
+    "sketch_errors": lambda t: course_layers.sketch_errors([8], 2, 4),
+    "sketch_by_hand": lambda t: course_layers.sketch_by_hand([1.0], [0], [1], 2),
+    "spatial_weights": lambda t: course_layers.spatial_weights(t.model, t.images),
+    "attention_layer": lambda t: course_layers.attention_layer(t.map_model),
+    "self_attention_from": lambda t: course_layers.self_attention_from(t.map_model, t.images, [(0, 0)] * 2),
+    "throughput": lambda t: speed.throughput(net.create_model("resnet50", 3), 32, 2, 1),
+    "gradient_norms": lambda t: course_layers.gradient_norms(net.create_model("resnet50", 3).train(), t.images, t.targets),
+    "gap_against_distractors": lambda t: open_world.gap_against_distractors(t.answers, t.truth, [0.5]),
+    "answers_by_kind": lambda t: open_world.answers_by_kind(t.answers, t.truth, t.labels),
     # suspects
-    "nearest": lambda t: suspects.nearest(t.x, 2),
-    "neighbours_far_off": lambda t: suspects.neighbours_far_off(t.x, range(12), 2),
-    "turn_gains": lambda t: suspects.turn_gains(np.stack([t.x] * 4)),
-    "embed_turned": lambda t: suspects.embed_turned(t.model, t.loader(), progress=False),
-    "find_suspects": lambda t: suspects.find_suspects(t.model, t.train, t.world, size=32, workers=0, progress=False),
-    "detector_scores": lambda t: suspects.detector_scores({}, pd.DataFrame({"id": [], "fault": []})),
+    "nearest": lambda t: label_errors.nearest(t.x, 2),
+    "neighbours_far_off": lambda t: label_errors.neighbours_far_off(t.x, range(12), 2),
+    "turn_gains": lambda t: label_errors.turn_gains(np.stack([t.x] * 4)),
+    "embed_turned": lambda t: label_errors.embed_turned(t.model, t.loader(), progress=False),
+    "find_suspects": lambda t: label_errors.find_suspects(t.model, t.train, t.world, size=32, workers=0, progress=False),
+    "detector_scores": lambda t: label_errors.detector_scores({}, pd.DataFrame({"id": [], "fault": []})),
     # elsewhere
-    "matrix_peak": lambda t: gauges.matrix_peak(torch.float32, 8, 1),
+    "matrix_peak": lambda t: measure.matrix_peak(torch.float32, 8, 1),
 }  # fmt: skip
 MEANT = {
     "seed_everything": "moves them, that is its purpose",
@@ -278,8 +297,8 @@ def test_the_random_numbers_stay(things, untouched, name):
 def test_a_table_of_ways_to_train_leaves_them_too(things, untouched, monkeypatch):
     """Fails when comparing ways to train moves the caller's random numbers."""
     run = things.run()
-    monkeypatch.setattr(precision, "course_run", lambda model, **settings: run)
-    precision.training_table([0], things.source, 3)
+    monkeypatch.setattr(arithmetic, "course_run", lambda model, **settings: run)
+    arithmetic.training_table([0], things.source, 3)
 
 
 def test_no_module_uses_the_generators_of_the_process():

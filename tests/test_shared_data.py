@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark import inspection, runtime, tables, tarindex
-from landmark.archives import ImageStore
-from landmark.health import check_data
-from landmark.splits import split_dev
+from landmark.data import tables, tar_index
+from landmark.data.archives import ImageStore
+from landmark.prepare import inspection
+from landmark.prepare.check import check_data
+from landmark.training.splits import split_dev
+from landmark.utils import files
 
 NOBODY = 65534
 IDS = [f"{i:x}" * 16 for i in range(12)]
@@ -44,8 +46,8 @@ def use(root, walked=None):
         stack.enter_context(patch.object(inspection, "SEGMENT", 5))
         stack.enter_context(patch.object(tables, "CACHED_FROM", 1))
         if walked is not None:
-            walk = tarindex._walk
-            stack.enter_context(patch.object(tarindex, "_walk", lambda *a: walked.append(a[0].name) or walk(*a)))
+            walk = tar_index._walk
+            stack.enter_context(patch.object(tar_index, "_walk", lambda *a: walked.append(a[0].name) or walk(*a)))
         report = check_data(root, progress=False)
         table = tables.read_train(root / "train.csv")
         rows = table[table["id"].isin(ImageStore(root, "train", progress=False).ids())]
@@ -155,7 +157,7 @@ def test_a_disk_that_takes_nothing(shared, monkeypatch, code, everywhere):
             raise OSError(code, os.strerror(code))
         return real(*args, dir=dir, **more)
 
-    monkeypatch.setattr(runtime.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
     assert use(root) == all_found(8)
     assert bool(list(own.rglob("*.npz"))) == (not everywhere)
 

@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from landmark.config import TrainConfig
-from landmark.localserver import serve
-from landmark.mirror import make_mirror
+from landmark.prepare.mirror import make_mirror, serve
+from landmark.training.config import TrainConfig
 
 CHILD = """
 import json, sys

@@ -9,15 +9,17 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from landmark import metrics
-from landmark.data import GoogleLandmarks
-from landmark.experiments import batch_of, course_run, truth_of
-from landmark.inference import SAMPLE, fast_model
-from landmark.int8 import has_int8
-from landmark.models import LandmarkNet
-from landmark.prediction import predict
-from landmark.runs import Run
-from landmark.runtime import device, fast_dtype
+from landmark.course.runs import course_run
+from landmark.course.samples import batch_of
+from landmark.course.tables import truth_of
+from landmark.data.folder import GoogleLandmarks
+from landmark.evaluation import metrics, open_world
+from landmark.evaluation.prediction import predict
+from landmark.models.folding import SAMPLE, fast_model
+from landmark.models.int8 import has_int8
+from landmark.models.net import LandmarkNet
+from landmark.training.run import Run
+from landmark.utils.device import device, fast_dtype
 
 
 def precision_table(run: Run, data: GoogleLandmarks, more: Mapping[str, nn.Module] | None = None) -> pd.DataFrame:
@@ -26,7 +28,7 @@ def precision_table(run: Run, data: GoogleLandmarks, more: Mapping[str, nn.Modul
     On the test images of the label set. `same answers` is the share of images named as in float32.
 
     Args:
-        more: the same network in other forms, by name, such as `int8_benchmark.Converted`.
+        more: the same network in other forms, by name, such as `integers.Converted`.
     """
     closed, table = _asked(run, data)
     model = run.model()
@@ -81,7 +83,7 @@ def training_table(seeds: Sequence[int], data: GoogleLandmarks, n: int = 1000) -
 
 def _asked(run: Run, data: GoogleLandmarks) -> tuple[dict, pd.DataFrame]:
     """Truth and rows of the test images that show a landmark of the run's label set."""
-    closed = metrics.closed_set(truth_of(data), run.labels.landmark_ids)
+    closed = open_world.closed_set(truth_of(data), run.labels.landmark_ids)
     return closed, data.test[data.test["id"].isin(closed)]
 
 

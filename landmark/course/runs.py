@@ -6,43 +6,28 @@ Notebooks ask for a run by name. It is trained the first time and loaded ever af
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
-from landmark import distributed, metrics, tables
-from landmark.archives import open_images
-from landmark.backbones import miniature_path
-from landmark.config import TrainConfig, WorldConfig
-from landmark.data import Batch, GoogleLandmarks
-from landmark.images import ImageError, read_image
-from landmark.localserver import serve
-from landmark.locks import lock_of
-from landmark.mirror import make_mirror
-from landmark.prediction import RULE, Predictions, predict
-from landmark.recipes import backbone_of
-from landmark.runs import Run, alone_in, first_alone, needs_weights
-from landmark.runtime import atomic_path, data_root, quick, runs_root, stamp
-from landmark.splits import Split, split_dev
-from landmark.synthetic import VERSION, make_world
-from landmark.training import fit
-
-PAPER = pd.DataFrame(
-    {"paper": [0.241, 0.674, 0.119, 0.812, 0.841], "paper_loss": [3.183, 1.301, 3.079, 0.908, 0.932]},
-    index=["resnet50", "xception", "xception_spatial", "xception_cbp", "xception_cbp_attention"],
-)
-"""GAP and loss on the 2019 paper's own dev set, from its Figure 5."""
+from landmark.data.folder import GoogleLandmarks
+from landmark.models.recipes import backbone_of
+from landmark.models.weights import miniature_path
+from landmark.prepare.mirror import make_mirror, serve
+from landmark.training.config import TrainConfig
+from landmark.training.run import Run, alone_in, first_alone, needs_weights
+from landmark.training.splits import Split, split_dev
+from landmark.training.trainer import fit
+from landmark.utils import distributed
+from landmark.utils.files import atomic_path, data_root, quick, runs_root, stamp
+from landmark.utils.locks import lock_of
+from landmark.world.config import WorldConfig
+from landmark.world.make import VERSION, make_world
 
 _servers = contextlib.ExitStack()
 QUICK_WORLD = WorldConfig(landmarks=4, images=8, test=72, size=64)
@@ -190,92 +175,6 @@ def real_config(model: str, real: bool = False) -> TrainConfig:
     return replace(config, epochs=config.epochs // 2) if config.epochs else config
 
 
-def truth_of(data: GoogleLandmarks, split: str = "all") -> dict[str, tuple[int, ...]]:
-    """image_id → landmark ids of the test images that are scored, see `tables.scored`."""
-    return tables.scored(data.solution, split, f"the solution of {data.root}")
-
-
-def test_predictions(run: Run, data: GoogleLandmarks) -> Predictions:
-    """Predictions of a run on the whole test set, kept beside it: made again when anything they rest on changes."""
-    truth = truth_of(data)
-    known = [next((x for x in truth.get(i, ()) if x in run.labels), -1) for i in data.test["id"]]
-    table = data.test.assign(landmark_id=known)
-    basis = run.basis(table, data.root) | {"rule": RULE}
-    name = hashlib.sha256(json.dumps(basis).encode()).hexdigest()[:16]
-    path = run.path / "predictions" / f"{name}.npz"
-    found = Predictions.load(path, basis)
-    if found is None:
-        found = predict(run.model(), run.loader(table, data.root))
-        with contextlib.suppress(OSError):  # no room or no right to keep them: they are as good
-            found.save(path, basis)
-    return found
-
-
-def test_answers(run: Run, data: GoogleLandmarks) -> dict[str, tuple[int, float]]:
-    """image_id → (landmark_id, score) of the test images that are scored, as `metrics` wants it beside `truth_of`."""
-    truth, found = truth_of(data), test_predictions(run, data).mapping(run.labels)
-    return {image_id: answer for image_id, answer in found.items() if image_id in truth}
-
-
-def test_scores(run: Run, data: GoogleLandmarks, n: int = 1000) -> dict[str, float]:
-    """Closed and open GAP with 95 % bootstrap intervals, top-1 accuracy and loss of one run.
-
-    Closed: the landmark queries of the label set alone. Open: the whole test set, distractors and all.
-    """
-    predictions, everything = test_predictions(run, data), truth_of(data)
-    found = metrics.restrict(predictions.mapping(run.labels), everything)
-    closed = metrics.closed_set(everything, run.labels.landmark_ids)
-    inside = metrics.restrict(found, closed)
-    low, high = metrics.gap_bootstrap(inside, closed, n)
-    open_low, open_high = metrics.gap_bootstrap(found, everything, n)
-    return {
-        "closed": metrics.global_average_precision(inside, closed), "closed_low": low, "closed_high": high,
-        "open": metrics.global_average_precision(found, everything), "open_low": open_low, "open_high": open_high,
-        "top1": metrics.top1_accuracy(inside, closed), "loss": float(np.nanmean(predictions.loss)),
-    }  # fmt: skip
-
-
-def score_table(models: Iterable[str], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
-    """The paper's Figure 5, measured: a row of `test_scores` for each model, the paper's figures beside them."""
-    rows = {}
-    for model in models:
-        run = course_run(model)
-        rows[model] = {"dev": run.result["dev_gap"], **test_scores(run, data, n), "minutes": run.result["seconds"] / 60}
-    return pd.DataFrame.from_dict(rows, orient="index").join(PAPER)
-
-
-def pictures(table: pd.DataFrame, root: str | Path, split: str = "train", size: int = 160) -> list[np.ndarray]:
-    """Images of a table's rows as arrays, the longer side at most `size` pixels; grey where one cannot be read."""
-    images, out = open_images(root, split), []
-    for image_id in table["id"]:
-        try:
-            image = read_image(images.read(image_id), at_least=size)
-        except ImageError:
-            image = Image.new("RGB", (size, size * 3 // 4), (150, 150, 150))
-        image.thumbnail((size, size))
-        out.append(np.asarray(image))
-    return out
-
-
-def sample_rows(table: pd.DataFrame, landmarks: Sequence[int], per_landmark: int, seed: int = 0) -> pd.DataFrame:
-    """Rows of some landmarks, `per_landmark` of each in their order, drawn at random."""
-    groups = (table[table["landmark_id"] == landmark_id] for landmark_id in landmarks)
-    chosen = [g.sample(per_landmark, random_state=seed, replace=len(g) < per_landmark) for g in groups]
-    return pd.concat(chosen, ignore_index=True)
-
-
-def names_of(data: GoogleLandmarks) -> dict[int, str]:
-    """landmark_id → readable name, where the tables of names are present."""
-    names = tables.label_names(data.root)
-    return names["name"].to_dict() if "name" in names else {}
-
-
-def planted_faults(data: GoogleLandmarks) -> pd.DataFrame:
-    """What a miniature world has planted: id, fault; no rows for real data, where nobody knows."""
-    path = data.root / "planted.csv"
-    return pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame({"id": [], "fault": []}, dtype=str)
-
-
 def course_split(data: GoogleLandmarks, seed: int = 0) -> Split:
     """The split that the course's runs use."""
     return split_dev(data.labelled(min_images()), data.root, seed=seed)
@@ -294,41 +193,3 @@ def more_queries() -> GoogleLandmarks:
         else replace(FULL_WORLD, images=4, test=1300, known=0.9, unknown=0.02)
     )
     return GoogleLandmarks(make_world(data_root() / f"{mode()}-queries", config))
-
-
-def batch_of(run: Run, table: pd.DataFrame, root: str | Path, split: str = "test") -> Batch:
-    """The rows of a table as one batch for a run's network."""
-    return next(iter(run.loader(table, root, split, workers=0, batch_size=max(len(table), 2))))
-
-
-def dev_table(models: Iterable[str]) -> pd.DataFrame:
-    """What the runs of some models reached on the dev set, and what they cost."""
-    rows = {}
-    for model in models:
-        result = course_run(model).result
-        rows[model] = {"dev GAP": result["dev_gap"], "dev top-1": result["dev_top1"], "dev loss": result["dev_loss"],
-                       "train images": result["train_images"], "minutes": result["seconds"] / 60}  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def learning_tables(models: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """The logs of some models' runs, by name."""
-    return {model: course_run(model).metrics for model in models}
-
-
-def paired_differences(pairs: Sequence[tuple[str, str]], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
-    """Closed GAP of the first model of each pair minus that of the second, with the interval of the difference."""
-    rows = {}
-    for first, second in pairs:
-        runs = [course_run(name) for name in (first, second)]
-        closed = metrics.closed_set(truth_of(data), runs[0].labels.landmark_ids)
-        found = [metrics.restrict(test_answers(run, data), closed) for run in runs]
-        rows[f"{first} − {second}"] = metrics.paired_gap_bootstrap(*found, closed, n)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
-
-
-def squares(images: Tensor) -> list[np.ndarray]:
-    """A normalised batch (B, 3, S, S) as pictures again, each stretched to its own range, for a figure."""
-    x = images.detach().float().cpu().permute(0, 2, 3, 1).numpy()
-    low, high = x.min((1, 2, 3), keepdims=True), x.max((1, 2, 3), keepdims=True)
-    return list((x - low) / np.maximum(high - low, 1e-6))

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from landmark.images import ImageError, image_path
-from landmark.runtime import CacheFile, stamp
-from landmark.tarindex import LONG_END, MEMBER, ArchiveError, tar_index
+from landmark.data.images import image_path
+from landmark.data.tar_index import LONG_END, MEMBER, tar_index
+from landmark.utils.errors import ArchiveError, ImageError
+from landmark.utils.files import CacheFile, stamp
 
 MAX_BYTES = 1 << 28  # of one image file: nothing larger is read into memory
 _OPEN = 64  # TARs a process holds open: more than a shuffling window of them

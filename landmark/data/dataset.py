@@ -1,12 +1,9 @@
-"""A GLDv2 folder as tables, labels and batches."""
+"""Images of a table, decoded, transformed and stacked; a bad one stands beside the batch, never in it."""
 
 from __future__ import annotations
 
 import functools
-import json
-import signal
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,109 +14,14 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 from torchvision.transforms import v2
 
-from landmark import distributed, tables
-from landmark.archives import open_images
-from landmark.images import ImageError, read_image
-from landmark.process import settle_sockets, usable_cpus
-from landmark.runtime import InputError, atomic_path, device
-from landmark.sampling import EpochSampler
-from landmark.splits import Split, split_dev  # noqa: F401  (public names of this room)
-
-
-class GoogleLandmarks:
-    """A folder in the Google Landmarks v2 layout; tables are read when first asked for.
-
-    Attributes: `root`, `train`, `test`, `solution`, `categories` (DataFrames, see `tables`).
-    """
-
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise InputError(f"{self.root}: no such folder: give one with train.csv and train/a/b/c/<id>.jpg")
-
-    @cached_property
-    def train(self) -> pd.DataFrame:
-        """Rows of train.csv."""
-        return tables.read_train(self.root / "train.csv")
-
-    def labelled(self, min_images: int = 1, clean: bool = False) -> pd.DataFrame:
-        """Rows (id, landmark_id) of the landmarks with at least `min_images` images, of the cleaned list if `clean`.
-
-        Raises:
-            InputError: nothing is left, or a table cannot be trusted.
-        """
-        listed = self.root / "train_clean.csv" if clean else None
-        return tables.read_train(
-            self.root / "train.csv", min_images=min_images, clean=listed, columns=("id", "landmark_id")
-        )
-
-    @cached_property
-    def test(self) -> pd.DataFrame:
-        """Rows of test.csv."""
-        return tables.read_test(self.root / "test.csv")
-
-    @cached_property
-    def solution(self) -> pd.DataFrame:
-        """Rows of recognition_solution_v2.1.csv."""
-        return tables.read_solution(self.root / "recognition_solution_v2.1.csv")
-
-    @cached_property
-    def categories(self) -> pd.DataFrame:
-        """Rows of train_label_to_category.csv."""
-        return tables.read_categories(self.root / "train_label_to_category.csv")
-
-
-class LabelMap:
-    """landmark_id ↔ class_index 0..K-1, in ascending order of landmark_id.
-
-    >>> labels = LabelMap([30, 10, 30])
-    >>> len(labels), labels.to_index(30), labels.to_landmark(0)
-    (2, 1, 10)
-    """
-
-    def __init__(self, landmark_ids: Iterable[int]):
-        self.landmark_ids = sorted({int(landmark_id) for landmark_id in landmark_ids})
-        self._index = {landmark_id: index for index, landmark_id in enumerate(self.landmark_ids)}
-
-    def __len__(self) -> int:
-        return len(self.landmark_ids)
-
-    def __contains__(self, landmark_id: int) -> bool:
-        return landmark_id in self._index
-
-    def to_index(self, landmark_id: int) -> int:
-        """Class index of a landmark, -1 when it is not in the label set."""
-        return self._index.get(int(landmark_id), -1)
-
-    def to_landmark(self, class_index: int) -> int:
-        """landmark_id of a class."""
-        return self.landmark_ids[class_index]
-
-    def save(self, path: str | Path) -> None:
-        """Write as JSON."""
-        with atomic_path(path) as part:
-            part.write_text(json.dumps({"landmark_ids": self.landmark_ids}) + "\n")
-
-    @classmethod
-    def load(cls, path: str | Path) -> LabelMap:
-        """Read what `save` wrote; InputError when the file is missing or is something else."""
-        try:
-            landmark_ids = json.loads(Path(path).read_text())["landmark_ids"]
-            return cls(landmark_ids)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a label map ({type(error).__name__}: {error})") from None
-
-    def check_same(self, other: LabelMap) -> None:
-        """Refuse two label sets that differ, with the first differences."""
-        ours, theirs = set(self.landmark_ids), set(other.landmark_ids)
-        if ours != theirs:
-            raise InputError(
-                f"the label sets differ: {len(ours)} and {len(theirs)} landmarks; only in the first: "
-                f"{sorted(ours - theirs)[:5]}, only in the second: {sorted(theirs - ours)[:5]}"
-            )
+from landmark.data.archives import open_images
+from landmark.data.folder import LabelMap
+from landmark.data.images import read_image
+from landmark.utils.errors import ImageError
+from landmark.utils.process import usable_cpus
 
 
 @dataclass(frozen=True)
@@ -305,113 +207,3 @@ def train_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> v
     """`eval_transform` with a horizontal flip and a width and height shift of up to 10 %, as in the paper."""
     square, tensor, resize, scale, normalise = eval_transform(size, mean, std).transforms
     return v2.Compose([square, tensor, resize, v2.RandomHorizontalFlip(), Shift(), scale, normalise])
-
-
-class _Share:
-    """Of every batch of a sampler this rank's share: with N ranks each N-th image."""
-
-    def __init__(self, sampler: EpochSampler):
-        self.sampler = sampler
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return (batch[distributed.rank() :: distributed.size()] for batch in self.sampler)
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-
-def _leave_signals(worker: int) -> None:
-    """A terminal sends Ctrl-C to workers as well: the main process decides when they end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def make_loader(
-    dataset: LandmarkDataset,
-    batch_size: int,
-    *,
-    shuffle: bool = False,
-    workers: int | None = None,
-    seed: int = 0,
-    epochs: range = range(1),
-    skip: int = 0,
-    shared: bool = False,
-) -> DataLoader:
-    """Batches of some passes over a dataset, the same for any number of workers.
-
-    Args:
-        dataset: a `LandmarkDataset` or its `Views`.
-        batch_size: images in a batch of this process.
-        shuffle: in an order that depends on (seed, epoch) only.
-        workers: processes that decode; they start once for all epochs. With 0, threads decode a batch when it is
-            asked for. None: 2 beside a GPU, else 0, for processes would take a CPU's cores from the network.
-        seed: of the order.
-        epochs: passes, which decide order and augmentation.
-        skip: batches already seen (resuming).
-        shared: the ranks of `distributed.group` divide the images among them: a batch of all of them together has
-            `batch_size` times as many images as there are ranks.
-    """
-    if not len(dataset):
-        raise InputError(f"0 images to load from {dataset.root}/{dataset.split}")
-    together = batch_size * distributed.size() if shared else batch_size
-    sampler = EpochSampler(len(dataset), together, shuffle, seed, epochs, skip, dataset.shards if shuffle else None)
-    return loader_of(dataset, _Share(sampler) if shared else sampler, workers)
-
-
-def loader_of(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], workers: int | None = None) -> DataLoader:
-    """Chosen batches.
-
-    Args:
-        dataset: gives a `Sample` or a `Bad` for (epoch, index).
-        batches: the keys of each.
-        workers: as for `make_loader`.
-    """
-    if workers is None:
-        workers = 0 if device().type == "cpu" else 2
-    if workers:
-        settle_sockets()
-    return DataLoader(
-        dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers, timeout=300 if workers else 0,
-        worker_init_fn=_leave_signals, pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else each pass draws a number from the caller's
-    )  # fmt: skip
-
-
-class Quarantine:
-    """Bad images, counted once each; more than `limit` fail the run.
-
-    >>> room = Quarantine(limit=1)
-    >>> room.add([Bad("a", "empty file"), Bad("a", "empty file")])
-    >>> len(room.reasons)
-    1
-    """
-
-    def __init__(self, limit: int = 0):
-        self.limit, self.reasons = limit, {}
-
-    def add(self, bad: Iterable[Bad]) -> None:
-        """Take bad images in; InputError over the limit."""
-        self.reasons.update({item.image_id: item.reason for item in bad})
-        if len(self.reasons) > self.limit:
-            first = "; ".join(f"{image_id}: {reason}" for image_id, reason in list(self.reasons.items())[:3])
-            raise InputError(
-                f"{len(self.reasons)} bad images, limit {self.limit}: {first}: repair them or raise --bad-limit"
-            )
-
-
-def check_coverage(table: pd.DataFrame, root: str | Path, split: str, limit: int) -> list[Bad]:
-    """The rows of a table that have no image, neither a file nor in a TAR; says how many there are.
-
-    Raises:
-        InputError: more than `limit`; counts and examples, and a hint when the images lie under another split.
-    """
-    ids = table["id"].tolist()
-    absent = [ids[i] for i in np.flatnonzero(open_images(root, split).shards(ids) < 0)]
-    told = f"{root}: {len(absent)} of {len(table)} rows of {split} have no image"
-    if len(absent) > limit:
-        others = {"train", "test", "index"} - {split}
-        moved = [name for name in sorted(others) if (open_images(root, name).shards(absent[:50]) >= 0).any()]
-        hint = f"; some lie under {moved[0]}/: were the splits mixed up?" if moved else ""
-        raise InputError(f"{told} (limit {limit}), such as {', '.join(absent[:3])}{hint}")
-    if absent and distributed.rank() == 0:
-        print(f"{told}, such as {', '.join(absent[:3])}: going on without them", file=sys.stderr)
-    return [Bad(image_id, "no such file") for image_id in absent]

@@ -1,11 +1,135 @@
-"""The order of images in training: shuffled a few TARs at a time, a pure function of (seed, epoch)."""
+"""Batches in an order that follows from (seed, epoch), a few TARs at a time; bad images set apart."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from landmark.data.archives import open_images
+from landmark.data.dataset import Bad, LandmarkDataset, collate
+from landmark.utils import distributed
+from landmark.utils.device import device
+from landmark.utils.errors import InputError
+from landmark.utils.process import settle_sockets
+
+
+class _Share:
+    """Of every batch of a sampler this rank's share: with N ranks each N-th image."""
+
+    def __init__(self, sampler: EpochSampler):
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return (batch[distributed.rank() :: distributed.size()] for batch in self.sampler)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+
+def _leave_signals(worker: int) -> None:
+    """A terminal sends Ctrl-C to workers as well: the main process decides when they end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def make_loader(
+    dataset: LandmarkDataset,
+    batch_size: int,
+    *,
+    shuffle: bool = False,
+    workers: int | None = None,
+    seed: int = 0,
+    epochs: range = range(1),
+    skip: int = 0,
+    shared: bool = False,
+) -> DataLoader:
+    """Batches of some passes over a dataset, the same for any number of workers.
+
+    Args:
+        dataset: a `LandmarkDataset` or its `Views`.
+        batch_size: images in a batch of this process.
+        shuffle: in an order that depends on (seed, epoch) only.
+        workers: processes that decode; they start once for all epochs. With 0, threads decode a batch when it is
+            asked for. None: 2 beside a GPU, else 0, for processes would take a CPU's cores from the network.
+        seed: of the order.
+        epochs: passes, which decide order and augmentation.
+        skip: batches already seen (resuming).
+        shared: the ranks of `distributed.group` divide the images among them: a batch of all of them together has
+            `batch_size` times as many images as there are ranks.
+    """
+    if not len(dataset):
+        raise InputError(f"0 images to load from {dataset.root}/{dataset.split}")
+    together = batch_size * distributed.size() if shared else batch_size
+    sampler = EpochSampler(len(dataset), together, shuffle, seed, epochs, skip, dataset.shards if shuffle else None)
+    return loader_of(dataset, _Share(sampler) if shared else sampler, workers)
+
+
+def loader_of(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], workers: int | None = None) -> DataLoader:
+    """Chosen batches.
+
+    Args:
+        dataset: gives a `Sample` or a `Bad` for (epoch, index).
+        batches: the keys of each.
+        workers: as for `make_loader`.
+    """
+    if workers is None:
+        workers = 0 if device().type == "cpu" else 2
+    if workers:
+        settle_sockets()
+    return DataLoader(
+        dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers, timeout=300 if workers else 0,
+        worker_init_fn=_leave_signals, pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each pass draws a number from the caller's
+    )  # fmt: skip
+
+
+class Quarantine:
+    """Bad images, counted once each; more than `limit` fail the run.
+
+    >>> room = Quarantine(limit=1)
+    >>> room.add([Bad("a", "empty file"), Bad("a", "empty file")])
+    >>> len(room.reasons)
+    1
+    """
+
+    def __init__(self, limit: int = 0):
+        self.limit, self.reasons = limit, {}
+
+    def add(self, bad: Iterable[Bad]) -> None:
+        """Take bad images in; InputError over the limit."""
+        self.reasons.update({item.image_id: item.reason for item in bad})
+        if len(self.reasons) > self.limit:
+            first = "; ".join(f"{image_id}: {reason}" for image_id, reason in list(self.reasons.items())[:3])
+            raise InputError(
+                f"{len(self.reasons)} bad images, limit {self.limit}: {first}: repair them or raise --bad-limit"
+            )
+
+
+def check_coverage(table: pd.DataFrame, root: str | Path, split: str, limit: int) -> list[Bad]:
+    """The rows of a table that have no image, neither a file nor in a TAR; says how many there are.
+
+    Raises:
+        InputError: more than `limit`; counts and examples, and a hint when the images lie under another split.
+    """
+    ids = table["id"].tolist()
+    absent = [ids[i] for i in np.flatnonzero(open_images(root, split).shards(ids) < 0)]
+    told = f"{root}: {len(absent)} of {len(table)} rows of {split} have no image"
+    if len(absent) > limit:
+        others = {"train", "test", "index"} - {split}
+        moved = [name for name in sorted(others) if (open_images(root, name).shards(absent[:50]) >= 0).any()]
+        hint = f"; some lie under {moved[0]}/: were the splits mixed up?" if moved else ""
+        raise InputError(f"{told} (limit {limit}), such as {', '.join(absent[:3])}{hint}")
+    if absent and distributed.rank() == 0:
+        print(f"{told}, such as {', '.join(absent[:3])}: going on without them", file=sys.stderr)
+    return [Bad(image_id, "no such file") for image_id in absent]
+
 
 WINDOW = 16  # shards that are read from at a time
 

@@ -1,16 +1,12 @@
-"""Strict readers and writers of the Google Landmarks v2 tables: an id is a string, always.
+"""Read the Google Landmarks v2 tables: an id is a string, always.
 
-Every table goes through one strict reader that names the line of a fault. Only `train.csv`, 4.1 million rows in the
-real data set, is parsed by `bigtable` where that is safe.
+Every table goes through `strict_csv`, which names the line of a fault. Only `train.csv`, 4.1 million rows in the
+real data set, is parsed by `train_csv` where that is safe.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import math
-import re
-import threading
 import unicodedata
 import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -21,115 +17,37 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from landmark import bigtable
-from landmark.runtime import InputError, atomic_path, compression
+from landmark.data import train_csv
+from landmark.data.strict_csv import _checked_ids, _landmark_id, _need_rows, _strict, _unique_landmarks
+from landmark.utils.errors import InputError, TableError
 
-_ID = re.compile(r"[0-9A-Za-z_-]{3,64}")  # paths are built from ids: no separators, no dots
-_WHOLE = re.compile(r"[0-9]{1,19}")
-_LARGEST = 2**63 - 1
-_CELL_LIMIT, _cell_limit_lock = 2**31 - 1, threading.Lock()
 CACHED_FROM = 1 << 20  # bytes of a train.csv from which a Parquet cache is worth its file
 USAGES = ("Public", "Private", "Ignored")
-PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z")  # endings of what a table may still lie in
-
-
-class TableError(InputError):
-    """A table that cannot be trusted: the message names the file, the line and what was expected."""
-
-
-def _strict(path: str | Path, columns: Sequence[str]) -> tuple[list[int], dict[str, list[str]]]:
-    """Line numbers and cells by column, or an error: nothing is guessed, shifted or dropped."""
-    path = Path(path)
-    if not path.is_file():
-        packed = [p.name for p in sorted(path.parent.glob(f"{path.name}.*")) if p.suffix in PACKED]
-        hint = f"unpack {packed[0]}" if packed else f"a CSV with the columns {','.join(columns)} is needed"
-        raise TableError(f"{path}: no such table ({hint})")
-    with path.open("rb") as file:
-        kind = compression(file.read(8))
-    if kind:
-        raise TableError(f"{path}: compressed ({kind}): unpack it")
-    raw = path.read_bytes()
-    try:
-        raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TableError(
-            f"{path}: not UTF-8 at byte {error.start}: save it again with encoding='utf-8' (is it UTF-16 or latin-1?)"
-        ) from None
-    if b"\0" in raw:
-        raise TableError(f"{path}: a NUL at byte {raw.index(0)}: not a UTF-8 table, or a damaged one")
-    del raw
-    lines: list[int] = []
-    cells: list[list[str]] = [[] for _ in columns]
-    with path.open(newline="", encoding="utf-8-sig") as file, _cell_limit_lock:  # the limit is the whole process's
-        limit = csv.field_size_limit(_CELL_LIMIT)  # a landmark of 10,000 clean images has a cell of 170,000 characters
-        reader = csv.reader(file, strict=True)
-        try:
-            header = next(reader, None)
-            if header is None or sorted(header) != sorted(columns):
-                found = ",".join(header) if header else "nothing"
-                raise TableError(f"{path}: found the columns {found}; required: {','.join(columns)}")
-            targets = [cells[columns.index(name)] for name in header]
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise TableError(f"{path}: line {reader.line_num}: {len(row)} fields, expected {len(header)}")
-                lines.append(reader.line_num)
-                for target, cell in zip(targets, row, strict=True):
-                    target.append(cell)
-        except csv.Error as error:
-            raise TableError(f"{path}: line {reader.line_num}: {error}: repair the quotes") from None
-        finally:
-            csv.field_size_limit(limit)
-    return lines, dict(zip(columns, cells, strict=True))
-
-
-def _checked_ids(path: str | Path, lines: list[int], ids: list[str]) -> list[str]:
-    """The ids, refused when malformed or repeated."""
-    seen: dict[str, int] = {}
-    for line, image_id in zip(lines, ids, strict=True):
-        if not _ID.fullmatch(image_id):
-            raise TableError(f"{path}: line {line}: id {image_id!r} is not an image id (16 hex characters)")
-        if image_id in seen:
-            raise TableError(f"{path}: line {line}: id {image_id} again (first on line {seen[image_id]})")
-        seen[image_id] = line
-    return ids
-
-
-def _landmark_id(path: str | Path, line: int, cell: str) -> int:
-    if not _WHOLE.fullmatch(cell) or int(cell) > _LARGEST:
-        raise TableError(f"{path}: line {line}: landmark_id {cell!r} is not a whole number of 0 or more")
-    return int(cell)
-
-
-def _need_rows(path: str | Path, lines: list[int]) -> None:
-    if not lines:
-        raise TableError(f"{path}: a header and no rows")
 
 
 def _strict_train(path: Path) -> pa.Table:
     """`train.csv` by the strict reader."""
-    lines, cells = _strict(path, bigtable.SCHEMA.names)
+    lines, cells = _strict(path, train_csv.SCHEMA.names)
     _need_rows(path, lines)
     landmarks = [_landmark_id(path, line, cell) for line, cell in zip(lines, cells["landmark_id"], strict=True)]
     return pa.table(
-        cells | {"id": _checked_ids(path, lines, cells["id"]), "landmark_id": landmarks}, schema=bigtable.SCHEMA
+        cells | {"id": _checked_ids(path, lines, cells["id"]), "landmark_id": landmarks}, schema=train_csv.SCHEMA
     )
 
 
 def _parsed_train(path: Path) -> pa.Table:
     """`train.csv` in memory."""
     try:
-        return pa.concat_tables(list(bigtable.parse(path)))
-    except bigtable.Unsure:
+        return pa.concat_tables(list(train_csv.parse(path)))
+    except train_csv.Unsure:
         return _strict_train(path)
 
 
-def _fill(cache: bigtable.Cache, path: Path) -> None:
+def _fill(cache: train_csv.Cache, path: Path) -> None:
     """`train.csv` in its cache, never whole in memory."""
     try:
-        cache.write(lambda: bigtable.parse(path))
-    except bigtable.Unsure:
+        cache.write(lambda: train_csv.parse(path))
+    except train_csv.Unsure:
         table = _strict_train(path)
         cache.write(lambda: [table])
 
@@ -225,10 +143,10 @@ def read_train(
     path = Path(path)
     wanted = (path, min_images, clean, landmarks, columns)
     if path.is_file() and path.stat().st_size >= CACHED_FROM:
-        cache = bigtable.Cache(path)
-        with contextlib.suppress(bigtable.Stale):
+        cache = train_csv.Cache(path)
+        with contextlib.suppress(train_csv.Stale):
             return _select(cache.pieces, *wanted)
-        with contextlib.suppress(bigtable.Stale):  # no place for a cache, or another one came between
+        with contextlib.suppress(train_csv.Stale):  # no place for a cache, or another one came between
             _fill(cache, path)
             return _select(cache.pieces, *wanted)
     table = _parsed_train(path)
@@ -244,16 +162,6 @@ def read_test(path: str | Path) -> pd.DataFrame:
     lines, cells = _strict(path, ("id",))
     _need_rows(path, lines)
     return pd.DataFrame({"id": _checked_ids(path, lines, cells["id"])})
-
-
-def _unique_landmarks(path: str | Path, lines: list[int], cells: list[str]) -> list[int]:
-    seen: dict[int, int] = {}
-    for line, cell in zip(lines, cells, strict=True):
-        landmark_id = _landmark_id(path, line, cell)
-        if landmark_id in seen:
-            raise TableError(f"{path}: line {line}: landmark_id {cell} again (first on line {seen[landmark_id]})")
-        seen[landmark_id] = line
-    return list(seen)
 
 
 def read_clean(path: str | Path) -> pd.DataFrame:
@@ -368,61 +276,6 @@ def scored(solution: pd.DataFrame, split: str = "all", name: object = "the solut
         there = ", ".join(sorted(set(solution["Usage"])))
         raise InputError(f"{name}: no {' or '.join(usages[split])} rows, only {there}: choose another split or table")
     return dict(zip(rows["id"], rows["landmarks"], strict=True))
-
-
-def read_submission(path: str | Path) -> pd.DataFrame:
-    """Read a submission: id (str), landmark_id (Int64, missing = no prediction), score (float64).
-
-    Raises:
-        TableError: names the file, the line, and what is wrong.
-    """
-    lines, cells = _strict(path, ("id", "landmarks"))
-    ids = _checked_ids(path, lines, cells["id"])
-    landmarks, scores = [], []
-    for line, image_id, cell in zip(lines, ids, cells["landmarks"], strict=True):
-        if not cell:
-            landmarks.append(pd.NA)
-            scores.append(math.nan)
-            continue
-        parts = cell.removesuffix(" ").split(" ")
-        if len(parts) != 2:
-            raise TableError(f'{path}: line {line}: {cell!r} is neither empty nor "landmark_id score"')
-        landmarks.append(_landmark_id(path, line, parts[0]))
-        scores.append(_score(parts[1], f"{path}: line {line}: id {image_id}"))
-    return pd.DataFrame({"id": ids, "landmark_id": pd.array(landmarks, "Int64"), "score": scores})
-
-
-def _score(value: object, where: str) -> float:
-    try:
-        score = float(value) if not isinstance(value, str) or re.fullmatch(r"[-+.0-9a-zA-Z]+", value) else None
-    except ValueError:
-        score = None
-    if score is None or not math.isfinite(score):
-        raise TableError(f"{where}: score {value} is not a finite number")
-    return score
-
-
-def write_submission(
-    path: str | Path, ids: Iterable[str], landmark_ids: Iterable[int | None], scores: Iterable[float]
-) -> Path:
-    """Write `id,landmarks` rows, "landmark_id score" or empty, all or nothing; the scores survive a round trip.
-
-    Raises:
-        TableError: a score that is not finite, or an id given twice.
-    """
-    path, seen = Path(path), set()
-    with atomic_path(path) as part:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("id", "landmarks"))
-            for image_id, landmark_id, score in zip(ids, landmark_ids, scores, strict=True):
-                if image_id in seen:
-                    raise TableError(f"{path}: id {image_id} twice")
-                seen.add(image_id)
-                empty = landmark_id is None or landmark_id is pd.NA
-                cell = "" if empty else f"{int(landmark_id)} {_score(score, f'{path}: id {image_id}')!r}"
-                writer.writerow((image_id, cell))
-    return path
 
 
 def filter_min_images(train: pd.DataFrame, min_images: int) -> pd.DataFrame:

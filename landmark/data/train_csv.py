@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from landmark.runtime import CacheFile, stamp
+from landmark.utils.files import CacheFile, stamp
 
 SCHEMA = pa.schema([("id", pa.string()), ("url", pa.string()), ("landmark_id", pa.int64())])
 _ID_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"

@@ -1,4 +1,4 @@
-"""Labels and turns that a trained network doubts: what to look at first when a data set is to be cleaned."""
+"""Labels and turns that a trained network doubts: what to look at first in a data set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from landmark.data import LandmarkDataset, eval_transform, make_loader
-from landmark.models import LandmarkNet
-from landmark.runtime import InputError, autocast, float32_by_default
+from landmark.data.dataset import LandmarkDataset, eval_transform
+from landmark.data.loader import make_loader
+from landmark.models.net import LandmarkNet
+from landmark.utils.device import autocast, float32_by_default
+from landmark.utils.errors import InputError
 
 NEIGHBOURS = 60
 SHARE = 0.975  # of neighbours with another label, from which on a label is suspected
@@ -108,7 +110,7 @@ def embed_turned(model: LandmarkNet, loader, progress: bool = True) -> tuple[lis
 
     Args:
         model: any network, in whatever mode; it is left in evaluation mode.
-        loader: batches of `data.make_loader`.
+        loader: batches of `loader.make_loader`.
         progress: show a bar.
     """
     where, ids, rows = next(model.parameters()).device, [], []

@@ -1,4 +1,4 @@
-"""From a model and images to one scored prediction for each image, and to a submission."""
+"""From a model and images to one scored prediction for each image."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from landmark import distributed
-from landmark.data import Bad, Batch, LabelMap, Quarantine
-from landmark.inference import fast_model
-from landmark.models import LandmarkNet
-from landmark.runtime import InputError, atomic_path, autocast
-from landmark.tables import write_submission
+from landmark.data.dataset import Bad, Batch
+from landmark.data.folder import LabelMap
+from landmark.data.loader import Quarantine
+from landmark.evaluation.submission import write_submission
+from landmark.models.folding import fast_model
+from landmark.models.net import LandmarkNet
+from landmark.utils import distributed
+from landmark.utils.device import autocast
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path
 
 RULE = "largest softmax probability"  # what a score is; answers that were kept are bound to it
 _NUMBERS = ("class_index", "score", "loss")
@@ -87,7 +91,7 @@ def predictions(model: nn.Module, loader: Iterable[Batch]) -> Iterator[Predictio
 
     Args:
         model: images (B, 3, S, S) → logits (B, K).
-        loader: batches of `data.make_loader`, not shuffled.
+        loader: batches of `loader.make_loader`, not shuffled.
 
     Raises:
         InputError: logits that are not finite.
@@ -123,7 +127,7 @@ def predict(
 
     Args:
         model: images (B, 3, S, S) → logits (B, K).
-        loader: batches of `data.make_loader`, not shuffled.
+        loader: batches of `loader.make_loader`, not shuffled.
         quarantine: collects bad images and refuses too many.
         progress: show a bar.
 

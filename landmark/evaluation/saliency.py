@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from landmark.runtime import InputError
+from landmark.utils.errors import InputError
 
 
 @contextlib.contextmanager

@@ -1,15 +1,13 @@
-"""Figures of a data set and of a network: sizes, shares, parameters, speed, confusions. Arrays in, `Figure` out."""
+"""Figures of a data set: sizes of its classes, what a filter keeps, how well an order mixes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 
-from landmark.plots import BLUE, CYCLE, ORANGE, canvas, label, named, numbers, plain_log, reference, styled
+from landmark.figures.style import BLUE, CYCLE, ORANGE, canvas, label, numbers, plain_log, reference, styled
 
 
 @styled
@@ -121,127 +119,29 @@ def split_bars(
 
 
 @styled
-def parameter_bars(
-    stages: Sequence[tuple[str, int]], frozen: Collection[str] = (), *, title: str = "Where the parameters are"
-) -> Figure:
-    """Parameters of each stage of a network, the frozen part hatched.
+def window_mixing(windows: Sequence[int], shares: Sequence[float], *, chosen: int | None = None,
+                  title: str = "How well a shuffling window mixes") -> Figure:  # fmt: skip
+    """Archives that take part in a batch, as a share of what a full shuffle gives, against the window.
 
     Args:
-        stages: (name, parameters) in the order of the network.
-        frozen: names of stages that do not train.
-        title: over the figure.
+        windows: (N,) widths of the window, in archives.
+        shares: (N,) measured shares, 1 for a full shuffle.
+        chosen: the window in use, marked.
+        title: over the panel.
 
-    >>> len(parameter_bars([("block1", 900), ("block2", 4000)], {"block1"}).axes)
-    1
+    >>> window_mixing([1, 2, 4], [0.1, 0.3, 0.9]).axes[0].get_xlabel()
+    'window (archives)'
     """
-    return _stage_bars(stages, frozen, "parameters (thousands)", 1e-3, title)
-
-
-@styled
-def gradient_flow(
-    stages: Sequence[tuple[str, float]],
-    frozen: Collection[str] = (),
-    *,
-    title: str = "Gradient that reaches each stage",
-) -> Figure:
-    """Norm of the gradient of each stage of a network, on a logarithmic axis; a frozen stage gets none.
-
-    Args:
-        stages: (name, gradient norm) in the order of the network.
-        frozen: names of stages that do not train.
-        title: over the figure.
-
-    >>> gradient_flow([("block1", 0.0), ("head", 2.5)], {"block1"}).axes[0].get_yscale()
-    'log'
-    """
-    fig = _stage_bars(stages, frozen, "gradient norm", 1.0, title)
-    fig.axes[0].set_yscale("log")
-    plain_log(fig.axes[0].yaxis)
-    return fig
-
-
-def _stage_bars(stages: Sequence, frozen: Collection[str], ylabel: str, unit: float, title: str) -> Figure:
-    """One bar a stage, frozen ones pale and hatched."""
-    names, values = [name for name, _ in named(stages, "stages")], numbers([v for _, v in stages], "stages")
-    fig, (ax,) = canvas(title, size=(max(4.6, 1.2 + 0.42 * len(names)), 3.6))
-    for i, (name, value) in enumerate(zip(names, values * unit, strict=True)):
-        look = {"facecolor": "white", "hatch": "////"} if name in frozen else {"facecolor": BLUE}
-        ax.bar(i, value, 0.72, edgecolor=BLUE, linewidth=0.8, **look)
-    ax.set_xticks(
-        range(len(names)), [label(name, 24) for name in names], rotation=40, ha="right", rotation_mode="anchor"
-    )
-    if frozen:
-        patches = (Patch(facecolor="white", edgecolor=BLUE, hatch="////"), Patch(facecolor=BLUE, edgecolor=BLUE))
-        fig.legend(patches, ("frozen", "trained"), loc="outside upper right", ncols=2)
-    ax.set_ylabel(ylabel)
-    ax.grid(axis="x", visible=False)
-    return fig
-
-
-@styled
-def throughput_bars(
-    rates: Mapping[str, float], *, device: str = "", title: str = "Training speed by precision"
-) -> Figure:
-    """Images a second under each precision or setting, one bar each.
-
-    Args:
-        rates: setting → images a second.
-        device: where it was measured, on the axis.
-        title: over the figure.
-
-    >>> throughput_bars({"float32": 10.0, "bfloat16": 31.0}, device="2 CPU cores").axes[0].get_xlabel()
-    'images a second on 2 CPU cores'
-    """
-    values = numbers(list(rates.values()), "rates")
-    fig, (ax,) = canvas(title, size=(6.4, 1.2 + 0.4 * len(values)))
-    bars = ax.barh(range(len(values)), values, 0.6, color=BLUE)
-    ax.bar_label(bars, [f"{v:,.3g}" if v < 1000 else f"{v:,.0f}" for v in values], padding=4, fontsize=8.5)
-    ax.set_yticks(range(len(values)), [label(name, 44) for name in rates])
-    ax.invert_yaxis()
-    ax.margins(x=0.12)
-    ax.grid(axis="y", visible=False)
-    ax.set_xlabel("images a second" + (f" on {label(device)}" if device else ""))
-    return fig
-
-
-@styled
-def sibling_confusion(
-    matrix: Sequence[Sequence[float]],
-    names: Sequence[str],
-    *,
-    families: Sequence[object] | None = None,
-    title: str = "Which landmarks are taken for which",
-) -> Figure:
-    """Heat map of true against predicted landmark, in shares of each row; siblings are boxed.
-
-    Args:
-        matrix: (K, K) counts, row = true landmark, column = predicted.
-        names: K landmark names.
-        families: K family keys; neighbours in the order given that share one are framed together.
-        title: over the figure.
-
-    >>> len(sibling_confusion([[8, 2], [1, 9]], ["North tower", "South tower"]).axes)
-    2
-    """
-    counts = numbers(matrix, "matrix", ndim=2)
-    if counts.shape != (len(names), len(names)):
-        raise ValueError(f"matrix: must be {len(names)} × {len(names)} for {len(names)} names, got {counts.shape}")
-    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(max(3.2, 0.3 * len(names) + 1.9), 8.2)
-    fig, (ax,) = canvas(title, size=(side + 0.9, side))
-    ax.grid(visible=False)
-    cells = [[f"{v:.0f}" if v >= 0.5 and len(names) <= 14 else "" for v in row] for row in share]
-    scale = {"label": "share of the true landmark (%)", "shrink": 0.7}
-    look = {"cmap": "Blues", "vmin": 0, "vmax": 100, "square": True, "linewidths": 0.5, "annot_kws": {"size": 7.5}}
-    seaborn.heatmap(share, ax=ax, annot=np.array(cells), fmt="", cbar_kws=scale, **look)
-    short = [label(name, 22) for name in names] if len(names) <= 40 else []
-    at = np.arange(len(short)) + 0.5
-    ax.set_xticks(at, short, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
-    ax.set_yticks(at, short, rotation=0, fontsize=8)
-    starts = [0, *(i for i in range(1, len(names)) if families is not None and families[i] != families[i - 1])]
-    for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
-        if families is not None and end - start > 1:
-            ax.add_patch(Rectangle((start, start), end - start, end - start, fill=False, edgecolor=ORANGE, linewidth=2))
-    ax.set(xlabel="predicted landmark", ylabel="true landmark")
-    ax.tick_params(length=0)
+    x, y = numbers(windows, "windows"), numbers(shares, "shares")
+    if len(x) != len(y):
+        raise ValueError(f"windows and shares: {len(x)} and {len(y)} values, as many of each are needed")
+    fig, (ax,) = canvas(title)
+    ax.plot(x, y, color=BLUE, marker="o", label="measured")
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    reference(ax, 1, "full shuffle", vertical=False)
+    if chosen is not None:
+        reference(ax, chosen, f"in use: {chosen}")
+    ax.set(xlabel="window (archives)", ylabel="archives in a batch,\nshare of a full shuffle", ylim=(0, 1.1))
+    fig.legend(loc="outside lower left", ncols=3)
     return fig

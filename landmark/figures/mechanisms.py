@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from landmark.diagrams import BLUE, GREY, RED, SAND, SKY, arrow, block, box, count, sheet, times, write
+from landmark.figures.networks import BLUE, GREY, RED, SAND, SKY, arrow, block, box, count, sheet, times, write
 
 
 def depthwise_separable(channels: int = 728, filters: int = 728, places: int = 19, kernel: int = 3) -> Figure:

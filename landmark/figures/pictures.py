@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from landmark.plots import BLUE, GREY, INK, RED, label, styled
+from landmark.figures.style import BLUE, GREY, INK, RED, label, styled
 
 SPACE, HEAT = 0.06, "inferno"  # between tiles, in tiles; a perceptually even colour map for what lies over a picture
 
@@ -127,7 +127,7 @@ def image_grid(
         images: N pictures (H, W, 3), (H, W, 4) or (H, W): uint8, or floats in [0, 1]. They may differ in size.
         titles: N captions above the tiles.
         columns: tiles in a row.
-        frames: N colours or None, to mark tiles (`plots.RED` for a fault).
+        frames: N colours or None, to mark tiles (`style.RED` for a fault).
         row_labels: one name per row, at its left.
         title: over the sheet.
         tile: side of a tile in inches.

@@ -10,7 +10,8 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
-from landmark.runtime import InputError, atomic_path, figures_root
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path, figures_root
 
 LIMIT = 150 * 1024  # bytes
 NAME = re.compile(r"\d\d(-[a-z0-9]+)+")

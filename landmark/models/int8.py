@@ -1,8 +1,4 @@
-"""A convolutional network in 8-bit integers, of which an instruction multiplies more than of any other number.
-
-A map is kept as bytes, `real = r scale (byte - zero)`, with one scale and zero for the map and a factor r for each
-channel. Convolution, maximum, sum and ReLU do not mind r, so it moves into the weights and costs nothing at run time.
-"""
+"""A convolutional network in 8-bit integers: one instruction multiplies more of them than floats."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from landmark.runtime import chip_has, precision
+from landmark.utils.device import chip_has, precision
 
 Ranges = dict[str, dict[str, list[int] | Tensor]]
 ADD = (operator.add, operator.iadd, torch.add)
@@ -110,7 +106,7 @@ def quantise(graph: fx.GraphModule, ranges: Ranges) -> Quantised:
     """The same network on bytes; input and output stay float32.
 
     Args:
-        graph: convolutions, ReLU, maximum pooling and sums in evaluation mode, see `inference.fold_batch_norms`.
+        graph: convolutions, ReLU, maximum pooling and sums in evaluation mode, see `folding.fold_batch_norms`.
         ranges: of its maps, see `measure`.
 
     Raises:

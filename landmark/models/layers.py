@@ -1,4 +1,4 @@
-"""The layers between a backbone's map and the logits: a parameter or a buffer, and a call into `functional`."""
+"""The layers between the map of a backbone and its logits: a parameter, and a call into `functional`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from landmark import distributed, functional
+from landmark.models import functional
+from landmark.utils import distributed
 
 
 class AveragePool(nn.Module):

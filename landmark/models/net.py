@@ -1,4 +1,4 @@
-"""`LandmarkNet` = backbone + pooling or attention + fully connected head, built by name."""
+"""`LandmarkNet` = backbone + pooling or attention + fully connected head, and its recipes by name."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from landmark.backbones import create_backbone, freeze_prefix, freeze_stage, load_weights
-from landmark.layers import (
+from landmark.models.backbones import create_backbone, freeze_prefix, freeze_stage
+from landmark.models.layers import (
     AttentionPool,
     AveragePool,
     CompactBilinearPooling,
@@ -22,8 +22,10 @@ from landmark.layers import (
     SelfAttention2d,
     SpatialAttention,
 )
-from landmark.recipes import BACKBONES, RECIPES, data_config, recipe
-from landmark.runtime import InputError, float32_by_default, own_random_numbers, reseed
+from landmark.models.recipes import BACKBONES, RECIPES, data_config, recipe
+from landmark.models.weights import load_weights
+from landmark.utils.device import float32_by_default, own_random_numbers, reseed
+from landmark.utils.errors import InputError
 
 SKETCH = 8192  # numbers of a compact bilinear embedding
 MAPS = 8  # that a vector is laid out as
@@ -168,7 +170,7 @@ def create_model(
     Args:
         name: one of `list_models()`.
         num_classes: K; 0 gives a network that returns embeddings.
-        weights: of the backbone, see `backbones.load_weights`.
+        weights: of the backbone, see `weights.load_weights`.
         freeze: the first N parameter tensors of the backbone, or all up to the named stage ("block7").
         seed: of the initial weights; the caller's random numbers are left as they are.
 

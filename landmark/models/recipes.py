@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from landmark.runtime import InputError
+from landmark.utils.errors import InputError
 
 # A new backbone is a line here, if timm has it: its map's channels and everything that follows from them are derived
 BACKBONES: dict[str, dict] = {
@@ -24,7 +24,7 @@ BACKBONES: dict[str, dict] = {
     },
 }
 
-# What a pooling makes of the feature map; its layers are a line of `models.POOLING_LAYERS`
+# What a pooling makes of the feature map; its layers are a line of `net.POOLING_LAYERS`
 POOLINGS = {
     "average": "mean over the places",
     "max": "maximum over the places",

@@ -1,43 +1,20 @@
-"""Feature extractors from timm, where their weights come from, and how much of them is frozen."""
+"""Load the weights of a backbone: ImageNet's, the miniature's, or those of a file, checked."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from landmark import runtime
-from landmark.recipes import BACKBONES
-from landmark.runtime import InputError, data_root, quick
-from landmark.transfer import fetch
-from landmark.web import DownloadError
-
-
-class CheckpointError(InputError):
-    """A file of weights that is damaged, is not what its name says, or does not fit the network."""
-
-
-def create_backbone(name: str) -> nn.Module:
-    """Build a network without its classifier: its `forward_features` gives (B, num_features, H / 32, W / 32).
-
-    Args:
-        name: a line of `recipes.BACKBONES`.
-
-    Raises:
-        InputError: an unknown name.
-
-    >>> create_backbone("resnet50").num_features
-    2048
-    """
-    if name not in BACKBONES:
-        raise InputError(f"no backbone {name!r}: choose one of {', '.join(BACKBONES)}")
-    return timm.create_model(BACKBONES[name]["timm"], pretrained=False, num_classes=0)
+from landmark.models.recipes import BACKBONES
+from landmark.utils import files
+from landmark.utils.errors import CheckpointError, DownloadError, InputError
+from landmark.utils.fetch import fetch
+from landmark.utils.files import data_root, quick
 
 
 def miniature_path(name: str) -> Path:
@@ -69,7 +46,7 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
     elif weights == "miniature":
         path = miniature_path(name)
         if not path.exists():
-            raise InputError(f"{path}: no such file: the miniature weights are made by landmark.miniature_weights")
+            raise InputError(f"{path}: no such file: the miniature weights are made by course.miniature_weights")
     else:
         path = Path(weights)
     tensors = read_tensors(path, expected)
@@ -103,7 +80,7 @@ def read_tensors(path: str | Path, sha256: str = "") -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: no such file of weights")
     damaged = f"damaged checkpoint {path} ({path.stat().st_size} bytes)"
     if sha256:
-        found = runtime.sha256(path)
+        found = files.sha256(path)
         if not found.startswith(sha256):
             raise CheckpointError(f"{damaged}: sha256 {found}, expected {sha256}…: delete it and fetch it again")
     try:
@@ -141,56 +118,3 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: str | P
     if told:
         raise CheckpointError(f"{path}: weights of another network: {'; '.join(told)}")
     module.load_state_dict(tensors, strict=False)
-
-
-def stage_names(backbone: nn.Module) -> list[str]:
-    """Names of a backbone's stages from image to map, without the pooling and the classifier behind it.
-
-    >>> stage_names(create_backbone("resnet50"))[-3:]
-    ['layer2', 'layer3', 'layer4']
-    """
-    return [name for name, _ in backbone.named_children() if name not in ("global_pool", "fc")]
-
-
-def freeze_prefix(module: nn.Module, tensors: int = 85) -> int:
-    """Freeze the first `tensors` parameter tensors (BatchNorm statistics still move): the 2019 code's "85 layers".
-
-    Returns:
-        How many parameters no longer learn.
-
-    >>> freeze_prefix(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), 2)
-    9
-    """
-    frozen = list(module.parameters())[:tensors]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    return sum(parameter.numel() for parameter in frozen)
-
-
-def freeze_stage(module: nn.Module, stage: str) -> int:
-    """Freeze all children up to and including `stage`, BatchNorm statistics too, also after `.train()`.
-
-    Returns:
-        How many parameters no longer learn.
-
-    Raises:
-        InputError: no child of that name.
-
-    >>> freeze_stage(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), "0")
-    9
-    """
-    names = stage_names(module)
-    if stage not in names:
-        raise InputError(f"no stage {stage!r} to freeze: choose one of {', '.join(names)}")
-    total = 0
-    for name in names[: names.index(stage) + 1]:
-        child = module.get_submodule(name)
-        total += freeze_prefix(child, len(list(child.parameters())))
-        child.eval()
-        child.train = functools.partial(_stay_in_evaluation, child)  # copies and pickles refer to the copy's own child
-    return total
-
-
-def _stay_in_evaluation(module: nn.Module, mode: bool = True) -> nn.Module:
-    """`train` of a frozen stage: `.train()` on the whole must not wake its BatchNorm statistics."""
-    return module

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from landmark import tables
-from landmark.archives import ImageStore
-from landmark.inspection import Inspection, duplicate_groups, forget, inspect_split
-from landmark.runtime import InputError
+from landmark.data.archives import ImageStore
+from landmark.data.tables import read_categories, read_solution, read_test, read_train
+from landmark.prepare.duplicates import duplicate_groups
+from landmark.prepare.inspection import Inspection, forget, inspect_split
+from landmark.utils.errors import InputError, TableError
 
 SPLITS = ("train", "test", "index")
 EXAMPLES = 20  # of each kind, for people
@@ -152,11 +153,11 @@ def check_data(root: str | Path, progress: bool = True) -> HealthReport:
 
 def _read_tables(report: HealthReport, root: Path) -> dict[str, pd.DataFrame]:
     readers = {
-        "train.csv": tables.read_train,
-        "test.csv": tables.read_test,
-        "index.csv": tables.read_test,
-        "recognition_solution_v2.1.csv": tables.read_solution,
-        "train_label_to_category.csv": tables.read_categories,
+        "train.csv": read_train,
+        "test.csv": read_test,
+        "index.csv": read_test,
+        "recognition_solution_v2.1.csv": read_solution,
+        "train_label_to_category.csv": read_categories,
     }
     found = {}
     for name, read in readers.items():
@@ -164,7 +165,7 @@ def _read_tables(report: HealthReport, root: Path) -> dict[str, pd.DataFrame]:
             try:
                 found[name] = read(root / name)
                 report.tables[name] = len(found[name])
-            except tables.TableError as error:
+            except TableError as error:
                 report.table_errors.append(str(error))
     if {"test.csv", "recognition_solution_v2.1.csv"} <= found.keys():
         extra = sorted(set(found["recognition_solution_v2.1.csv"]["id"]) ^ set(found["test.csv"]["id"]))

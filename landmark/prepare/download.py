@@ -11,13 +11,13 @@ from threading import Lock
 
 from tqdm import tqdm
 
-from landmark.runtime import InputError
-from landmark.sources import ABSENT, Item, published_md5
-from landmark.transfer import fetch, part_of, readable
-from landmark.web import DownloadError, Halt, Stopped, Web
+from landmark.prepare.sources import ABSENT, Item, published_md5
+from landmark.utils.errors import DownloadError, Halt, InputError
+from landmark.utils.fetch import fetch, part_of, readable
+from landmark.utils.web import Stopped, Web
 
 
-def download(
+def fetch_data(
     items: Sequence[Item], *, yes: bool = False, dry_run: bool = False, workers: int = 4, progress: bool = True
 ) -> None:
     """Fetch what is missing of a plan, several files at a time; what was cut goes on where it stopped.

@@ -1,4 +1,4 @@
-"""Every image file of a split looked at once: small facts about each, no pixels."""
+"""Look at every image file of a split once: small facts about each, no pixels."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from landmark.archives import ImageStore
-from landmark.images import ImageError, near_pairs, perceptual_hash, read_with_header
-from landmark.process import usable_cpus
-from landmark.runtime import CacheFile
+from landmark.data.archives import ImageStore
+from landmark.data.images import read_with_header
+from landmark.prepare.duplicates import perceptual_hash
+from landmark.utils.errors import ImageError
+from landmark.utils.files import CacheFile
+from landmark.utils.process import usable_cpus
 
 SEGMENT = 16_384  # images after which what is known is saved
 CHUNK = 32  # images a thread takes at a time
@@ -168,50 +170,3 @@ def forget(root: str | Path) -> None:
                 path.unlink()
             pattern.parent.rmdir()
             pattern.parent.parent.rmdir()
-
-
-def duplicate_groups(facts: np.ndarray, distance: int = 4) -> tuple[list[list[int]], list[list[int]]]:
-    """Images that are the same byte for byte, and those that look the same.
-
-    Alike are two whose perceptual hashes differ in at most `distance` bits and whose mean grey levels differ by at most
-    twelve in each of 16 tiles. Pictures of one colour are left out there.
-
-    Args:
-        facts: (N,) FACTS.
-        distance: bits.
-
-    Returns:
-        Groups of positions, exact and near; in each the one to keep comes first: most pixels, then most bytes.
-    """
-    readable = np.flatnonzero(facts["readable"])
-    digest = facts["digest"][readable]
-    order = np.argsort(digest, kind="stable")
-    same = np.flatnonzero(digest[order[1:]] == digest[order[:-1]])
-    exact = np.column_stack([readable[order[same]], readable[order[same + 1]]])
-    alive = np.flatnonzero(facts["readable"] & ~facts["constant"])
-    pairs = alive[near_pairs(facts["hash"][alive], distance)]
-    tiles = facts["tiles"].astype(np.int16)
-    close = np.abs(tiles[pairs[:, 0]] - tiles[pairs[:, 1]]).max(1, initial=0) <= 12
-    other = facts["digest"][pairs[:, 0]] != facts["digest"][pairs[:, 1]]
-    return _groups(exact, facts), _groups(pairs[close & other], facts)
-
-
-def _groups(pairs: np.ndarray, facts: np.ndarray) -> list[list[int]]:
-    """Sets of positions that the pairs hold together, the best picture of each first."""
-    leader: dict[int, int] = {}
-
-    def find(place: int) -> int:
-        while leader.setdefault(place, place) != place:
-            leader[place] = place = leader[leader[place]]
-        return place
-
-    for a, b in pairs.tolist():
-        leader[find(b)] = find(a)
-    groups: dict[int, list[int]] = {}
-    for place in sorted(leader):
-        groups.setdefault(find(place), []).append(place)
-
-    def worth(place: int) -> tuple[int, int]:
-        return -int(facts["width"][place]) * int(facts["height"][place]), -int(facts["size"][place])
-
-    return [sorted(group, key=worth) for group in groups.values()]

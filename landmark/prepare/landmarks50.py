@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from landmark.images import image_path
-from landmark.locks import alone, lock_of
-from landmark.runtime import InputError, atomic_path
+from landmark.data.images import image_path
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path
+from landmark.utils.locks import alone, lock_of
 
 MAX_BYTES = 1 << 28  # of one image
 MAX_RATIO = 20  # of one image: a photograph does not shrink

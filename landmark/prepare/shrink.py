@@ -24,13 +24,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from landmark.archives import ImageStore
-from landmark.config import QUALITY
-from landmark.images import ImageError, read_with_header
-from landmark.locks import LOCK, alone
-from landmark.process import settle_sockets, usable_cpus
-from landmark.runtime import InputError, atomic_path
-from landmark.tarindex import ArchiveError
+from landmark.data.archives import ImageStore
+from landmark.data.images import read_with_header
+from landmark.prepare.config import QUALITY
+from landmark.utils.errors import ArchiveError, ImageError, InputError
+from landmark.utils.files import atomic_path
+from landmark.utils.locks import LOCK, alone
+from landmark.utils.process import settle_sockets, usable_cpus
 
 _TOGETHER = 16  # images that a worker hands over at once
 _AGAIN = "the same command goes on after the last complete TAR"
@@ -38,7 +38,7 @@ _AGAIN = "the same command goes on after the last complete TAR"
 
 @dataclass(frozen=True)
 class Shrunk:
-    """What `shrink` has written, and the images it left out: split, id and reason of each."""
+    """What `shrink_data` has written, and the images it left out: split, id and reason of each."""
 
     images: int
     tars: int
@@ -67,7 +67,7 @@ def shrink_image(data: bytes, size: int, quality: int) -> bytes:
     return packed.getvalue()
 
 
-def shrink(
+def shrink_data(
     root: str | Path,
     out: str | Path,
     size: int = 256,

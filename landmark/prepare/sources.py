@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from landmark.config import SPLITS
-from landmark.landmarks50 import unpack
-from landmark.runtime import InputError, cache_path, data_root
-from landmark.transfer import has_receipt
-from landmark.web import DownloadError, Web
+from landmark.prepare.config import SPLITS
+from landmark.prepare.landmarks50 import unpack
+from landmark.utils.errors import DownloadError, InputError
+from landmark.utils.fetch import has_receipt
+from landmark.utils.files import cache_path, data_root
+from landmark.utils.web import Web
 
 BUCKET = "https://s3.amazonaws.com/google-landmark"
 LANDMARKS50 = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"

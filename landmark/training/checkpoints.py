@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from landmark.runtime import InputError, WriteError, atomic_path, sha256
+from landmark.utils.errors import InputError, WriteError
+from landmark.utils.files import atomic_path, sha256
 
 KEPT = 2
 

@@ -1,18 +1,15 @@
-"""Settings of a run and of a world, and what else the command shows as a default: plain data that loads at once."""
+"""The settings of a training run, checked when they are made."""
 
 from __future__ import annotations
 
 import math
 import os
 from dataclasses import dataclass, fields
-from numbers import Integral
 from pathlib import Path
 
-from landmark.recipes import recipe
-from landmark.runtime import InputError
+from landmark.models.recipes import recipe
+from landmark.utils.errors import InputError
 
-SPLITS = ("train", "index", "test")  # of GLDv2
-QUALITY = 85  # of the JPEGs of a reduced data set
 SAVE_EVERY = 120.0  # seconds between saved states of a training
 
 
@@ -40,9 +37,9 @@ class TrainConfig:
         decay: let lr fall along a half cosine to nothing; the paper keeps it constant.
         freeze: the first N parameter tensors of the backbone do not train, or all up to the named stage. A stage is
             faster: its BatchNorm statistics rest too, so that what lies before is computed as for prediction.
-        int8: compute the frozen stages in 8-bit integers, see `inference.fast_prefix`.
+        int8: compute the frozen stages in 8-bit integers, see `frozen.fast_prefix`.
         views: flips and shifts of each image; with 0 every epoch draws new ones. The frozen stages are computed once
-            for each view and their maps are kept in the run's folder until it is finished, see `views.Views`.
+            for each view and their maps are kept in the run's folder until it is finished, see `frozen_maps.Views`.
         weights: of the backbone: "imagenet", "miniature", "none" or a file.
         min_images: landmarks with fewer train images are dropped.
         clean: train on the images that train_clean.csv lists, and no others.
@@ -120,53 +117,3 @@ class TrainConfig:
         if unknown:
             raise InputError(f"no such training setting: {', '.join(sorted(map(str, unknown)))}")
         return cls(**settings)
-
-
-@dataclass(frozen=True)
-class WorldConfig:
-    """What a world is made of; equal settings give equal pixels.
-
-    Args:
-        landmarks: of the label set, those that the min-images filter keeps.
-        images: train images of each of them, on average; the tail and the planted faults come on top.
-        test: test images in all.
-        size: longer side of every image, pixels.
-        seed: of everything.
-        pretraining: a world of other landmarks, disjoint from every world without it, to train backbones on.
-        known, unknown: shares of the test images that show a landmark of the label set, or one outside it; the rest
-            are distractors.
-        siblings: landmarks in a family, on average.
-    """
-
-    landmarks: int = 16
-    images: int = 60
-    test: int = 1000
-    size: int = 160
-    seed: int = 0
-    pretraining: bool = False
-    known: float = 0.3
-    unknown: float = 0.1
-    siblings: int = 2
-
-    def __post_init__(self):
-        bounds = {"landmarks": (1, 20_000), "images": (2, 2_000), "test": (0, 500_000), "size": (32, 2048),
-                  "seed": (0, 2**31), "siblings": (1, 50)}  # fmt: skip
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
-                raise InputError(f"{name}={value!r}: give a whole number from {low} to {high}")
-            object.__setattr__(self, name, int(value))  # NumPy's have no place in JSON
-        for name in ("known", "unknown"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}={getattr(self, name)!r}: give a share between 0 and 1")
-        if self.known + self.unknown > 1 + 1e-9:
-            raise InputError(f"known={self.known} and unknown={self.unknown} are more than all test images together")
-
-    @property
-    def min_images(self) -> int:
-        """The filter that keeps the label set and drops the tail.
-
-        >>> WorldConfig(images=40).min_images
-        13
-        """
-        return max(2, self.images // 3)

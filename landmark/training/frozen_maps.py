@@ -14,9 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from landmark import distributed
-from landmark.data import Bad, Batch, LandmarkDataset, Sample, loader_of
-from landmark.runtime import InputError, atomic_path
+from landmark.data.dataset import Bad, Batch, LandmarkDataset, Sample
+from landmark.data.loader import loader_of
+from landmark.utils import distributed
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path
 
 PIECE = 32  # images in a file, which is there whole or not at all: a stopped pass goes on in the same batches
 
@@ -65,7 +67,7 @@ class Views(Dataset):
         """Make the files that are missing, this rank's share of them; yields each batch once it is written.
 
         Args:
-            maps: images (B, 3, S, S) → maps (B, C, H, W), on the CPU, see `inference.Learner.maps`.
+            maps: images (B, 3, S, S) → maps (B, C, H, W), on the CPU, see `frozen.Learner.maps`.
             workers: as for `make_loader`.
 
         Raises:

@@ -9,15 +9,18 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from landmark import distributed
-from landmark.data import GoogleLandmarks, Quarantine, check_coverage
-from landmark.inference import SAMPLE, fast_model
-from landmark.int8 import arithmetic
-from landmark.locks import lock_of
-from landmark.prediction import RULE, predictions
-from landmark.runs import Run, first_alone
-from landmark.runtime import InputError, atomic_path, device, written_file
-from landmark.tables import write_submission
+from landmark.data.folder import GoogleLandmarks
+from landmark.data.loader import Quarantine, check_coverage
+from landmark.evaluation.prediction import RULE, predictions
+from landmark.evaluation.submission import write_submission
+from landmark.models.folding import SAMPLE, fast_model
+from landmark.models.int8 import arithmetic
+from landmark.training.run import Run, first_alone
+from landmark.utils import distributed
+from landmark.utils.device import device
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path, written_file
+from landmark.utils.locks import lock_of
 
 ROWS = 2048  # of the test table in one part
 
@@ -38,7 +41,7 @@ def write_predictions(
         bad_limit: missing or unreadable images that fail it; None for 10 or one in a hundred, whichever is more.
         workers: processes that decode images, see `make_loader`.
         progress: show a bar.
-        int8: compute in 8-bit integers, see `inference.fast_model`; their ranges are measured on the first images of
+        int8: compute in 8-bit integers, see `folding.fast_model`; their ranges are measured on the first images of
             the table, whichever rows are left to predict.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A training run as a folder: its settings, labels, log, checkpoints and result."""
+"""A training run as a folder: its labels, log, checkpoints and result."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from landmark import distributed
-from landmark.archives import open_images
-from landmark.backbones import load_tensors, read_tensors
-from landmark.checkpoints import Checkpoints
-from landmark.config import TrainConfig, place_of_weights
-from landmark.data import LabelMap, LandmarkDataset, eval_transform, make_loader
-from landmark.locks import LOCK, alone
-from landmark.models import LandmarkNet, create_model
-from landmark.recipes import data_config
-from landmark.runtime import InputError, atomic_path, device, fast_dtype
+from landmark.data.archives import open_images
+from landmark.data.dataset import LandmarkDataset, eval_transform
+from landmark.data.folder import LabelMap
+from landmark.data.loader import make_loader
+from landmark.models.net import LandmarkNet, create_model
+from landmark.models.recipes import data_config
+from landmark.models.weights import load_tensors, read_tensors
+from landmark.training.checkpoints import Checkpoints
+from landmark.training.config import TrainConfig, place_of_weights
+from landmark.utils import distributed
+from landmark.utils.device import device, fast_dtype
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path
+from landmark.utils.locks import LOCK, alone
 
 LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")
 

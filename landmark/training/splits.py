@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from landmark.archives import open_images
-from landmark.inspection import duplicate_groups, inspect_split
-from landmark.runtime import InputError
+from landmark.data.archives import open_images
+from landmark.prepare.duplicates import duplicate_groups
+from landmark.prepare.inspection import inspect_split
+from landmark.utils.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -19,41 +19,26 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from landmark import distributed
-from landmark.backbones import freeze_stage
-from landmark.checkpoints import Checkpoints
-from landmark.config import SAVE_EVERY, TrainConfig
-from landmark.data import (
-    Batch,
-    GoogleLandmarks,
-    LabelMap,
-    LandmarkDataset,
-    Quarantine,
-    check_coverage,
-    eval_transform,
-    make_loader,
-    train_transform,
-)  # fmt: skip
-from landmark.inference import SAMPLE, check_int8, fast_prefix, prefix_ranges
-from landmark.int8 import Ranges, arithmetic
-from landmark.metrics import global_average_precision, top1_accuracy
-from landmark.models import create_model
-from landmark.prediction import Predictions, merged, predict
-from landmark.runs import LOG, Run, alone_in, board_of, check_tensorboard, is_finished, open_run, write_json
-from landmark.runtime import (
-    InputError,
-    asked_to_stop,
-    atomic_path,
-    autocast,
-    device,
-    fast_dtype,
-    float32_by_default,
-    own_random_numbers,
-    reseed,
-    sha256,
-)  # fmt: skip
-from landmark.splits import split_dev
-from landmark.views import PIECE, Views
+from landmark.data.dataset import Batch, LandmarkDataset, eval_transform, train_transform
+from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.data.loader import Quarantine, check_coverage, make_loader
+from landmark.evaluation.metrics import global_average_precision, top1_accuracy
+from landmark.evaluation.prediction import Predictions, merged, predict
+from landmark.models.backbones import freeze_stage
+from landmark.models.folding import SAMPLE, check_int8
+from landmark.models.frozen import fast_prefix, prefix_ranges
+from landmark.models.int8 import Ranges, arithmetic
+from landmark.models.net import create_model
+from landmark.training.checkpoints import Checkpoints
+from landmark.training.config import SAVE_EVERY, TrainConfig
+from landmark.training.frozen_maps import PIECE, Views
+from landmark.training.run import LOG, Run, alone_in, board_of, check_tensorboard, is_finished, open_run, write_json
+from landmark.training.splits import split_dev
+from landmark.utils import distributed
+from landmark.utils.device import autocast, device, fast_dtype, float32_by_default, own_random_numbers, reseed
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path, sha256
+from landmark.utils.process import asked_to_stop
 
 IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
 
@@ -183,7 +168,7 @@ class _Trainer:
         """Train what is left to train.
 
         Args:
-            wanted: what `runs.is_finished` tells this run from another by.
+            wanted: what `run.is_finished` tells this run from another by.
             tensorboard: write the log for TensorBoard, too.
         """
         first = distributed.rank() == 0

@@ -11,7 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from landmark.runtime import InputError, device, own_random_numbers
+from landmark.utils.device import device, own_random_numbers
+from landmark.utils.errors import InputError
 
 PATIENCE = timedelta(minutes=30)  # a rank may decode or save for long; one that dies is noticed at once
 

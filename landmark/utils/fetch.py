@@ -16,8 +16,9 @@ from typing import BinaryIO
 
 import requests
 
-from landmark.locks import alone, lock_of
-from landmark.web import Again, DownloadError, Halt, Web
+from landmark.utils.errors import DownloadError, Halt
+from landmark.utils.locks import alone, lock_of
+from landmark.utils.web import Again, Web
 
 CHUNK = 1 << 18  # bytes, at most, of one read
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

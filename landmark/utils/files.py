@@ -1,4 +1,4 @@
-"""Where the code runs: seeds, device, precision, folders, quick mode, files that appear whole or not at all."""
+"""Folders of data, runs and figures, and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,73 +6,19 @@ import contextlib
 import errno
 import hashlib
 import os
-import platform
-import random
-import re
-import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landmark.utils.errors import WriteError, is_full
+
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    import torch
 
+if TYPE_CHECKING:
     T = TypeVar("T")
-
-
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-
-
-class InputError(ValueError):
-    """Something the user gave cannot be used: one line that names the file, line or id and says what to do."""
-
-
-class WriteError(InputError, OSError):
-    """A file that cannot be written; what was there before is whole. `errno` and `strerror` tell why, as an OSError's.
-
-    Args:
-        path: of the file or folder.
-        error: of the system, or what a library makes of a full disk.
-    """
-
-    def __init__(self, path: str | Path, error: BaseException):
-        super().__init__(path, error)
-        self.filename, self.errno = str(path), getattr(error, "errno", None)
-        self.strerror = getattr(error, "strerror", None) or str(error).splitlines()[0][:120]
-        self.advice = "choose another place or put it right"
-        if is_full(error):
-            self.errno = errno.ENOSPC
-            there = next(folder for folder in Path(path).absolute().parents if os.path.isdir(folder))
-            why = self.strerror if isinstance(error, OSError) else "the disk is full"  # or a quota, or a limit
-            self.strerror = f"{why}, {shutil.disk_usage(there).free >> 20} MiB free"
-            self.advice = "make room, then the same command goes on"
-        elif self.errno == errno.EEXIST:  # of a folder that is to be made
-            self.strerror = "there is a file where a folder should be"
-
-    def __str__(self) -> str:
-        return f"{self.filename}: cannot be written ({self.strerror}); what was there before is whole: {self.advice}"
-
-    def __reduce__(self):  # for errors that come out of a worker
-        return type(self), self.args
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether an error, of the system, torch or safetensors, says that a disk is full or a quota used up."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return True
-    texts = (
-        "No space left",
-        "quota exceeded",
-        "File too large",
-        "PytorchStreamWriter failed writing",
-        "unexpected pos",
-    )
-    return any(text in str(error) for text in texts)
 
 
 def quick() -> bool:
@@ -82,7 +28,7 @@ def quick() -> bool:
 
 def _folder(variable: str, default: str) -> Path:
     """The folder named by an environment variable, else `default` below the checkout (or the current folder)."""
-    checkout = Path(__file__).resolve().parents[1]
+    checkout = Path(__file__).resolve().parents[2]
     base = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
     return Path(os.environ.get(variable) or base / default)
 
@@ -147,166 +93,6 @@ class CacheFile:
 def cache_path(root: str | Path, name: str) -> Path:
     """Where a `CacheFile` is written."""
     return CacheFile(root, name).path
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch (every device) with one number."""
-    import numpy as np
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-@contextlib.contextmanager
-def own_random_numbers(where: torch.device) -> Iterator[None]:
-    """Let a block seed and draw as it likes, and put the caller's numbers back after it.
-
-    Those of Python, of NumPy, and of torch on the CPU and on `where`.
-    """
-    import numpy as np
-    import torch
-
-    sources = [torch] if where.type == "cpu" else [torch, getattr(torch, where.type)]
-    python, numpy, states = random.getstate(), np.random.get_state(), [source.get_rng_state() for source in sources]
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        for source, state in zip(sources, states, strict=True):
-            source.set_rng_state(state)
-
-
-def reseed(seed: int, where: torch.device) -> None:
-    """Seed torch on the CPU and on `where` alone: `torch.manual_seed` would seed every other device as well."""
-    import torch
-
-    torch.default_generator.manual_seed(seed)
-    if where.type != "cpu":
-        getattr(torch, where.type).manual_seed(seed)
-
-
-def device() -> torch.device:
-    """The best device at hand: CUDA, then Apple's MPS, then the CPU.
-
-    >>> device().type in {"cuda", "mps", "cpu"}
-    True
-    """
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def chip_has(*names: str) -> bool:
-    """Whether the CPU has one of these sets of instructions, as torch names them."""
-    import torch
-
-    capability = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some runtimes
-    return any(capability.get(name) for name in names)
-
-
-def asked_precision() -> str:
-    """What `LANDMARK_PRECISION` asks for: "auto", "float32", "bfloat16" or "float16".
-
-    Raises:
-        InputError: it names something else.
-    """
-    asked = os.environ.get("LANDMARK_PRECISION", "").lower() or "auto"
-    if asked not in PRECISIONS:
-        raise InputError(f"LANDMARK_PRECISION={asked}: choose one of {', '.join(PRECISIONS)}")
-    return asked
-
-
-def fast_dtype(where: torch.device) -> torch.dtype:
-    """The dtype that networks compute in: the one `LANDMARK_PRECISION` names, else the one that pays on this chip.
-
-    On a CPU bfloat16 pays with AVX512-BF16 or AMX, unless oneDNN is told not to use them (`ONEDNN_MAX_CPU_ISA`):
-    emulated bfloat16 is slower than float32.
-
-    Raises:
-        InputError: `LANDMARK_PRECISION` names no dtype.
-    """
-    import torch
-
-    asked = asked_precision()
-    if asked != "auto":
-        return getattr(torch, asked)
-    if where.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if where.type == "cpu":
-        allowed = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
-        hardware = not re.fullmatch(r"(SSE41|AVX\d*|AVX2_VNNI|AVX512_CORE(_VNNI)?)", allowed.upper())
-        return torch.bfloat16 if hardware and chip_has("avx512_bf16", "amx_bf16", "bf16") else torch.float32
-    return torch.float32
-
-
-def precision(where: torch.device) -> str:
-    """Name of the dtype that networks compute in on a device.
-
-    >>> precision(device()) in {"float32", "bfloat16", "float16"}
-    True
-    """
-    return str(fast_dtype(where)).removeprefix("torch.")
-
-
-@contextlib.contextmanager
-def float32_by_default() -> Iterator[None]:
-    """Build what is built inside in float32, whatever dtype the caller's torch has as its default."""
-    import torch
-
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-def autocast(where: torch.device) -> contextlib.AbstractContextManager:
-    """Mixed precision on `where` in the dtype of `fast_dtype`; for float32 a context that does nothing."""
-    import torch
-
-    dtype = fast_dtype(where)
-    return contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(where.type, dtype)
-
-
-def describe() -> str:
-    """One line for the top of a notebook: versions, device, precision, mode."""
-    import torch
-
-    where = device()
-    name = torch.cuda.get_device_name() if where.type == "cuda" else f"{torch.get_num_threads()} threads"
-    dtype = precision(where) + ("" if asked_precision() == "auto" else " (LANDMARK_PRECISION)")
-    mode = "quick mode" if quick() else "full mode"
-    return f"Python {platform.python_version()}, torch {torch.__version__}, {where.type} ({name}), {dtype}, {mode}"
-
-
-@contextlib.contextmanager
-def asked_to_stop() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C or SIGTERM sets; the second one raises KeyboardInterrupt at once.
-
-    What runs inside looks at the event where it can stop without leaving anything half-done.
-    """
-    asked = threading.Event()
-
-    def handle(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
-        yield asked
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 _PACKED = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from landmark.runtime import InputError, WriteError
+from landmark.utils.errors import InputError, WriteError
 
 # What systems without locks answer: some mounted drives, Python without fcntl. Work goes on unguarded there
 _NONE_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}

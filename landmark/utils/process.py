@@ -1,16 +1,43 @@
-"""What this process and those it starts may use: CPUs, threads that wait without spinning, a folder for sockets."""
+"""What concerns a whole process: the signals that stop it, its threads, the lock on a folder."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from landmark.runtime import InputError
+from landmark.utils.errors import InputError
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C or SIGTERM sets; the second one raises KeyboardInterrupt at once.
+
+    What runs inside looks at the event where it can stop without leaving anything half-done.
+    """
+    asked = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield asked
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 # Turns a thread of libgomp, the OpenMP of torch's Linux builds, waits for the others before it sleeps. It takes 300,000
 # when nothing is said: where another process needs the CPU, each wait then burns the time that the awaited thread

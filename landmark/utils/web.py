@@ -12,7 +12,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from landmark.runtime import InputError
+from landmark.utils.errors import DownloadError, Halt
 
 ATTEMPTS = 6  # in a row without a new byte
 WAIT = 0.5  # seconds before the second attempt; doubled each time
@@ -21,18 +21,6 @@ TIMEOUT = (10, 20)  # seconds to connect, and between two bytes
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 _T = TypeVar("_T")
-
-
-class DownloadError(InputError):
-    """One file that cannot be fetched; `status` is the server's answer, 0 when it is about something else."""
-
-    def __init__(self, message: str, status: int = 0):
-        super().__init__(message)
-        self.status = status
-
-
-class Halt(DownloadError):
-    """What every other file would meet too: no connection, no space."""
 
 
 class Stopped(Exception):

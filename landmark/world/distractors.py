@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from landmark import architecture, solids
-from landmark.materials import (
+from landmark.world import landmarks
+from landmark.world.render import shapes
+from landmark.world.render.materials import (
     CLOTH,
     DARK,
     DOME,
@@ -20,10 +21,10 @@ from landmark.materials import (
     ROOF,
     TRIM,
     Material,
-)  # fmt: skip
-from landmark.renderer import Frame, Light, Mesh
-from landmark.scenery import camera_at, draw_backdrop, draw_ground, draw_sky, indoor_light, sample_light, scatter
-from landmark.sprites import furniture
+)
+from landmark.world.render.renderer import Frame, Light, Mesh
+from landmark.world.render.sprites import furniture
+from landmark.world.scenery import camera_at, draw_backdrop, draw_ground, draw_sky, indoor_light, sample_light, scatter
 
 Rng = np.random.Generator
 
@@ -41,10 +42,10 @@ def _nature(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
         rocks = []
         for _ in range(int(rng.integers(1, 7))):
             size, far = rng.uniform(1, 9), rng.uniform(15, 80)
-            rock = solids.turned([(size, 0), (size * 0.8, size * 0.5), (size * 0.3, size * 0.85), (0, size)], 9, ROCK)
+            rock = shapes.turned([(size, 0), (size * 0.8, size * 0.5), (size * 0.3, size * 0.85), (0, size)], 9, ROCK)
             rough = rock.points * (1 + 0.12 * np.sin(rock.points * rng.uniform(1, 3) + rng.uniform(0, 6)))
             rocks.append(Mesh(rough, rock.repeats, rock.texture).moved(rng.uniform(-0.5, 0.5) * far, far, -0.1))
-        frame.draw(Mesh.join(rocks), architecture.surfaces(material), light, flood=0)
+        frame.draw(Mesh.join(rocks), landmarks.surfaces(material), light, flood=0)
     scatter(frame, light, rng, 12, 90, int(rng.integers(0, 26)), "tree")
     scatter(frame, light, rng, 3, 30, int(rng.integers(0, 8)), "bush")
     if ground == "water":
@@ -70,9 +71,9 @@ def _street(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
         y = rng.uniform(4, 12)
         while y < 90:
             w, h, storey = rng.uniform(6, 13), rng.uniform(6, 17), rng.uniform(2.8, 3.6)
-            house = [solids.box(9, w, h, FACADE, ROOF, (storey, storey))]
+            house = [shapes.box(9, w, h, FACADE, ROOF, (storey, storey))]
             if rng.random() < 0.7:
-                house.append(solids.gable(9, w, rng.uniform(2, 4)).moved(z=h))
+                house.append(shapes.gable(9, w, rng.uniform(2, 4)).moved(z=h))
             houses.append((Mesh.join(house).moved(side * rng.uniform(10, 12), y + w / 2), palette[rng.integers(4)]))
             y += w + rng.choice([0.0, 0.0, 0.5, 4.0])
     frame.cast_shadows(Mesh.join([mesh for mesh, _ in houses]), light)
@@ -81,7 +82,7 @@ def _street(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
     for material in palette:
         own = [mesh for mesh, used in houses if used is material]
         if own:
-            frame.draw(Mesh.join(own), architecture.surfaces(material), light, flood=0.35)
+            frame.draw(Mesh.join(own), landmarks.surfaces(material), light, flood=0.35)
     scatter(frame, light, rng, 6, 50, int(rng.integers(2, 14)))
     return frame, light
 
@@ -89,9 +90,9 @@ def _street(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
 def _interior(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
     light, material = indoor_light(rng), Material.common(rng)
     w, d, h = rng.uniform(4, 9), rng.uniform(5, 11), rng.uniform(2.5, 4)
-    room = solids.box(w, d, h, int(rng.choice([PAINT, PAINT, PAPER, TRIM, FACADE])), PAINT, (h, h))
+    room = shapes.box(w, d, h, int(rng.choice([PAINT, PAINT, PAPER, TRIM, FACADE])), PAINT, (h, h))
     inside = Mesh(room.points[:, ::-1], room.repeats, room.texture)  # seen from within
-    floor = solids.quads(
+    floor = shapes.quads(
         [[(-w / 2, -d / 2, 0), (w / 2, -d / 2, 0), (w / 2, d / 2, 0), (-w / 2, d / 2, 0)]],
         (w, d),
         int(rng.choice([FLOOR, PLANKS, PAPER])),
@@ -104,39 +105,39 @@ def _interior(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
         piece = str(rng.choice(["table", "cupboard", "sofa", "vase"]))
         if piece == "table":
             legs = [
-                solids.box(0.08, 0.08, 0.72, surface).moved(a * size / 2, b * 0.35) for a in (-1, 1) for b in (-1, 1)
+                shapes.box(0.08, 0.08, 0.72, surface).moved(a * size / 2, b * 0.35) for a in (-1, 1) for b in (-1, 1)
             ]
-            mesh = Mesh.join([*legs, solids.box(size * 1.2, 0.9, 0.06, surface, surface).moved(z=0.72)])
+            mesh = Mesh.join([*legs, shapes.box(size * 1.2, 0.9, 0.06, surface, surface).moved(z=0.72)])
         elif piece == "cupboard":
-            mesh = solids.box(size, 0.5, rng.uniform(0.8, 2.2), surface, surface, (0.6, 0.8))
+            mesh = shapes.box(size, 0.5, rng.uniform(0.8, 2.2), surface, surface, (0.6, 0.8))
         elif piece == "sofa":
             seat = [
-                solids.box(size * 1.4, 0.9, 0.42, surface, surface),
-                solids.box(size * 1.4, 0.25, 0.9, surface, surface).moved(0, 0.4),
+                shapes.box(size * 1.4, 0.9, 0.42, surface, surface),
+                shapes.box(size * 1.4, 0.25, 0.9, surface, surface).moved(0, 0.4),
             ]
             mesh = Mesh.join(seat)
         else:
-            mesh = solids.turned([(0.1, 0), (0.22, 0.3), (0.08, 0.6), (0.14, 0.7)], 10, surface, 0.4)
+            mesh = shapes.turned([(0.1, 0), (0.22, 0.3), (0.08, 0.6), (0.14, 0.7)], 10, surface, 0.4)
         parts.append(mesh.moved(x, y, turn=0).moved(turn=0) if turn == 0 else mesh.moved(turn=turn).moved(x, y))
     eye = (rng.uniform(-0.3, 0.3) * w, -d * 0.44, rng.uniform(1.2, 1.8))
     frame = Frame(
         camera_at(eye, (rng.uniform(-1, 1), d / 2, rng.uniform(0.7, 1.5)), rng.uniform(50, 72), width, height)
     )
-    frame.draw(Mesh.join(parts), architecture.surfaces(material), light)
+    frame.draw(Mesh.join(parts), landmarks.surfaces(material), light)
     return frame, light
 
 
 def _object(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
     light, material = indoor_light(rng), Material.common(rng)
-    table = solids.quads(
+    table = shapes.quads(
         [[(-9, -5, 0), (9, -5, 0), (9, 9, 0), (-9, 9, 0)]],
         (rng.uniform(2, 9),) * 2,
         int(rng.choice([PLANKS, CLOTH, PAINT, FLOOR])),
     )
-    wall = solids.quads(
+    wall = shapes.quads(
         [[(-9, 7, 0), (9, 7, 0), (9, 7, 9), (-9, 7, 9)]], (3, 2), int(rng.choice([PAINT, PAPER, PLANKS, CLOTH]))
     )
-    textures = architecture.surfaces(material)
+    textures = landmarks.surfaces(material)
     frame = Frame(camera_at((0, -4.2, rng.uniform(1.2, 3.2)), (0, 0, 0.7), rng.uniform(30, 48), width, height))
     frame.colour[:] = 0.4
     things = []
@@ -153,11 +154,11 @@ def _object(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
             "mug": [(r * 0.6, 0), (r * 0.65, h * 0.5), (r * 0.55, h * 0.5), (0, h * 0.1)],
         }
         if shape in profiles:
-            thing = solids.turned(profiles[shape], 14, surface, 0.5)
+            thing = shapes.turned(profiles[shape], 14, surface, 0.5)
         elif shape == "figure":
-            thing = solids.statue(h, rng.random(), surface)
+            thing = shapes.statue(h, rng.random(), surface)
         else:
-            thing = solids.box(r * 2, r * 1.4, h * (0.25 if shape == "book" else 0.8), surface, surface, (0.6, 0.6))
+            thing = shapes.box(r * 2, r * 1.4, h * (0.25 if shape == "book" else 0.8), surface, surface, (0.6, 0.6))
         things.append(thing.moved(turn=rng.uniform(0, 6)).moved(rng.uniform(-1.1, 1.1), rng.uniform(-0.6, 1.2)))
     subject = Mesh.join(things)
     lamp = np.array([rng.uniform(-0.7, 0.7), -0.5, 0.8])
@@ -166,7 +167,7 @@ def _object(rng: Rng, width: int, height: int) -> tuple[Frame, Light]:
     for mesh in (table, wall):
         frame.draw(mesh, textures, light)
     other = Material.common(rng)
-    frame.draw(subject, architecture.surfaces(other), light)
+    frame.draw(subject, landmarks.surfaces(other), light)
     return frame, light
 
 

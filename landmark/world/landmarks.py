@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landmark import solids
-from landmark.materials import ARCADE, COLUMN, DOME, FACADE, FLOOR, ROOF, ROSE, TRIM, WALL, Material
-from landmark.renderer import Mesh, Textures
-from landmark.sacred import SACRED
-from landmark.secular import SECULAR
+from landmark.world.civic import SECULAR
+from landmark.world.render import shapes
+from landmark.world.render.materials import ARCADE, COLUMN, DOME, FACADE, FLOOR, ROOF, ROSE, TRIM, WALL, Material
+from landmark.world.render.renderer import Mesh, Textures
+from landmark.world.worship import SACRED
 
 Rng = np.random.Generator
 WORDS = (
@@ -116,7 +116,7 @@ def hall(rng: Rng, width: float, depth: float, height: float) -> Mesh:
     faces.append([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)])
     repeats.append((width / 3, depth / 3))
     texture.append(FLOOR)
-    parts = [solids.quads(faces, repeats, texture)]
+    parts = [shapes.quads(faces, repeats, texture)]
     t = np.linspace(np.pi, 0, 9)
     kind = rng.choice(["barrel", "pointed", "flat", "timber"])
     rise = {"barrel": 0.45, "pointed": 0.75, "flat": 0.02, "timber": 0.4}[str(kind)] * width / 2
@@ -126,34 +126,34 @@ def hall(rng: Rng, width: float, depth: float, height: float) -> Mesh:
         [(b[0], -y, b[1]), (a[0], -y, a[1]), (a[0], y, a[1]), (b[0], y, b[1])]
         for a, b in zip(arc, arc[1:], strict=False)
     ]
-    parts.append(solids.quads(cover, (0.5, depth / 4), ROOF if kind == "timber" else TRIM))
+    parts.append(shapes.quads(cover, (0.5, depth / 4), ROOF if kind == "timber" else TRIM))
     for end in (-1, 1):
         fan = [
             [(a[0], end * y, height), (b[0], end * y, height), (b[0], end * y, b[1]), (a[0], end * y, a[1])]
             for a, b in zip(arc, arc[1:], strict=False)
         ]
-        parts.append(solids.quads(fan if end > 0 else [[p[1], p[0], p[3], p[2]] for p in fan], (0.5, 0.5), TRIM))
+        parts.append(shapes.quads(fan if end > 0 else [[p[1], p[0], p[3], p[2]] for p in fan], (0.5, 0.5), TRIM))
     aisle = float(rng.choice([0.0, 0.55, 0.65])) * x
     if aisle:
         count = int(np.clip(depth / rng.uniform(3.5, 6), 3, 8))
-        one = solids.column(min(0.6, width * 0.04), height, 6)
+        one = shapes.column(min(0.6, width * 0.04), height, 6)
         parts += [one.moved(side * aisle, at) for side in (-1, 1) for at in np.linspace(-y * 0.85, y * 0.85, count)]
     altar = str(rng.choice(["rose", "statue", "throne", "none"]))
     if altar == "rose":
         parts.append(
-            solids.box(width * 0.36, 0.4, width * 0.36, ROSE, bay=(width * 0.36,) * 2).moved(0, y - 0.3, height * 0.45)
+            shapes.box(width * 0.36, 0.4, width * 0.36, ROSE, bay=(width * 0.36,) * 2).moved(0, y - 0.3, height * 0.45)
         )
     elif altar == "statue":
         parts.append(
-            Mesh.join([solids.box(2.4, 2.4, 1.5), solids.statue(height * 0.5, rng.random(), DOME).moved(z=1.5)]).moved(
+            Mesh.join([shapes.box(2.4, 2.4, 1.5), shapes.statue(height * 0.5, rng.random(), DOME).moved(z=1.5)]).moved(
                 0, y * 0.8
             )
         )
     elif altar == "throne":
-        parts.append(solids.steps(width * 0.3, 4, 1.2, 3).moved(0, y * 0.75))
+        parts.append(shapes.steps(width * 0.3, 4, 1.2, 3).moved(0, y * 0.75))
     bench = int(rng.integers(0, 6))
     parts += [
-        solids.box(aisle or x * 0.6, 0.5, 0.9, COLUMN, ROOF).moved(0, at)
+        shapes.box(aisle or x * 0.6, 0.5, 0.9, COLUMN, ROOF).moved(0, at)
         for at in np.linspace(-y * 0.3, y * 0.5, bench)
     ]
     return Mesh.join(parts)

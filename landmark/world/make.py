@@ -1,4 +1,4 @@
-"""The miniature world: photographs of invented landmarks in the exact layout of Google Landmarks v2, made from a seed.
+"""Make the miniature world: photographs of invented landmarks in the layout of Google Landmarks v2.
 
 Like the real set it has a long tail, wrong labels, rotated, grey, CMYK and broken files, near-duplicates, and a test
 set that is mostly distractors. Unlike the real one it also says which is which, in `planted.csv`.
@@ -6,246 +6,29 @@ set that is mostly distractors. Unlike the real one it also says which is which,
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import cv2
 import joblib
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm.auto import tqdm
 
-from landmark import distractors, scenery
-from landmark.architecture import Landmark, design
-from landmark.config import WorldConfig
-from landmark.images import image_path
-from landmark.locks import LOCK, alone
-from landmark.process import settle_sockets, usable_cpus
-from landmark.renderer import Frame, Light
-from landmark.runtime import InputError, atomic_path
-from landmark.sacred import SACRED
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path
+from landmark.utils.locks import LOCK, alone
+from landmark.utils.process import settle_sockets, usable_cpus
+from landmark.world.config import WorldConfig
+from landmark.world.photographs import _shoot
+from landmark.world.plan import Shot, plan
+from landmark.world.worship import SACRED
 
-Rng = np.random.Generator
 VERSION = 2  # raise it when the same settings give other pixels
-SHAPES = ((1.0, 0.75), (1.0, 2 / 3), (1.0, 0.75), (0.75, 1.0), (2 / 3, 1.0), (1.0, 1.0))
-VIEWS = {"whole": 0.78, "far": 0.03, "near": 0.12, "detail": 0.02, "crop": 0.03, "inside": 0.02}
 
 
-def photograph(landmark: Landmark, rng: Rng, size: int, view: str | None = None) -> tuple[np.ndarray, str]:
-    """One photograph of a landmark.
-
-    Args:
-        landmark: its subject.
-        rng: decides on hour, weather, surroundings and camera.
-        size: longer side, pixels.
-        view: one of `VIEWS`; any when left out, `inside` only where one can go in.
-
-    Returns:
-        (H, W, 3) uint8 and the view.
-
-    >>> picture, view = photograph(design(3), np.random.default_rng(0), 64, "whole")
-    >>> max(picture.shape), view
-    (64, 'whole')
-    """
-    width, height = (round(size * side) for side in SHAPES[rng.integers(len(SHAPES))])
-    view = view or str(rng.choice(list(VIEWS), p=list(VIEWS.values())))
-    if view == "inside" and landmark.hall is None:
-        view = "whole"
-    wide, high = int(width * 1.5), int(height * 1.5)
-    frame, light = (_inside if view == "inside" else _outside)(landmark, rng, wide, high, view)
-    return scenery.finish(frame, light, rng, width, height, outdoors=view != "inside"), view
-
-
-def _outside(landmark: Landmark, rng: Rng, width: int, height: int, view: str) -> tuple[Frame, Light]:
-    fov = rng.uniform(30, 58)
-    fill = {"whole": (0.95, 1.35), "far": (0.5, 0.75), "near": (1.4, 2.1), "detail": (2.2, 3.2), "crop": (1.0, 1.6)}[
-        view
-    ]
-    tall, half = np.tan(np.radians(fov / 2)), np.tan(np.radians(fov / 2)) * width / height
-    distance = max(landmark.height / (1.8 * tall), landmark.radius * 0.9 / half) / rng.uniform(*fill)
-    distance = max(distance, landmark.radius * 0.35) + landmark.radius * 0.7
-    # Most people stand in front, but every side has been photographed
-    azimuth = rng.normal(0, 0.4) if rng.random() < 0.9 else rng.uniform(-np.pi, np.pi)
-    climb = rng.random()
-    eye_z = 1.7 if climb < 0.7 else rng.uniform(3, 12) if climb < 0.88 else rng.uniform(0.3, 1.1) * landmark.height + 3
-    eye = np.array([distance * np.sin(azimuth), -distance * np.cos(azimuth), eye_z])
-    target = np.array([0.0, 0.0, landmark.height * rng.uniform(0.36, 0.5)])
-    if view in ("detail", "near", "crop"):
-        aside = {"detail": 0.55, "near": 0.25, "crop": 0.8}[view] * landmark.radius * rng.uniform(-1, 1)
-        target += (aside * np.cos(azimuth), aside * np.sin(azimuth), 0)
-        target[2] = landmark.height * (rng.uniform(0.25, 0.85) if view == "detail" else rng.uniform(0.35, 0.6))
-    camera = scenery.camera_at(eye, target, fov, width, height, rng.normal(0, 1.5))
-    light = scenery.sample_light(rng, facing=azimuth - np.pi / 2)
-    frame = Frame(camera)
-    scenery.draw_sky(frame, light, rng)
-    frame.cast_shadows(landmark.mesh, light)
-    scenery.draw_ground(frame, light, rng, clear=landmark.radius if landmark.kind != "bridge" else 0.0)
-    scenery.draw_backdrop(frame, light, rng)
-    frame.draw(landmark.mesh, landmark.textures, light)
-    away = distance + landmark.radius
-    scenery.scatter(frame, light, rng, away, away * 2.2, int(rng.integers(0, 8)), "tree")
-    front = max(distance - landmark.radius, 4.0)
-    scenery.scatter(frame, light, rng, min(4.0, front * 0.5), front, int(rng.integers(0, 3)))
-    scenery.scatter(frame, light, rng, min(5.0, front * 0.6), front, int(rng.integers(0, 5)), "person")
-    return frame, light
-
-
-def _inside(landmark: Landmark, rng: Rng, width: int, height: int, view: str) -> tuple[Frame, Light]:
-    w, d, h = landmark.hall
-    light = replace(scenery.indoor_light(rng), night=rng.uniform(0.5, 0.9))  # the windows shine
-    eye = (rng.uniform(-0.2, 0.2) * w, rng.uniform(-0.46, -0.2) * d, rng.uniform(1.5, 2.2))
-    target = (rng.uniform(-0.35, 0.35) * w, rng.uniform(0.2, 0.5) * d, rng.uniform(0.15, 0.7) * h)
-    frame = Frame(scenery.camera_at(eye, target, rng.uniform(50, 78), width, height))
-    frame.draw(landmark.interior(), landmark.textures, light, flood=0.0)
-    return frame, light
-
-
-@dataclass(frozen=True)
-class _Shot:
-    """One row of a table, and all that its file depends on."""
-
-    split: str
-    image_id: str
-    label: int | None  # as the table says
-    subject: tuple[int, int] | str  # (geometry seed, family seed), or a kind of distractor
-    truth: int | None  # landmark that is to be seen
-    fault: str = ""  # wrong_label, rotated, grey, cmyk, exif, duplicate, unreadable
-    rotation: int = 0
-    source: str = ""  # id whose picture this one repeats
-    size: int = 160
-    seed: tuple[int, ...] = ()
-
-
-@lru_cache(16)
-def _landmark(seed: int, family: int) -> Landmark:
-    return design(seed, family)
-
-
-def _picture(shot: _Shot) -> bytes:
-    """The bytes of one file."""
-    rng = np.random.default_rng(shot.seed)
-    if isinstance(shot.subject, str):
-        width, height = (round(shot.size * side) for side in SHAPES[rng.integers(len(SHAPES))])
-        frame, light = distractors.distractor(shot.subject, rng, int(width * 1.5), int(height * 1.5))
-        outdoors = shot.subject in ("nature", "street")
-        pixels = scenery.finish(frame, light, rng, width, height, outdoors=outdoors)
-    else:
-        pixels, _ = photograph(_landmark(*shot.subject), rng, shot.size)
-    image, quality, exif = Image.fromarray(pixels), int(rng.integers(72, 96)), Image.Exif()
-    if shot.fault == "rotated":
-        image = image.rotate(shot.rotation, expand=True)
-    if shot.fault == "exif":  # stored turned, with the tag that says how to turn it back
-        image, exif[0x0112] = image.transpose(Image.Transpose.ROTATE_90), 6
-    if shot.fault in ("grey", "cmyk"):
-        image = image.convert({"grey": "L", "cmyk": "CMYK"}[shot.fault])
-    if shot.fault == "duplicate":  # the same photograph, saved again
-        quality = 60
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality, exif=exif)
-    data = out.getvalue()
-    if shot.fault == "unreadable":
-        data = (data[: len(data) // 2], b"", b"<!DOCTYPE html><title>404 Not Found</title>\n")[shot.rotation]
-    return data
-
-
-def _shoot(shots: list[_Shot], root: Path) -> int:
-    """Make the files of some shots, those that are there already excepted."""
-    cv2.setNumThreads(1)  # the processes share the cores already
-    for shot in shots:
-        path = image_path(root, shot.split, shot.image_id)
-        if path.exists():
-            continue
-        picture = _picture(shot)
-        with atomic_path(path) as part:
-            part.write_bytes(picture)
-    return len(shots)
-
-
-def _sizes(config: WorldConfig, rng: Rng) -> np.ndarray:
-    """Train images of each landmark of the label set: a long tail of the wanted mean above the filter."""
-    share = 1 / np.arange(1, config.landmarks + 1) ** 0.6
-    extra = config.landmarks * (config.images - config.min_images)
-    sizes = config.min_images + np.floor(extra * share / share.sum()).astype(int)
-    sizes[: config.landmarks * config.images - sizes.sum()] += 1
-    return rng.permutation(sizes)
-
-
-def plan(config: WorldConfig) -> tuple[list[_Shot], pd.DataFrame]:
-    """Every file of a world before any is made, and its landmarks (landmark_id, name, kind, family, role).
-
-    >>> shots, landmarks = plan(WorldConfig(landmarks=4, images=6, test=10))
-    >>> landmarks["role"].value_counts()["known"].item()
-    4
-    """
-    rng = np.random.default_rng((config.seed, config.pretraining, 31))
-    tail, others = max(2, config.landmarks // 3), max(2, config.landmarks // 4)
-    count = config.landmarks + tail + others
-    ids = np.sort(rng.choice(200_000, count, replace=False)) + 1
-    role = rng.permutation(["known"] * config.landmarks + ["tail"] * tail + ["unknown"] * others)
-    families = rng.integers(2**30, size=max(1, round(count / config.siblings))) * 2 + config.pretraining
-    family = rng.permutation(np.resize(families, count))  # as equal in size as can be
-    subject = {int(i): (int(s) * 2 + config.pretraining, int(f))
-               for i, s, f in zip(ids, rng.choice(2**30, count, replace=False), family, strict=True)}  # fmt: skip
-    known, rest = ids[role == "known"], ids[role != "known"]
-    shots: list[_Shot] = []
-
-    def add(split: str, label: int | None, shown: int | str | None, **more) -> None:
-        truth = shown if isinstance(shown, int) else None
-        key = f"{config.seed}/{config.pretraining}/{split}/{len(shots)}"
-        seed = more.pop("seed", (config.seed, int(config.pretraining), 32, len(shots)))
-        shots.append(_Shot(split, hashlib.sha256(key.encode()).hexdigest()[:16], label,
-                           subject[truth] if truth else shown, truth, size=config.size, seed=seed, **more))  # fmt: skip
-
-    def any_distractor() -> str:
-        return str(rng.choice(list(distractors.KINDS)))
-
-    for landmark_id, size in zip(known.tolist(), _sizes(config, rng).tolist(), strict=True):
-        for _ in range(size):
-            add("train", landmark_id, landmark_id)
-    at = rng.permutation(len(shots)).tolist()
-    for fault, share in (("rotated", 0.02), ("grey", 0.02), ("cmyk", 0.01), ("exif", 0.01)):
-        for _ in range(max(1, round(share * len(shots)))):
-            if not at:
-                break
-            i = at.pop(0)
-            turn = int(rng.choice([90, 180, 270])) if fault == "rotated" else 90 * (fault == "exif")
-            shots[i] = replace(shots[i], fault=fault, rotation=turn)
-    sound = [shot for shot in shots if not shot.fault]
-    for landmark_id in ids[role == "tail"].tolist():
-        for _ in range(int(rng.integers(1, config.min_images))):
-            add("train", landmark_id, landmark_id)
-    regular = len(shots)
-    for _ in range(max(1, round(0.03 * regular))):  # half a picture of nothing, half one of another landmark
-        label = int(rng.choice(known))
-        other = int(rng.choice(known[known != label])) if rng.random() < 0.5 and len(known) > 1 else any_distractor()
-        add("train", label, other, fault="wrong_label")
-    for i in rng.choice(len(sound), round(0.02 * regular), replace=False).tolist():
-        add("train", sound[i].label, sound[i].truth, fault="duplicate", source=sound[i].image_id, seed=sound[i].seed)
-    for i in range(max(3, round(0.003 * regular))):
-        label = int(rng.choice(known))
-        add("train", label, label, fault="unreadable", rotation=i % 3)
-    shares = np.array([config.known, config.unknown])
-    n_known, n_unknown = np.round(shares * config.test).astype(int)
-    for _ in range(n_known):
-        landmark_id = int(rng.choice(known))
-        add("test", landmark_id, landmark_id)
-    for _ in range(n_unknown):
-        landmark_id = int(rng.choice(rest))
-        add("test", landmark_id, landmark_id)
-    for _ in range(config.test - n_known - n_unknown):
-        add("test", None, any_distractor())
-    designs = [design(*subject[i]) for i in ids.tolist()]
-    rows = [(i, x.name, x.kind, x.family, r) for i, x, r in zip(ids.tolist(), designs, role.tolist(), strict=True)]
-    return shots, pd.DataFrame(rows, columns=["landmark_id", "name", "kind", "family", "role"])
-
-
-def _write_tables(root: Path, config: WorldConfig, shots: list[_Shot], landmarks: pd.DataFrame) -> None:
+def _write_tables(root: Path, config: WorldConfig, shots: list[Shot], landmarks: pd.DataFrame) -> None:
     rng = np.random.default_rng((config.seed, config.pretraining, 33))
     train = [s for s in shots if s.split == "train"]
     test = [s for s in shots if s.split == "test"]

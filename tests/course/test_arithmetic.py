@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from test_inference import _awake
 
-from landmark import create_model, experiments, int8, metrics, precision
-from landmark.config import TrainConfig
-from landmark.data import GoogleLandmarks, LabelMap
-from landmark.runs import Run
-from landmark.runtime import device, fast_dtype
+from landmark.course import arithmetic, tables
+from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.evaluation import open_world
+from landmark.models.int8 import has_int8
+from landmark.models.net import create_model
+from landmark.training.config import TrainConfig
+from landmark.training.run import Run
+from landmark.utils.device import device, fast_dtype
+from tests.helpers import _awake
 
 pytestmark = pytest.mark.arithmetic
 
@@ -21,10 +24,10 @@ def test_precisions_are_compared_on_the_same_queries(tmp_path, world, monkeypatc
     model = _awake(create_model("resnet50", len(labels)))
     monkeypatch.setattr(Run, "model", lambda self: model)
     run = Run(tmp_path, TrainConfig(model="resnet50", size=64, batch_size=4), labels, {})
-    table = precision.precision_table(run, data, {"again": precision._Exact(model).eval()})
-    closed = metrics.closed_set(experiments.truth_of(data), labels.landmark_ids)
+    table = arithmetic.precision_table(run, data, {"again": arithmetic._Exact(model).eval()})
+    closed = open_world.closed_set(tables.truth_of(data), labels.landmark_ids)
     assert set(table["images"]) == {len(closed)}
-    fast, whole = str(fast_dtype(device())).removeprefix("torch."), ["int8"] * int8.has_int8(device())
+    fast, whole = str(fast_dtype(device())).removeprefix("torch."), ["int8"] * has_int8(device())
     assert list(table.index) == list(dict.fromkeys(["float32", fast, *whole, "again"]))
     assert table.loc["float32", "same answers"] == table.loc["again", "same answers"] == 1
     right = []
@@ -38,7 +41,7 @@ def test_ways_to_train_are_judged_on_the_same_images(tmp_path, world, monkeypatc
     """Fails when ways or seeds are exchanged, an image counts twice, or the interval is not that of the difference."""
     data = GoogleLandmarks(world)
     labels = LabelMap(data.train["landmark_id"])
-    closed = metrics.closed_set(experiments.truth_of(data), labels.landmark_ids)
+    closed = open_world.closed_set(tables.truth_of(data), labels.landmark_ids)
     asked, names = [], []
 
     def course_run(model, *, name, seed, freeze=85, int8=False, views=0):
@@ -56,11 +59,11 @@ def test_ways_to_train_are_judged_on_the_same_images(tmp_path, world, monkeypatc
         return type("Predictions", (), {"mapping": lambda self, labels: answers})()
 
     judged = []
-    monkeypatch.setattr(precision, "course_run", course_run)
-    monkeypatch.setattr(precision, "predict", predict)
+    monkeypatch.setattr(arithmetic, "course_run", course_run)
+    monkeypatch.setattr(arithmetic, "predict", predict)
     monkeypatch.setattr(Run, "model", lambda self: None)
-    table = precision.training_table([0, 1], data, n=50)
-    some = int8.has_int8(torch.device("cpu"))
+    table = arithmetic.training_table([0, 1], data, n=50)
+    some = has_int8(torch.device("cpu"))
     ways = (85, False, 0), ("block7", some, 0), ("block7", some, 2)
     assert asked == [(seed, *way) for way in ways for seed in (0, 1)]
     assert names[0] is None and len(set(names)) == len(names), "a folder for each run"

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from landmark import archives, tarindex
-from landmark.archives import ImageStore
-from landmark.images import ImageError, image_path
-from landmark.runtime import cache_path
-from landmark.tarindex import ArchiveError
+from landmark.data import archives, tar_index
+from landmark.data.archives import ImageStore
+from landmark.data.images import image_path
+from landmark.utils.errors import ArchiveError, ImageError
+from landmark.utils.files import cache_path
 
 ID = "0123456789abcdef"
 
@@ -302,7 +302,7 @@ def test_padding_is_no_damage(tmp_path):
     legal = {1024: 0, 512: 0, tarfile.RECORDSIZE: 0, 2 * tarfile.RECORDSIZE: 1}  # zeros: notes
     for record in (1 << 15, 1 << 18, 1 << 20):
         zeros = -(end + 1024) % record + 1024
-        legal[zeros] = int(zeros > archives.LONG_END)
+        legal[zeros] = int(zeros > tar_index.LONG_END)
     for zeros, notes in legal.items():
         path.write_bytes(content + bytes(zeros))
         for _ in range(2):  # the second time from the stored index
@@ -415,7 +415,7 @@ def test_index_is_made_once(data, monkeypatch):
     """Fails when a TAR is walked again although its index is there."""
     root, held = data
     ImageStore(root, "train")
-    monkeypatch.setattr(tarindex, "_walk", lambda tar: pytest.fail("walked again"))
+    monkeypatch.setattr(tar_index, "_walk", lambda tar: pytest.fail("walked again"))
     assert ImageStore(root, "train").ids() == sorted(held)
 
 

@@ -1,87 +1,23 @@
-"""Labels, splits, batches: the same for any number of workers, and nothing replaced in silence."""
+"""Images of a table: nothing replaced in silence, the same whatever decodes them."""
 
 import itertools
-import json
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from landmark import data, health
-from landmark.data import (
-    Bad,
-    CentreSquare,
-    GoogleLandmarks,
-    LabelMap,
-    LandmarkDataset,
-    Quarantine,
-    Sample,
-    _moved,
-    check_coverage,
-    collate,
-    eval_transform,
-    make_loader,
-    split_dev,
-    train_transform,
-)  # fmt: skip
-from landmark.images import image_path, perceptual_hash, read_image
-from landmark.runtime import InputError
+from landmark.data import images
+from landmark.data.dataset import Bad, CentreSquare, LandmarkDataset, _moved, collate, eval_transform, train_transform
+from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.data.images import image_path
+from landmark.data.loader import Quarantine, make_loader
+from landmark.prepare import check
+from landmark.training.splits import split_dev
+from landmark.utils.errors import InputError
 
 HALF = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Twelve pictures of three landmarks; two are the same picture saved twice, one is broken, one missing."""
-    rng, rows = np.random.default_rng(0), []
-    for i in range(12):
-        image_id, path = f"{i:x}" * 16, image_path(tmp_path, "train", f"{i:x}" * 16)
-        path.parent.mkdir(parents=True)
-        rows.append((image_id, "https://example.org/x.jpg", i % 3))
-        pixels = np.kron(
-            np.random.default_rng(1 if i in (0, 3) else i + 10).integers(0, 256, (6, 6, 3)), np.ones((8, 8, 1))
-        )
-        Image.fromarray(pixels.astype(np.uint8)).save(path, quality=90 if i else 70)
-    image_path(tmp_path, "train", "b" * 16).unlink()
-    image_path(tmp_path, "train", "a" * 16).write_bytes(b"<html>")
-    pd.DataFrame(rows, columns=["id", "url", "landmark_id"]).sample(frac=1, random_state=int(rng.integers(9))).to_csv(
-        tmp_path / "train.csv", index=False
-    )
-    return tmp_path
-
-
-def test_label_map(tmp_path):
-    """Fails when class indices depend on the order of the table, or a damaged file is read."""
-    labels = LabelMap([30, 10, 20, 10])
-    assert [labels.to_index(i) for i in (10, 20, 30, 99)] == [0, 1, 2, -1] and labels.to_landmark(2) == 30
-    labels.save(tmp_path / "labels.json")
-    assert LabelMap.load(tmp_path / "labels.json").landmark_ids == [10, 20, 30]
-    (tmp_path / "labels.json").write_text('{"landmark_ids": 7')
-    with pytest.raises(InputError, match="labels.json"):
-        LabelMap.load(tmp_path / "labels.json")
-    with pytest.raises(InputError, match="only in the first"):
-        labels.check_same(LabelMap([10]))
-
-
-def test_split_is_disjoint_by_id_and_by_picture(folder):
-    """Fails when one copy of a picture lands in dev and the other in train, for any seed."""
-    table = GoogleLandmarks(folder).train
-    for seed in range(8):
-        split = split_dev(table, folder, 0.3, seed)
-        assert set(split.train["id"]) | set(split.dev["id"]) == set(table["id"])
-        assert not set(split.train["id"]) & set(split.dev["id"])
-        sides = [("0" * 16 in set(s["id"])) == ("3" * 16 in set(s["id"])) for s in (split.train, split.dev)]
-        assert all(sides) and len(split.dev)
-        hashes = [{perceptual_hash(read_image(image_path(folder, "train", i))) for i in s["id"] if i[0] not in "ab"}
-                  for s in (split.train, split.dev)]  # fmt: skip
-        assert not hashes[0] & hashes[1]
-        assert not {"a" * 16, "b" * 16} & set(split.dev["id"]), "what cannot be read is not held out"
-    first, again = split_dev(table, folder, 0.3, 1), split_dev(table.sample(frac=1, random_state=3), folder, 0.3, 1)
-    assert set(first.dev["id"]) == set(again.dev["id"]), "the order of the table must not matter"
 
 
 def test_bad_images_are_named_not_replaced(folder):
@@ -98,19 +34,6 @@ def test_bad_images_are_named_not_replaced(folder):
     room = Quarantine(limit=1)
     with pytest.raises(InputError, match="2 bad images, limit 1"):
         room.add(batch.bad)
-
-
-def test_batches_do_not_depend_on_workers(folder):
-    """Fails when augmentation uses a worker's own random numbers, or skipping batches changes the rest."""
-    data = GoogleLandmarks(folder)
-    dataset = LandmarkDataset(data.train, folder, "train", LabelMap(range(3)), train_transform(32, **HALF), seed=4)
-    passes = [list(make_loader(dataset, 5, shuffle=True, workers=w, seed=4, epochs=range(2))) for w in (0, 2)]
-    for a, b in zip(*passes, strict=True):
-        assert a.ids == b.ids and torch.equal(a.images, b.images)
-    skipped = list(make_loader(dataset, 5, shuffle=True, seed=4, epochs=range(2), skip=2))
-    assert torch.equal(skipped[0].images, passes[0][2].images)
-    epochs = [[b.ids for b in passes[0][:3]], [b.ids for b in passes[0][3:]]]
-    assert epochs[0] != epochs[1] and sorted(sum(epochs[0], [])) == sorted(sum(epochs[1], []))
 
 
 @pytest.mark.parametrize("size", [1, 7])
@@ -140,14 +63,14 @@ def test_threads_leave_the_filters_of_warnings(folder, overlapping, what):
     """Fails when after a pass over images Python is silent for the rest of the process, or warns of other things."""
     table = GoogleLandmarks(folder).train
     if what == "check":
-        health.check_data(folder, progress=False)
+        check.check_data(folder, progress=False)
     elif what == "split":
         split_dev(table, folder, 0.3)
     elif what == "batch":
         LandmarkDataset(table, folder, "train").__getitems__(range(12))
     else:  # from a caller's own threads
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(data.read_image, [image_path(folder, "train", c * 16) for c in "0123"]))
+            list(pool.map(images.read_image, [image_path(folder, "train", c * 16) for c in "0123"]))
     overlapping()
 
 
@@ -174,31 +97,3 @@ def test_transforms_by_hand():
     torch.manual_seed(0)
     y = train_transform(30, **HALF)(Image.new("RGB", (40, 40), (255, 255, 255)))
     assert y.shape == (3, 30, 30) and y.min() == y.max() == 1
-
-
-def test_coverage_says_where_the_images_are(folder):
-    """Fails when a whole split without images trains on what is left."""
-    table = GoogleLandmarks(folder).train
-    check_coverage(table, folder, "train", 1)
-    with pytest.raises(InputError, match="1 of 12"):
-        check_coverage(table, folder, "train", 0)
-    with pytest.raises(InputError, match="mixed up"):
-        check_coverage(table, folder, "test", 3)
-
-
-def test_missing_folder_and_sample_types(tmp_path):
-    """Fails when a folder that is not there gives an empty data set."""
-    with pytest.raises(InputError, match="no such folder"):
-        GoogleLandmarks(tmp_path / "none")
-    with pytest.raises(InputError, match="train.csv"):
-        _ = GoogleLandmarks(tmp_path).train
-    assert Sample(torch.zeros(1), 0, "a").label == 0
-
-
-def test_health_report(folder):
-    """Fails when a bad image is counted and not named, or a broken table is called a bad image."""
-    report = health.check_data(folder, progress=False)
-    assert report.exit_code == 1 and {b["id"][0] for b in report.bad} == {"a", "b"}
-    assert json.loads(json.dumps(report.to_dict()))["exit_code"] == 1
-    (folder / "test.csv").write_text("id\nxx\n")
-    assert health.check_data(folder, progress=False).exit_code == 2

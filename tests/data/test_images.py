@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark import images
-from landmark.images import ImageError, read_image
-from landmark.inspection import inspect_image
-from landmark.shrink import shrink_image
+from landmark.data import images
+from landmark.data.images import read_image
+from landmark.prepare import duplicates
+from landmark.prepare.inspection import inspect_image
+from landmark.prepare.shrink import shrink_image
+from landmark.utils.errors import ImageError
 
 RNG = np.random.default_rng(0)
 PICTURE = Image.fromarray(np.kron(RNG.integers(0, 256, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8))
@@ -298,7 +300,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked():
     """Fails when 30,000 × 30,000 pixels are decoded: memory is limited in a process of its own."""
     code = """
 import io, resource, struct, zlib
-from landmark.images import read_image, ImageError
+from landmark.data.images import read_image; from landmark.utils.errors import ImageError
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
 chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 head = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
@@ -335,9 +337,9 @@ def test_png_with_missing_rows(interlaced):
 
 def test_hash_finds_reencoded_pictures():
     """Fails when saving a picture again changes its hash much, or two pictures share one."""
-    first = images.perceptual_hash(PICTURE)
-    again = images.perceptual_hash(Image.open(io.BytesIO(data(quality=50))).convert("RGB"))
-    other = images.perceptual_hash(PICTURE.transpose(Image.Transpose.ROTATE_90))
+    first = duplicates.perceptual_hash(PICTURE)
+    again = duplicates.perceptual_hash(Image.open(io.BytesIO(data(quality=50))).convert("RGB"))
+    other = duplicates.perceptual_hash(PICTURE.transpose(Image.Transpose.ROTATE_90))
     assert (first ^ again).bit_count() <= 2 < (first ^ other).bit_count()
 
 

@@ -1,12 +1,41 @@
-"""The order of training: a permutation, pure, few TARs at a time, and as mixed as it says."""
+"""The order of training: a permutation, pure, few TARs at a time; the same for any number of workers."""
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from landmark.sampling import EpochSampler, mixing, shuffled
+from landmark.data.dataset import LandmarkDataset, train_transform
+from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.data.loader import EpochSampler, check_coverage, make_loader, mixing, shuffled
+from landmark.utils.errors import InputError
+
+HALF = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+
+
+def test_batches_do_not_depend_on_workers(folder):
+    """Fails when augmentation uses a worker's own random numbers, or skipping batches changes the rest."""
+    data = GoogleLandmarks(folder)
+    dataset = LandmarkDataset(data.train, folder, "train", LabelMap(range(3)), train_transform(32, **HALF), seed=4)
+    passes = [list(make_loader(dataset, 5, shuffle=True, workers=w, seed=4, epochs=range(2))) for w in (0, 2)]
+    for a, b in zip(*passes, strict=True):
+        assert a.ids == b.ids and torch.equal(a.images, b.images)
+    skipped = list(make_loader(dataset, 5, shuffle=True, seed=4, epochs=range(2), skip=2))
+    assert torch.equal(skipped[0].images, passes[0][2].images)
+    epochs = [[b.ids for b in passes[0][:3]], [b.ids for b in passes[0][3:]]]
+    assert epochs[0] != epochs[1] and sorted(sum(epochs[0], [])) == sorted(sum(epochs[1], []))
+
+
+def test_coverage_says_where_the_images_are(folder):
+    """Fails when a whole split without images trains on what is left."""
+    table = GoogleLandmarks(folder).train
+    check_coverage(table, folder, "train", 1)
+    with pytest.raises(InputError, match="1 of 12"):
+        check_coverage(table, folder, "train", 0)
+    with pytest.raises(InputError, match="mixed up"):
+        check_coverage(table, folder, "test", 3)
 
 
 @settings(max_examples=80, deadline=None)

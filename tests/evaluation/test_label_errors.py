@@ -4,12 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from landmark import suspects
-from landmark.data import GoogleLandmarks, LandmarkDataset, eval_transform, make_loader
-from landmark.models import create_model
-from landmark.prediction import embed
-from landmark.runtime import InputError
-from landmark.suspects import detector_scores, embed_turned, find_suspects, nearest, neighbours_far_off, turn_gains
+from landmark.data.dataset import LandmarkDataset, eval_transform
+from landmark.data.folder import GoogleLandmarks
+from landmark.data.loader import make_loader
+from landmark.evaluation import label_errors
+from landmark.evaluation.label_errors import (
+    detector_scores,
+    embed_turned,
+    find_suspects,
+    nearest,
+    neighbours_far_off,
+    turn_gains,
+)
+from landmark.evaluation.prediction import embed
+from landmark.models.net import create_model
+from landmark.utils.errors import InputError
 
 RNG = np.random.default_rng(0)
 
@@ -21,7 +30,7 @@ def test_neighbours_are_those_of_the_plain_loop(monkeypatch):
     order = [sorted(set(range(50)) - {i}, key=lambda j, i=i: -likeness[i][j])[:7] for i in range(50)]
     share = [np.mean([label[j] != label[i] for j in found]) for i, found in enumerate(order)]
     for block in (1 << 25, 150, 1):
-        monkeypatch.setattr(suspects, "_BLOCK", block)
+        monkeypatch.setattr(label_errors, "_BLOCK", block)
         assert nearest(x, 7).tolist() == order
         assert neighbours_far_off(x, label, 7) == pytest.approx(share)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from landmark import metrics
+from landmark.evaluation import metrics
 
 
 def loop_gap(predictions, solution, ignore=False):
@@ -74,32 +74,6 @@ def test_bad_predictions_are_refused(predictions, word):
     """Fails when an unknown id, a NaN, an id twice or a label that is no integer is dropped in silence."""
     with pytest.raises(ValueError, match=word):
         metrics.global_average_precision(predictions, {"a": [1]})
-
-
-def test_bootstrap_is_gap_of_repeated_rows():
-    """Fails when the closed form for repeated images drifts from GAP of the rows written out."""
-    rng = np.random.default_rng(1)
-    solution = {f"{i:02}": [int(rng.integers(3))] if rng.random() < 0.6 else [] for i in range(30)}
-    answers = {i: (int(rng.integers(3)), float(rng.integers(8))) for i in solution if rng.random() < 0.9}
-    low, high = metrics.gap_bootstrap(answers, solution, n=40, seed=5)
-    generator, gaps = np.random.default_rng(5), []
-    ids = sorted(solution)
-    for _ in range(40):
-        draw = sorted(generator.integers(30, size=30).tolist())
-        copies = [(f"{ids[k]}-{j:02}", ids[k]) for j, k in enumerate(draw)]
-        gaps.append(
-            metrics.global_average_precision(
-                {c: answers[i] for c, i in copies if i in answers}, {c: solution[i] for c, i in copies}
-            )
-        )
-    assert (low, high) == pytest.approx(tuple(np.quantile(gaps, [0.025, 0.975])))
-
-
-def test_paired_bootstrap_cancels_shared_luck():
-    """Fails when the two systems are resampled apart: a system against itself must differ by nothing."""
-    solution = {str(i): [i % 3] for i in range(30)}
-    answers = {str(i): (0, float(-i)) for i in range(30)}
-    assert metrics.paired_gap_bootstrap(answers, answers, solution, n=20) == (0, 0, 0)
 
 
 def test_auroc_is_that_of_scikit_learn_and_leaves_its_input_alone():

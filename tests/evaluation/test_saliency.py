@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from landmark import saliency
-from landmark.models import create_model
-from landmark.runtime import InputError
+from landmark.evaluation import saliency
+from landmark.models.net import create_model
+from landmark.utils.errors import InputError
 
 
 class Planted(nn.Module):

@@ -1,4 +1,4 @@
-"""Drawings of diagrams and mechanisms: everything inside the canvas, no text over another, the numbers right."""
+"""Drawings of networks: everything inside the canvas, no text over another, the numbers right."""
 
 import io
 from itertools import combinations
@@ -9,7 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from landmark import diagrams, mechanisms
+from landmark.figures import mechanisms, networks
+from tests.helpers import texts
 
 LONG = [
     ("image", (3, 299, 299), 0), ("xception", (2048, 10, 10), 20806952), ("AveragePool", (2048,), 0),
@@ -19,12 +20,12 @@ LONG = [
 NOTES = {"xception": "blocks 1 to 7 do not train and keep their statistics", "Reshape": "a place here is $no place"}
 WEIGHTS = np.full((4, 4), 1 / 16)
 DRAWINGS = {
-    "architecture": lambda: diagrams.architecture(LONG[:4], "Xception"),
-    "architecture, two rows": lambda: diagrams.architecture(LONG, "All of it", {"xception"}, NOTES),
-    "architecture, three rows": lambda: diagrams.architecture(LONG + LONG[4:], "More than all", {"Reshape"}),
-    "architecture, five": lambda: diagrams.architecture(LONG[:5], "Five in a row"),
-    "architecture, two": lambda: diagrams.architecture(LONG[:2], "The least"),
-    "evaluation_flow": diagrams.evaluation_flow,
+    "architecture": lambda: networks.architecture(LONG[:4], "Xception"),
+    "architecture, two rows": lambda: networks.architecture(LONG, "All of it", {"xception"}, NOTES),
+    "architecture, three rows": lambda: networks.architecture(LONG + LONG[4:], "More than all", {"Reshape"}),
+    "architecture, five": lambda: networks.architecture(LONG[:5], "Five in a row"),
+    "architecture, two": lambda: networks.architecture(LONG[:2], "The least"),
+    "evaluation_flow": networks.evaluation_flow,
     "depthwise_separable": mechanisms.depthwise_separable,
     "depthwise_separable, small": lambda: mechanisms.depthwise_separable(3, 32, 149, 5),
     "count_sketch_steps": lambda: mechanisms.count_sketch_steps([3, -1, 2], [2, 0, 2], [1, -1, -1], [1, 0, 1, 0]),
@@ -33,10 +34,6 @@ DRAWINGS = {
     "self_attention_flow, wide": lambda: mechanisms.self_attention_flow(2048, 10),
     "spatial_attention_flow": lambda: mechanisms.spatial_attention_flow(np.zeros((4, 4)), WEIGHTS),
 }
-
-
-def texts(fig):
-    return [text for text in fig.axes[0].texts if text.get_text()]
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
@@ -59,39 +56,29 @@ def test_architecture_writes_every_shape_once_and_the_counts():
     """Fails when a stage's shape is dropped at the turn of a row, or a frozen stage is not said to be frozen."""
     words = [text.get_text() for text in texts(DRAWINGS["architecture, two rows"]())]
     shapes = [w for w in words if w.replace(" × ", "").isdigit()]
-    assert sorted(shapes) == sorted(diagrams.times(shape) for _, shape, _ in LONG)
+    assert sorted(shapes) == sorted(networks.times(shape) for _, shape, _ in LONG)
     assert any(w.startswith("20.8 M parameters\nfrozen") for w in words)
 
 
 def test_evaluation_flow_numbers_follow_from_its_squares():
     """Fails when the drawn ranking and the GAP written below it disagree: (1 + 2/3 + 3/7) / 4."""
-    words = " ".join(text.get_text() for text in texts(diagrams.evaluation_flow()))
+    words = " ".join(text.get_text() for text in texts(networks.evaluation_flow()))
     assert f"(1/1 + 2/3 + 3/7) / 4 = {(1 + 2 / 3 + 3 / 7) / 4:.2f}" in words
     assert f"(1/1 + 2/2 + 3/4) / 4 = {(1 + 1 + 3 / 4) / 4:.2f}" in words
 
 
-def test_depthwise_separable_counts_like_a_loop():
-    """Fails when a factor is missing from the multiplication counts."""
-    channels, filters, places, kernel = 2, 3, 4, 3
-    full = sum(1 for _ in range(filters * places * places) for _ in range(channels * kernel * kernel))
-    slim = sum(kernel * kernel for _ in range(channels * places**2)) + sum(channels for _ in range(filters * places**2))
-    words = " ".join(t.get_text() for t in texts(mechanisms.depthwise_separable(channels, filters, places, kernel)))
-    assert f"= {diagrams.count(full)} multiplications" in words
-    assert f"= {diagrams.count(slim)} multiplications" in words
-
-
 def test_dollar_signs_are_drawn_as_they_are():
     """Fails when a name with "$" goes through mathtext."""
-    fig = diagrams.architecture([("a$x^{", (3, 4, 4), 0), ("$b$", (2,), 5)], "$ title $", notes={"$b$": "$\\frac{"})
+    fig = networks.architecture([("a$x^{", (3, 4, 4), 0), ("$b$", (2,), 5)], "$ title $", notes={"$b$": "$\\frac{"})
     fig.savefig(io.BytesIO(), dpi=40)
 
 
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: diagrams.architecture([], "nothing"),
-        lambda: diagrams.architecture(LONG[:1], "an input alone"),
-        lambda: diagrams.architecture([("a", (3,), 0), ("b", (), 0)], "a stage without shape"),
+        lambda: networks.architecture([], "nothing"),
+        lambda: networks.architecture(LONG[:1], "an input alone"),
+        lambda: networks.architecture([("a", (3,), 0), ("b", (), 0)], "a stage without shape"),
         lambda: mechanisms.count_sketch_steps([], [], [], [0]),
         lambda: mechanisms.count_sketch_steps([1], [2], [1], [0, 1]),
         lambda: mechanisms.count_sketch_steps([1, 2], [0, 1], [1, 1], [1, -2]),

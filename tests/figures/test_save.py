@@ -8,8 +8,8 @@ import pytest
 from IPython.display import Image
 from PIL import Image as Picture
 
-from landmark import diagrams, figures, panels, plots
-from landmark.runtime import InputError
+from landmark.figures import networks, pictures, save, scores
+from landmark.utils.errors import InputError
 
 
 def noise(count, side):
@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_saved_figure_is_what_the_notebook_shows(folder):
     """Fails when the file and the output differ, the alternative text is lost, or a part file stays behind."""
-    shown = figures.save_figure(plots.interval_bars(["a"], [1], [0], [2], xlabel="x", title="Cost $1"), "08-gap-table")
+    shown = save.save_figure(scores.interval_bars(["a"], [1], [0], [2], xlabel="x", title="Cost $1"), "08-gap-table")
     assert isinstance(shown, Image) and shown.alt == "Cost $1"
     assert [path.name for path in folder.iterdir()] == ["08-gap-table.png"]
     assert (folder / "08-gap-table.png").read_bytes() == shown.data
@@ -36,25 +36,25 @@ def test_same_figure_same_bytes():
     """Fails when a time, a version or an unstable layout enters the file: every run would then change git."""
 
     def draw():
-        return panels.image_grid(noise(3, 20), ["a", "b", "c"], columns=3, title="Noise")
+        return pictures.image_grid(noise(3, 20), ["a", "b", "c"], columns=3, title="Noise")
 
     fig = draw()
-    first = figures.encode(fig)
-    assert figures.encode(fig) == first == figures.encode(draw())
+    first = save.encode(fig)
+    assert save.encode(fig) == first == save.encode(draw())
     chunks = {first[i : i + 4] for i in range(len(first)) if first[i : i + 4] in (b"tEXt", b"iTXt", b"tIME", b"zTXt")}
     assert not chunks
 
 
 def test_the_hardest_sheet_is_small_enough_and_still_large_enough_to_read():
     """Fails when a contact sheet breaks the limit, or is shrunk to a stamp."""
-    data = figures.encode(panels.image_grid(noise(24, 64), columns=8, title="Noise"))
-    assert len(data) <= figures.LIMIT
+    data = save.encode(pictures.image_grid(noise(24, 64), columns=8, title="Noise"))
+    assert len(data) <= save.LIMIT
     assert Picture.open(io.BytesIO(data)).width >= 500
 
 
 def test_paper_stays_white_and_colours_stay_true():
     """Fails when the palette turns the background grey or moves a line's colour."""
-    picture = Picture.open(io.BytesIO(figures.encode(diagrams.evaluation_flow()))).convert("RGB")
+    picture = Picture.open(io.BytesIO(save.encode(networks.evaluation_flow()))).convert("RGB")
     assert picture.getpixel((2, 2)) == (255, 255, 255)
     colours = np.array([c for _, c in picture.getcolors(1 << 20)])
     assert np.abs(colours - (0x00, 0x72, 0xB2)).max(axis=1).min() <= 4
@@ -63,10 +63,10 @@ def test_paper_stays_white_and_colours_stay_true():
 def test_what_cannot_be_made_small_is_refused_and_leaves_nothing(folder, monkeypatch):
     """Fails when a figure over the limit is written all the same."""
     with pytest.raises(InputError, match="draw fewer"):
-        figures.encode(panels.image_grid(noise(1, 8)), limit=100)
-    monkeypatch.setattr(figures, "encode", lambda figure: (_ for _ in ()).throw(InputError("too large")))
+        save.encode(pictures.image_grid(noise(1, 8)), limit=100)
+    monkeypatch.setattr(save, "encode", lambda figure: (_ for _ in ()).throw(InputError("too large")))
     with pytest.raises(InputError):
-        figures.save_figure(diagrams.evaluation_flow(), "08-evaluation")
+        save.save_figure(networks.evaluation_flow(), "08-evaluation")
     assert not folder.exists()
 
 
@@ -76,5 +76,5 @@ def test_what_cannot_be_made_small_is_refused_and_leaves_nothing(folder, monkeyp
 def test_name_must_fit_the_pattern(name, folder):
     """Fails when a name escapes the folder or breaks the listing by notebook."""
     with pytest.raises(InputError, match="figure name"):
-        figures.save_figure(diagrams.evaluation_flow(), name)
+        save.save_figure(networks.evaluation_flow(), name)
     assert not folder.exists()

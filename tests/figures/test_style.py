@@ -1,4 +1,4 @@
-"""Figures of plots, curves, charts and panels: text that can be drawn, facts that are right, nothing left open."""
+"""Every figure: text that can be drawn, facts that are right, bad input refused, nothing left open."""
 
 import io
 import warnings
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from landmark import charts, curves, panels, plots
+from landmark.figures import dataset, pictures, scores, style, training
 
 RNG = np.random.default_rng(0)
 PICTURES = list(RNG.integers(0, 256, (4, 12, 16, 3), dtype=np.uint8))
@@ -29,31 +29,31 @@ def gap_frame(names, **more):
 MATRIX = np.eye(8) * 5 + 1
 MAPS = RNG.random((4, 6, 8))
 SAMPLES = {
-    "learning_curves": lambda: plots.learning_curves({n: run_table() for n in NAMES}, chance=3.0),
-    "interval_bars": lambda: plots.interval_bars(
+    "learning_curves": lambda: training.learning_curves({n: run_table() for n in NAMES}, chance=3.0),
+    "interval_bars": lambda: scores.interval_bars(
         NAMES, [0.5] * 8, [0.4] * 8, [0.6] * 8, xlabel="GAP", title="$ 北京", lines={"chance": 0.1, "perfect": 1}
     ),
-    "gap_table": lambda: plots.gap_table(gap_frame(NAMES, paper=0.6, loss=1.2, paper_loss=1.3)),
-    "gap_walk": lambda: curves.gap_walk([1, 0, 1, 1, 0, 1, 0, 0], 5, names=NAMES),
-    "gap_walk, long": lambda: curves.gap_walk(RNG.random(300) < 0.5, 400),
-    "open_world": lambda: curves.open_world({"right": [0.9, 0.8], "$": [0.1]}, [0, 0.5], [0.8, 0.5], here=0.4),
-    "batch_gap_noise": lambda: curves.batch_gap_noise({16: RNG.random(20), 64: RNG.random(20)}, 0.5),
-    "deletion_curves": lambda: curves.deletion_curves({n: RNG.random((3, 5)) for n in ["random", *NAMES[:3]]}),
-    "sketch_error": lambda: curves.sketch_error([64, 256, 1024], RNG.random((3, 9)) + 0.01),
-    "window_mixing": lambda: curves.window_mixing([1, 2, 4], [0.1, 0.5, 1.0], chosen=2),
-    "class_sizes": lambda: charts.class_sizes([100, 30, 10, 3, 1], 10),
-    "filter_curve": lambda: charts.filter_curve([100, 30, 10, 3, 1], 10),
-    "split_bars": lambda: charts.split_bars([9, 5], [1, 2], {"all in train": 3, "torn apart": 0}),
-    "parameter_bars": lambda: charts.parameter_bars([(n, i) for i, n in enumerate(NAMES)], {NAMES[0]}),
-    "gradient_flow": lambda: charts.gradient_flow([("a", 0.0), ("b", 0.2), ("c", 1e-4)], {"a"}),
-    "throughput_bars": lambda: charts.throughput_bars({n: 10.0 for n in NAMES}, device="a $ GPU"),
-    "sibling_confusion": lambda: charts.sibling_confusion(MATRIX, NAMES, families=[0, 0, 1, 1, 1, 2, 3, 3]),
-    "image_grid": lambda: panels.image_grid(
-        PICTURES, NAMES[:4], columns=2, frames=[None, plots.RED] * 2, row_labels=NAMES[4:6], title="$"
+    "gap_table": lambda: scores.gap_table(gap_frame(NAMES, paper=0.6, loss=1.2, paper_loss=1.3)),
+    "gap_walk": lambda: scores.gap_walk([1, 0, 1, 1, 0, 1, 0, 0], 5, names=NAMES),
+    "gap_walk, long": lambda: scores.gap_walk(RNG.random(300) < 0.5, 400),
+    "open_world": lambda: scores.open_world({"right": [0.9, 0.8], "$": [0.1]}, [0, 0.5], [0.8, 0.5], here=0.4),
+    "batch_gap_noise": lambda: scores.batch_gap_noise({16: RNG.random(20), 64: RNG.random(20)}, 0.5),
+    "deletion_curves": lambda: scores.deletion_curves({n: RNG.random((3, 5)) for n in ["random", *NAMES[:3]]}),
+    "sketch_error": lambda: scores.sketch_error([64, 256, 1024], RNG.random((3, 9)) + 0.01),
+    "window_mixing": lambda: dataset.window_mixing([1, 2, 4], [0.1, 0.5, 1.0], chosen=2),
+    "class_sizes": lambda: dataset.class_sizes([100, 30, 10, 3, 1], 10),
+    "filter_curve": lambda: dataset.filter_curve([100, 30, 10, 3, 1], 10),
+    "split_bars": lambda: dataset.split_bars([9, 5], [1, 2], {"all in train": 3, "torn apart": 0}),
+    "parameter_bars": lambda: training.parameter_bars([(n, i) for i, n in enumerate(NAMES)], {NAMES[0]}),
+    "gradient_flow": lambda: training.gradient_flow([("a", 0.0), ("b", 0.2), ("c", 1e-4)], {"a"}),
+    "throughput_bars": lambda: training.throughput_bars({n: 10.0 for n in NAMES}, device="a $ GPU"),
+    "sibling_confusion": lambda: scores.sibling_confusion(MATRIX, NAMES, families=[0, 0, 1, 1, 1, 2, 3, 3]),
+    "image_grid": lambda: pictures.image_grid(
+        PICTURES, NAMES[:4], columns=2, frames=[None, style.RED] * 2, row_labels=NAMES[4:6], title="$"
     ),
-    "saliency_panels": lambda: panels.saliency_panels(PICTURES, {"grad_cam": MAPS, "$": MAPS}, NAMES[:4]),
-    "attention_maps": lambda: panels.attention_maps(PICTURES, MAPS, [(0, 0)] * 4, NAMES[:4]),
-    "nearest_neighbours": lambda: panels.nearest_neighbours(
+    "saliency_panels": lambda: pictures.saliency_panels(PICTURES, {"grad_cam": MAPS, "$": MAPS}, NAMES[:4]),
+    "attention_maps": lambda: pictures.attention_maps(PICTURES, MAPS, [(0, 0)] * 4, NAMES[:4]),
+    "nearest_neighbours": lambda: pictures.nearest_neighbours(
         PICTURES[:2], [PICTURES[1:], PICTURES[:3]], [[True, False, True]] * 2, NAMES[:2], [NAMES[:3]] * 2
     ),
 }
@@ -76,7 +76,7 @@ def test_every_figure_draws_untrusted_text_without_boxes_and_without_pyplot(name
 def test_label_spells_what_no_font_holds(monkeypatch):
     """Fails when a character that the fonts lack reaches matplotlib, or the spelling says "?"."""
     latin = frozenset(range(0x20, 0x7F)) | {ord("…")}
-    monkeypatch.setattr(plots, "_drawable", lambda: latin)
+    monkeypatch.setattr(style, "_drawable", lambda: latin)
     spelled = {
         "Église": "Eglise",
         "경복": "gyeongbog",
@@ -85,100 +85,59 @@ def test_label_spells_what_no_font_holds(monkeypatch):
         "a\u200d\n b": "a b",
         "ﬁ": "fi",
     }
-    assert {text: plots.label(text) for text in spelled} == spelled
-    assert all(set(map(ord, plots.label(name))) <= latin for name in NAMES)
+    assert {text: style.label(text) for text in spelled} == spelled
+    assert all(set(map(ord, style.label(name))) <= latin for name in NAMES)
 
 
 def test_label_cuts_by_width_and_escapes_after_cutting():
     """Fails when wide characters count as one column, or a cut leaves half an escape behind."""
-    assert plots.label("abcdef", width=6) == "abcdef"
-    assert plots.label("abcdefg", width=6) == "abcde…"
-    assert plots.label("$$$$$$", width=3) == r"\$\$…"
-    assert plots.label("") == ""
-
-
-def test_gap_walk_area_is_the_gap():
-    """Fails when the bars drawn do not add up to GAP: worked case (1/2 + 2/3 + 3/5) / 4."""
-    fig = curves.gap_walk([False, True, True, False, True], 4)
-    area = sum(bar.get_width() * bar.get_height() for bar in fig.axes[1].patches)
-    assert area == pytest.approx((1 / 2 + 2 / 3 + 3 / 5) / 4)
-    assert f"{area:.3f}" in fig.axes[1].get_title(loc="left")
-
-
-def test_filter_curve_counts_like_a_loop():
-    """Fails when the filter is "more than" instead of "at least", or images and landmarks are swapped."""
-    counts = [5, 3, 3, 1]
-    images, classes = (line.get_ydata() for line in charts.filter_curve(counts).axes[0].lines)
-    for limit in range(1, 6):
-        kept = [c for c in counts if c >= limit]
-        assert images[limit - 1] == pytest.approx(100 * sum(kept) / 12)
-        assert classes[limit - 1] == pytest.approx(100 * len(kept) / 4)
-
-
-def test_class_sizes_says_what_the_filter_keeps():
-    """Fails when a landmark exactly at the limit is counted as dropped."""
-    texts = [text.get_text() for text in charts.class_sizes([6, 3, 1], 3).axes[0].get_legend().get_texts()]
-    assert "kept: 2 landmarks (67%), 90% of the images" in texts
-
-
-def test_sibling_confusion_shares_sum_to_a_hundred_along_rows():
-    """Fails when columns are normalised instead of rows."""
-    mesh = charts.sibling_confusion([[3, 1], [0, 0]], ["a", "b"]).axes[0].collections[0]
-    assert np.asarray(mesh.get_array()).reshape(2, 2).tolist() == [[75, 25], [0, 0]]
+    assert style.label("abcdef", width=6) == "abcdef"
+    assert style.label("abcdefg", width=6) == "abcde…"
+    assert style.label("$$$$$$", width=3) == r"\$\$…"
+    assert style.label("") == ""
 
 
 def test_the_readers_style_survives():
     """Fails when building a figure changes matplotlib's settings for the reader's own figures."""
     before = dict(plt.rcParams)
-    plots.interval_bars(["a"], [1], [0], [2], xlabel="x", title="t")
+    scores.interval_bars(["a"], [1], [0], [2], xlabel="x", title="t")
     with pytest.raises(ValueError):
-        plots.interval_bars([], [], [], [], xlabel="x", title="t")
+        scores.interval_bars([], [], [], [], xlabel="x", title="t")
     assert dict(plt.rcParams) == before
 
 
-def test_panels_keep_every_picture_whole_and_marks_its_place():
-    """Fails when a wide picture is stretched or cut, or the mark of cell (row, column) lands at (column, row)."""
-    fig = panels.attention_maps([np.zeros((10, 20, 3))], np.ones((1, 5, 10)), [(4, 0)])
-    picture, mark = fig.axes[0].images[0], fig.axes[0].lines[0]
-    left, right, bottom, top = picture.get_extent()
-    assert (right - left) / (bottom - top) == pytest.approx(2)
-    (x,), (y,) = mark.get_data()
-    assert (x - left) / (right - left) == pytest.approx(0.05)
-    assert (y - top) / (bottom - top) == pytest.approx(0.9)
-
-
 REFUSED = {
-    "no runs": lambda: plots.learning_curves({}),
-    "a run without dev loss": lambda: plots.learning_curves({"a": run_table().drop(columns="dev_loss")}),
-    "a run of one row": lambda: plots.learning_curves({"a": run_table()[:1]}),
-    "unequal lists": lambda: plots.interval_bars(["a", "b"], [1], [0], [2], xlabel="x", title="t"),
-    "an empty table": lambda: plots.gap_table(gap_frame([])),
-    "a table without open": lambda: plots.gap_table(gap_frame(["a"]).drop(columns="open")),
-    "no predictions": lambda: curves.gap_walk([], 3),
-    "more hits than landmarks": lambda: curves.gap_walk([True, True], 1),
-    "no scores": lambda: curves.open_world({}, [0, 1], [1, 0]),
-    "one share": lambda: curves.open_world({"right": [1.0]}, [0], [1]),
-    "one batch": lambda: curves.batch_gap_noise({16: [0.5]}, 0.5),
-    "a curve of one step": lambda: curves.deletion_curves({"a": [[0.5]]}),
-    "one dimension": lambda: curves.sketch_error([64], [[0.1]]),
-    "NaN errors": lambda: curves.sketch_error([64, 128], [[0.1], [np.nan]]),
-    "windows without shares": lambda: curves.window_mixing([1, 2], [0.1]),
-    "no classes": lambda: charts.class_sizes([], 3),
-    "an empty class": lambda: charts.class_sizes([3, 0], 3),
-    "one class to filter": lambda: charts.filter_curve([3]),
-    "other classes": lambda: charts.split_bars([1, 2], [1]),
-    "no stages": lambda: charts.parameter_bars([]),
-    "no gradients": lambda: charts.gradient_flow([]),
-    "no rates": lambda: charts.throughput_bars({}),
-    "a matrix of another size": lambda: charts.sibling_confusion([[1, 2]], ["a"]),
-    "no pictures": lambda: panels.image_grid([]),
-    "channels first": lambda: panels.image_grid([np.zeros((3, 9, 9))]),
-    "a picture in 0..255 floats": lambda: panels.image_grid([np.full((3, 3, 3), 200.0)]),
-    "one title for two pictures": lambda: panels.image_grid(PICTURES[:2], ["a"]),
-    "no methods": lambda: panels.saliency_panels(PICTURES, {}),
-    "maps of other pictures": lambda: panels.saliency_panels(PICTURES, {"a": MAPS[:1]}),
-    "negative attention": lambda: panels.attention_maps(PICTURES, -MAPS),
-    "no neighbours": lambda: panels.nearest_neighbours(PICTURES[:1], [[]], [[]]),
+    "no runs": lambda: training.learning_curves({}),
+    "a run without dev loss": lambda: training.learning_curves({"a": run_table().drop(columns="dev_loss")}),
+    "a run of one row": lambda: training.learning_curves({"a": run_table()[:1]}),
+    "unequal lists": lambda: scores.interval_bars(["a", "b"], [1], [0], [2], xlabel="x", title="t"),
+    "an empty table": lambda: scores.gap_table(gap_frame([])),
+    "a table without open": lambda: scores.gap_table(gap_frame(["a"]).drop(columns="open")),
+    "no predictions": lambda: scores.gap_walk([], 3),
+    "more hits than landmarks": lambda: scores.gap_walk([True, True], 1),
+    "no scores": lambda: scores.open_world({}, [0, 1], [1, 0]),
+    "one share": lambda: scores.open_world({"right": [1.0]}, [0], [1]),
+    "one batch": lambda: scores.batch_gap_noise({16: [0.5]}, 0.5),
+    "a curve of one step": lambda: scores.deletion_curves({"a": [[0.5]]}),
+    "one dimension": lambda: scores.sketch_error([64], [[0.1]]),
+    "NaN errors": lambda: scores.sketch_error([64, 128], [[0.1], [np.nan]]),
+    "windows without shares": lambda: dataset.window_mixing([1, 2], [0.1]),
+    "no classes": lambda: dataset.class_sizes([], 3),
+    "an empty class": lambda: dataset.class_sizes([3, 0], 3),
+    "one class to filter": lambda: dataset.filter_curve([3]),
+    "other classes": lambda: dataset.split_bars([1, 2], [1]),
+    "no stages": lambda: training.parameter_bars([]),
+    "no gradients": lambda: training.gradient_flow([]),
+    "no rates": lambda: training.throughput_bars({}),
+    "a matrix of another size": lambda: scores.sibling_confusion([[1, 2]], ["a"]),
+    "no pictures": lambda: pictures.image_grid([]),
+    "channels first": lambda: pictures.image_grid([np.zeros((3, 9, 9))]),
+    "a picture in 0..255 floats": lambda: pictures.image_grid([np.full((3, 3, 3), 200.0)]),
+    "one title for two pictures": lambda: pictures.image_grid(PICTURES[:2], ["a"]),
+    "no methods": lambda: pictures.saliency_panels(PICTURES, {}),
+    "maps of other pictures": lambda: pictures.saliency_panels(PICTURES, {"a": MAPS[:1]}),
+    "negative attention": lambda: pictures.attention_maps(PICTURES, -MAPS),
+    "no neighbours": lambda: pictures.nearest_neighbours(PICTURES[:1], [[]], [[]]),
 }
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from landmark import functional as fn
+from landmark.models import functional as fn
 
 
 def _hashes(c, dim, seed=0):

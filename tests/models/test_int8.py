@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from test_inference import _awake
 from torch import fx, nn
 
-from landmark import create_model, inference, int8
-from landmark.inference import fast_model
-from landmark.int8 import measure, quantise
-from landmark.runtime import InputError
+from landmark.models import folding, int8
+from landmark.models.folding import fast_model
+from landmark.models.int8 import measure, quantise
+from landmark.models.net import create_model
+from landmark.utils.errors import InputError
+from tests.helpers import _awake
 
 pytestmark = pytest.mark.arithmetic
 needs_int8 = pytest.mark.skipif(not int8.has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
@@ -194,9 +195,9 @@ def test_what_has_no_form_in_integers_is_refused():
 def test_integers_that_cannot_be_had_are_one_clear_line(monkeypatch):
     """Fails when a chip without them falls back to something slower without a word, or no image gives a crash."""
     model = create_model("resnet50", 3)
-    monkeypatch.setattr(inference, "has_int8", lambda where: False)
+    monkeypatch.setattr(folding, "has_int8", lambda where: False)
     with pytest.raises(InputError, match="VNNI"):
         fast_model(model, torch.rand(1, 3, 64, 64))
-    monkeypatch.setattr(inference, "has_int8", lambda where: True)
+    monkeypatch.setattr(folding, "has_int8", lambda where: True)
     with pytest.raises(InputError, match="no image"):
         fast_model(model, torch.empty(0, 3, 1, 1))

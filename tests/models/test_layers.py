@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from landmark import distributed, functional
-from landmark.layers import (
+from landmark.models import functional
+from landmark.models.layers import (
     AttentionPool,
     AveragePool,
     CompactBilinearPooling,
@@ -18,6 +18,7 @@ from landmark.layers import (
     SelfAttention2d,
     SpatialAttention,
 )
+from landmark.utils import distributed
 
 SHAPES = [(1, 1, 1, 1), (2, 5, 3, 4), (3, 2, 1, 7), (1, 12, 6, 2)]
 maps = pytest.mark.parametrize("shape", SHAPES, ids=str)

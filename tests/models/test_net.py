@@ -5,12 +5,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from landmark import models
-from landmark.inference import fast_model
-from landmark.layers import AveragePool, CompactBilinearPooling, SelfAttention2d
-from landmark.models import as_map, build_pooling, create_model, embedding_sizes, map_channels
-from landmark.recipes import BACKBONES, POOLINGS, RECIPES, list_models
-from landmark.runtime import InputError
+from landmark.models import net
+from landmark.models.folding import fast_model
+from landmark.models.layers import AveragePool, CompactBilinearPooling, SelfAttention2d
+from landmark.models.net import as_map, build_pooling, create_model, embedding_sizes, map_channels
+from landmark.models.recipes import BACKBONES, POOLINGS, RECIPES, list_models
+from landmark.utils.errors import InputError
 
 
 @pytest.mark.parametrize("name", [*list_models()[:8], "resnet50_max", "xception_gem"])
@@ -35,7 +35,7 @@ def test_every_pooling_learns_and_comes_back_from_disk(name, tmp_path):
 
 def test_embedding_sizes_of_all_combinations():
     """Fails when a pooling does not follow the channels of its map, or the table of sizes moves random numbers."""
-    assert models.POOLING_LAYERS.keys() == POOLINGS.keys()
+    assert net.POOLING_LAYERS.keys() == POOLINGS.keys()
     torch.manual_seed(3)
     first = torch.rand(1)
     torch.manual_seed(3)
@@ -105,7 +105,7 @@ def test_what_does_not_fit_together_is_found_when_it_is_built(monkeypatch):
         "gives .*2048, 1, 1": lambda c: [nn.AdaptiveAvgPool2d(1)],  # a map
     }
     for words, layers in wrong.items():
-        monkeypatch.setitem(models.POOLING_LAYERS, "gem", layers)
+        monkeypatch.setitem(net.POOLING_LAYERS, "gem", layers)
         with pytest.raises(InputError, match=rf"^pooling gem: .*{words}[^\n]*$"):
             create_model("resnet50_gem", 3)
 

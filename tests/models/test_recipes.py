@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from landmark.recipes import BACKBONES, POOLINGS, RECIPES, backbone_of, data_config, list_models, recipe
-from landmark.runs import TrainConfig
-from landmark.runtime import InputError
+from landmark.models.recipes import BACKBONES, POOLINGS, RECIPES, backbone_of, data_config, list_models, recipe
+from landmark.training.config import TrainConfig
+from landmark.utils.errors import InputError
 
 
 def test_the_papers_models_come_first_and_every_combination_has_a_name():
@@ -34,6 +34,6 @@ def test_an_unknown_model_is_one_line_that_lists_the_parts(name):
 
 def test_names_need_no_torch():
     """Fails when listing the models would load what builds them."""
-    code = "import sys, landmark; landmark.list_models(); import landmark.recipes; print('torch' in sys.modules)"
+    code = "import sys, landmark; landmark.list_models(); import landmark.models.recipes; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.stdout == "False\n", done.stderr

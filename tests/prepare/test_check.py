@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark import inspection
-from landmark.archives import open_images
-from landmark.health import EXAMPLES, check_data
-from landmark.images import image_path
-from landmark.tarindex import ArchiveError
+from landmark.data.archives import open_images
+from landmark.data.images import image_path
+from landmark.prepare import check, inspection
+from landmark.prepare.check import EXAMPLES, check_data
+from landmark.utils.errors import ArchiveError
+
+
+def test_health_report(folder):
+    """Fails when a bad image is counted and not named, or a broken table is called a bad image."""
+    report = check.check_data(folder, progress=False)
+    assert report.exit_code == 1 and {b["id"][0] for b in report.bad} == {"a", "b"}
+    assert json.loads(json.dumps(report.to_dict()))["exit_code"] == 1
+    (folder / "test.csv").write_text("id\nxx\n")
+    assert check.check_data(folder, progress=False).exit_code == 2
 
 
 def picture(seed, size=(96, 72)):

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark import images, inspection
-from landmark.archives import ImageStore
-from landmark.images import ImageError, image_path, near_pairs, perceptual_hash, read_image
-from landmark.inspection import FACTS, duplicate_groups, inspect_image, inspect_split
+from landmark.data import images
+from landmark.data.archives import ImageStore
+from landmark.data.images import image_path, read_image
+from landmark.prepare import inspection
+from landmark.prepare.duplicates import duplicate_groups, near_pairs, perceptual_hash
+from landmark.prepare.inspection import inspect_image, inspect_split
+from landmark.utils.errors import ImageError
 
 
 def picture(seed=0, width=160, height=120):
@@ -101,16 +104,6 @@ def test_groups_of_duplicates(tmp_path):
     exact, near = ([[found.ids[i].decode() for i in g] for g in part] for part in duplicate_groups(found.facts))
     assert exact == [["bbb0", "bbb1"]] and near == [["aaa1", "aaa0"]]
     assert [found.ids[i] for i in found.reasons] == [b"eee0", b"eee1"]
-
-
-def test_likeness_of_shape_alone_is_no_duplicate():
-    """Fails when a hash that two pictures share by chance is enough."""
-    facts = np.zeros(2, FACTS)
-    facts["readable"], facts["hash"], facts["digest"] = True, 5, [1, 2]
-    facts["tiles"][1, 3] = 30
-    assert duplicate_groups(facts) == ([], [])
-    facts["tiles"][1, 3] = 3
-    assert duplicate_groups(facts)[1] == [[0, 1]]
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import time
 import pandas as pd
 import pytest
 
-from landmark import experiments, sources, studies
-from landmark import mirror as mirrors
-from landmark.archives import ImageStore
-from landmark.data import GoogleLandmarks
-from landmark.download import download
-from landmark.images import image_path
-from landmark.localserver import serve
-from landmark.mirror import make_mirror
-from landmark.runtime import InputError
+from landmark.course import samples
+from landmark.data.archives import ImageStore
+from landmark.data.folder import GoogleLandmarks
+from landmark.data.images import image_path
+from landmark.prepare import mirror as mirrors
+from landmark.prepare import sources
+from landmark.prepare.download import fetch_data
+from landmark.prepare.mirror import make_mirror, serve
+from landmark.utils.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def mirror(world, tmp_path_factory):
 def test_downloaded_is_what_was_served(world, mirror, tmp_path):
     """Fails when a TAR, a sum or a table of the mirror is not laid out as the public servers' are."""
     with serve(mirror) as url:
-        download(sources.gldv2(tmp_path, shards="0-1", mirror=url), yes=True, progress=False)
+        fetch_data(sources.gldv2(tmp_path, shards="0-1", mirror=url), yes=True, progress=False)
     store, train = ImageStore(tmp_path, "train"), pd.read_csv(world / "train.csv", dtype=str)
     assert set(train["id"]) <= set(store.ids())
     for image_id in train["id"].head(5):
@@ -38,11 +38,11 @@ def test_downloaded_is_what_was_served(world, mirror, tmp_path):
 def test_the_course_subset(world, mirror, tmp_path):
     """Fails when the ZIP's names, numbers or ids do not survive the way into the GLDv2 layout."""
     with serve(mirror) as url:
-        download(sources.landmarks50(tmp_path, mirror=url), yes=True, progress=False)
+        fetch_data(sources.landmarks50(tmp_path, mirror=url), yes=True, progress=False)
     data, whole = GoogleLandmarks(tmp_path), GoogleLandmarks(world)
     ids = [*data.train["id"], *data.test["id"]]
     assert sorted(ids) == sorted(whole.train["id"])
-    assert set(experiments.names_of(data).values()) <= set(experiments.names_of(whole).values())
+    assert set(samples.names_of(data).values()) <= set(samples.names_of(whole).values())
 
 
 def test_two_processes_lay_out_one_mirror(world, mirror, tmp_path, monkeypatch):
@@ -68,9 +68,3 @@ def test_another_folder_is_left_alone(world, tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(InputError, match="not a mirror"):
         make_mirror(world, tmp_path)
-
-
-def test_killed_and_resumed(world, tmp_path, untouched):
-    """Fails when a run whose process got a real SIGKILL ends with other weights than one go."""
-    told = studies.killed_and_resumed(world, tmp_path / "proof", steps=3)
-    assert told["same_weights"] and told["same_log"] and told["killed_after"] in (2, 3)

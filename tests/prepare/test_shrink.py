@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark import shrink as module
-from landmark.archives import ImageStore
-from landmark.images import ImageError, image_path, read_image
-from landmark.locks import alone
-from landmark.runtime import InputError
-from landmark.shrink import shrink, shrink_image
+from landmark.data.archives import ImageStore
+from landmark.data.images import image_path, read_image
+from landmark.prepare import shrink as module
+from landmark.prepare.shrink import shrink_data, shrink_image
+from landmark.utils.errors import ImageError, InputError
+from landmark.utils.locks import alone
 
 SMALL = {"size": 32, "shard_bytes": 10_000, "progress": False}
 
@@ -69,7 +69,7 @@ def digests(out):
 def reference(data, tmp_path_factory):
     """The uninterrupted result."""
     out = tmp_path_factory.mktemp("reference") / "small"
-    return out, shrink(data[0], out, workers=0, **SMALL)
+    return out, shrink_data(data[0], out, workers=0, **SMALL)
 
 
 def test_layout_and_content(data, reference):
@@ -131,15 +131,15 @@ def test_reduced_decoding_keeps_detail():
 def test_workers_change_nothing(data, reference, tmp_path):
     """Fails when the order or the bytes depend on the number of processes, or a second call does anything."""
     out, told = reference
-    assert shrink(data[0], tmp_path / "two", workers=2, **SMALL) == told
+    assert shrink_data(data[0], tmp_path / "two", workers=2, **SMALL) == told
     assert digests(tmp_path / "two") == digests(out)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "two").glob("*/*.tar")}
-    assert shrink(data[0], tmp_path / "two", workers=0, **SMALL) == told
+    assert shrink_data(data[0], tmp_path / "two", workers=0, **SMALL) == told
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "two").glob("*/*.tar")} == before
 
 
 def child(root, out, workers):
-    code = f"from landmark.shrink import shrink; shrink({str(root)!r}, {str(out)!r}, workers={workers}, **{SMALL!r})"
+    code = f"from landmark.prepare.shrink import shrink_data as shrink; shrink({str(root)!r}, {str(out)!r}, workers={workers}, **{SMALL!r})"
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
@@ -163,7 +163,7 @@ def fork_and_kill(root, out, number):
         os.fsync = counted(os.fsync)
         json.dumps = counted(json.dumps)
         try:
-            shrink(root, out, workers=0, **SMALL)
+            shrink_data(root, out, workers=0, **SMALL)
             os._exit(0)
         finally:
             os._exit(1)
@@ -184,11 +184,13 @@ def test_killed_at_every_step(data, reference, tmp_path):
             )
         assert kills < 60
     assert kills > 4 and digests(out) == digests(reference[0])
-    assert shrink(data[0], out, workers=0, **SMALL) == reference[1]
+    assert shrink_data(data[0], out, workers=0, **SMALL) == reference[1]
     for number in range(1, 24, 2):
         again = tmp_path / f"again{number}"
         assert not fork_and_kill(data[0], again, number)
-        assert shrink(data[0], again, workers=0, **SMALL) == reference[1] and digests(again) == digests(reference[0])
+        assert shrink_data(data[0], again, workers=0, **SMALL) == reference[1] and digests(again) == digests(
+            reference[0]
+        )
         assert not list(again.glob("**/.*.part"))
 
 
@@ -201,7 +203,7 @@ def test_killed_with_workers(data, reference, tmp_path):
         time.sleep(0.01)
     process.kill()
     process.wait()
-    assert shrink(data[0], out, workers=2, **SMALL) == reference[1] and digests(out) == digests(reference[0])
+    assert shrink_data(data[0], out, workers=2, **SMALL) == reference[1] and digests(out) == digests(reference[0])
     process.communicate(timeout=30)  # the output ends with the last of the workers
 
 
@@ -213,17 +215,17 @@ def test_a_killed_worker_is_one_line(data, reference, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "shrink_image", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         with pytest.raises(InputError, match="a worker process was killed .*: with fewer workers, the same command"):
-            shrink(data[0], tmp_path / "out", workers=2, **SMALL)
-    assert shrink(data[0], tmp_path / "out", workers=2, **SMALL) == reference[1]
+            shrink_data(data[0], tmp_path / "out", workers=2, **SMALL)
+    assert shrink_data(data[0], tmp_path / "out", workers=2, **SMALL) == reference[1]
 
 
 def test_a_tar_that_went_missing_is_made_again(data, reference, tmp_path):
     """Fails when a damaged or deleted TAR of the result stays lost, or its bad images are counted twice."""
     out = tmp_path / "out"
-    shrink(data[0], out, workers=0, **SMALL)
+    shrink_data(data[0], out, workers=0, **SMALL)
     (out / "train/images_001.tar").write_bytes(b"short")
     (out / "train/images_003.tar").unlink()
-    assert shrink(data[0], out, workers=0, **SMALL) == reference[1] and digests(out) == digests(reference[0])
+    assert shrink_data(data[0], out, workers=0, **SMALL) == reference[1] and digests(out) == digests(reference[0])
 
 
 @pytest.mark.parametrize("change", [{"size": 48}, {"quality": 70}, {"shard_bytes": 20_000}])
@@ -232,7 +234,7 @@ def test_other_settings_are_refused(data, reference, change):
     before = digests(reference[0])
     name, value = next(iter(change.items()))
     with pytest.raises(InputError, match=rf"another shrink \({name} \d+ there, {value} now\)"):
-        shrink(data[0], reference[0], workers=0, **SMALL | change)
+        shrink_data(data[0], reference[0], workers=0, **SMALL | change)
     assert digests(reference[0]) == before
 
 
@@ -241,27 +243,27 @@ def test_refused_folders(data, tmp_path, reference):
     root = data[0]
     files = {path: path.read_bytes() for path in root.glob("*/*.tar")}
     with pytest.raises(InputError, match=r"train\.csv, which no shrink wrote|test, which no shrink wrote"):
-        shrink(root, root, **SMALL)
+        shrink_data(root, root, **SMALL)
     assert files == {path: path.read_bytes() for path in root.glob("*/*.tar")}
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis.txt").write_text("mine")
     with pytest.raises(InputError, match=r"thesis\.txt, which no shrink wrote"):
-        shrink(root, tmp_path / "other", **SMALL)
+        shrink_data(root, tmp_path / "other", **SMALL)
     assert sorted(p.name for p in (tmp_path / "other").iterdir() if p.name[0] != ".") == ["thesis.txt"]
     with pytest.raises(InputError, match="no such folder"):
-        shrink(tmp_path / "absent", tmp_path / "x", **SMALL)
+        shrink_data(tmp_path / "absent", tmp_path / "x", **SMALL)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no images in train or test"):
-        shrink(tmp_path / "empty", tmp_path / "x", **SMALL)
+        shrink_data(tmp_path / "empty", tmp_path / "x", **SMALL)
     assert not (tmp_path / "x").exists()
     for bad in ({"size": 0}, {"size": 32, "quality": 0}):
         with pytest.raises(InputError, match="give at least"):
-            shrink(root, tmp_path / "x", **bad)
+            shrink_data(root, tmp_path / "x", **bad)
     path = image_path(tmp_path / "changed", "train", "f" * 16)
     path.parent.mkdir(parents=True)
     path.write_bytes(jpeg(40, 40))
     with pytest.raises(InputError, match=r"the images of train have changed since \(44 images then, 1 now\)"):
-        shrink(tmp_path / "changed", reference[0], **SMALL)
+        shrink_data(tmp_path / "changed", reference[0], **SMALL)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"settings": []}', '{"settings": {}, "splits": {"train": 1}}'])
@@ -269,7 +271,7 @@ def test_damaged_state(data, tmp_path, text):
     """Fails when a state that makes no sense ends in a traceback or in guesses."""
     (tmp_path / "shrink.json").write_text(text)
     with pytest.raises(InputError, match=r"shrink\.json: damaged: delete"):
-        shrink(data[0], tmp_path, workers=0, **SMALL)
+        shrink_data(data[0], tmp_path, workers=0, **SMALL)
 
 
 def test_too_little_space(data, tmp_path, monkeypatch):
@@ -277,7 +279,7 @@ def test_too_little_space(data, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(10, 9, 1000))
     with pytest.raises(InputError, match=r"need about .* GB, have .* GB free"):
-        shrink(data[0], tmp_path / "out", workers=0, **SMALL)
+        shrink_data(data[0], tmp_path / "out", workers=0, **SMALL)
     assert not list((tmp_path / "out").glob("*/*.tar"))
 
 
@@ -293,9 +295,9 @@ def test_disk_full(data, reference, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "fsync", full)
         with pytest.raises(InputError, match="No space left on device, .* free.*goes on") as error:
-            shrink(data[0], tmp_path / "out", workers=0, **SMALL)
+            shrink_data(data[0], tmp_path / "out", workers=0, **SMALL)
     assert "\n" not in str(error.value) and len(digests(tmp_path / "out")) == 2
-    assert shrink(data[0], tmp_path / "out", workers=0, **SMALL) == reference[1]
+    assert shrink_data(data[0], tmp_path / "out", workers=0, **SMALL) == reference[1]
     assert digests(tmp_path / "out") == digests(reference[0])
 
 
@@ -306,7 +308,7 @@ def test_file_size_limit(data, tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
         try:
-            shrink(data[0], tmp_path / "out", workers=0, **SMALL)
+            shrink_data(data[0], tmp_path / "out", workers=0, **SMALL)
         except InputError as error:
             os._exit(0 if "goes on" in str(error) and "\n" not in str(error) else 1)
         finally:
@@ -331,7 +333,7 @@ def test_changed_input_stops_with_one_line(data, tmp_path, monkeypatch):
     monkeypatch.setattr(module._State, "begin", touched)
     for workers in (0, 2):
         with pytest.raises(InputError, match=r"images_000\.tar: changed") as error:
-            shrink(root, tmp_path / f"out{workers}", workers=workers, **SMALL)
+            shrink_data(root, tmp_path / f"out{workers}", workers=workers, **SMALL)
         assert "\n" not in str(error.value)
 
 
@@ -343,7 +345,7 @@ def test_a_wrong_place_is_told_before_the_images_are_looked_at(data, tmp_path, m
     (tmp_path / "other/thesis.tex").write_text("mine")
     for out, why in (("file/out", "file/out: Not a directory.*put it right"), ("other", "no shrink wrote")):
         with pytest.raises(InputError, match=why):
-            shrink(data[0], tmp_path / out, workers=0, **SMALL)
+            shrink_data(data[0], tmp_path / out, workers=0, **SMALL)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "other", "thesis.tex"]
 
 
@@ -359,8 +361,8 @@ def test_one_at_a_time(data, tmp_path):
     try:
         os.read(read, 1)
         with pytest.raises(InputError, match="another shrink is writing"):
-            shrink(data[0], tmp_path / "out", workers=0, **SMALL)
+            shrink_data(data[0], tmp_path / "out", workers=0, **SMALL)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    assert shrink(data[0], tmp_path / "out", workers=0, **SMALL).images == 43
+    assert shrink_data(data[0], tmp_path / "out", workers=0, **SMALL).images == 43

@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
-from landmark.checkpoints import Checkpoints
-from landmark.runtime import InputError
+from landmark.training.checkpoints import Checkpoints
+from landmark.utils.errors import InputError
 
 
 def state(step):
@@ -53,7 +53,7 @@ def test_code_in_a_state_is_not_run(tmp_path, monkeypatch):
 
     states = Checkpoints(tmp_path)
     torch.save({"kept": Payload()}, tmp_path / "state.pt", pickle_module=pickle)
-    from landmark.runtime import sha256
+    from landmark.utils.files import sha256
 
     (tmp_path / "state.pt").rename(tmp_path / f"state-000000001-{sha256(tmp_path / 'state.pt')[:16]}.pt")
     with pytest.raises(InputError, match="damaged checkpoint"):

@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import LOGGED, Killed
-from test_training import same as same_weights
 
-from landmark import training, views
-from landmark.data import Bad, GoogleLandmarks, LabelMap, LandmarkDataset, train_transform
-from landmark.int8 import has_int8
-from landmark.runs import TrainConfig
-from landmark.runtime import InputError
-from landmark.training import fit
-from landmark.views import Views
+from landmark.data.dataset import Bad, LandmarkDataset, train_transform
+from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.models.int8 import has_int8
+from landmark.training import frozen_maps, trainer
+from landmark.training.config import TrainConfig
+from landmark.training.frozen_maps import Views
+from landmark.training.trainer import fit
+from landmark.utils import distributed
+from landmark.utils.errors import InputError
+from tests.helpers import LOGGED, Killed
+from tests.helpers import same as same_weights
 
 INT8 = has_int8(torch.device("cpu"))
 CONFIG = TrainConfig(
@@ -29,7 +31,7 @@ CONFIG = TrainConfig(
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(views, "PIECE", 3)
+    monkeypatch.setattr(frozen_maps, "PIECE", 3)
 
 
 @pytest.fixture
@@ -85,10 +87,10 @@ def test_with_a_view_for_each_epoch_it_learns_what_it_does_without(tmp_path, wor
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_anywhere_it_ends_the_same_and_computes_no_view_twice(tmp_path, world, monkeypatch, workers):
     """Fails when a kill among the views or the steps changes a bit, or throws away files that were whole."""
-    monkeypatch.setattr(training, "IN_MEMORY", 0)
+    monkeypatch.setattr(trainer, "IN_MEMORY", 0)
     config = replace(CONFIG, views=2)
     whole = fit(config, world, tmp_path / "whole", workers=workers, progress=False)
-    calls, limit, update, real = [], [4], training._Trainer._update, training._Trainer.maps
+    calls, limit, update, real = [], [4], trainer._Trainer._update, trainer._Trainer.maps
 
     def counted(self, images):
         if len(calls) == limit[0]:
@@ -101,14 +103,14 @@ def test_killed_anywhere_it_ends_the_same_and_computes_no_view_twice(tmp_path, w
             raise Killed
         return update(self, batch, count)
 
-    monkeypatch.setattr(training._Trainer, "maps", counted)
-    monkeypatch.setattr(training._Trainer, "_update", deadly)
+    monkeypatch.setattr(trainer._Trainer, "maps", counted)
+    monkeypatch.setattr(trainer._Trainer, "_update", deadly)
     for limit[0] in (4, 100):
         with pytest.raises(Killed):
             fit(config, world, tmp_path / "run", workers=workers, progress=False, save_steps=2)
     files = len(list((tmp_path / "run" / "views").glob("*.safetensors")))
     assert files > 4 and len(calls) == 1 + 3 + 1 + files - 3, "a blank image in each start, then every file once"
-    monkeypatch.setattr(training._Trainer, "_update", update)
+    monkeypatch.setattr(trainer._Trainer, "_update", update)
     run = fit(config, world, tmp_path / "run", workers=workers, progress=False)
     assert same(run, whole) and len(calls) == files + 3
 
@@ -137,11 +139,11 @@ def test_views_of_a_start_without_a_state_are_not_trusted(tmp_path, world, monke
     """Fails when maps are used whose weights and ranges nobody knows."""
     config = replace(CONFIG, views=2)
     whole = fit(config, world, tmp_path / "whole", workers=0, progress=False)
-    real = training._Trainer.maps
-    monkeypatch.setattr(training._Trainer, "maps", lambda self, images: (_ for _ in ()).throw(Killed))
+    real = trainer._Trainer.maps
+    monkeypatch.setattr(trainer._Trainer, "maps", lambda self, images: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         fit(config, world, tmp_path / "run", workers=0, progress=False)
-    monkeypatch.setattr(training._Trainer, "maps", real)
+    monkeypatch.setattr(trainer._Trainer, "maps", real)
     for state in (tmp_path / "run").glob("state*"):
         state.unlink()
     for name in ("000-0000000.safetensors", ".x.part"):
@@ -154,9 +156,9 @@ def test_a_rank_that_comes_late_makes_its_own_share(tmp_path, dataset, monkeypat
     first = Views(dataset, 2, tmp_path)
     files = first.missing()
     next(first.fill(maps))
-    monkeypatch.setattr(views.distributed, "rank", lambda: 1)
-    monkeypatch.setattr(views.distributed, "size", lambda: 2)
-    monkeypatch.setattr(views.distributed, "gather", lambda own: [files, own])
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "gather", lambda own: [files, own])
     assert len(filled(dataset, 2, tmp_path).missing()) == len(files[2::2])
     assert set(first.missing()) == set(files[2::2])
 
@@ -164,7 +166,7 @@ def test_a_rank_that_comes_late_makes_its_own_share(tmp_path, dataset, monkeypat
 def test_a_disk_without_room_is_told_before_the_work(tmp_path, dataset, monkeypatch):
     """Fails when an hour of maps ends in a full disk that could have been foreseen."""
     usage = collections.namedtuple("usage", "total used free")
-    monkeypatch.setattr(views.shutil, "disk_usage", lambda folder: usage(0, 0, 10))
+    monkeypatch.setattr(frozen_maps.shutil, "disk_usage", lambda folder: usage(0, 0, 10))
     with pytest.raises(InputError, match=r"2 views of \d+ images need .* fewer views"):
         filled(dataset, 2, tmp_path / "views")
     assert not list((tmp_path / "views").iterdir())
@@ -177,7 +179,7 @@ def test_a_write_that_fails_leaves_no_half_file(tmp_path, dataset, monkeypatch):
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(views, "save_file", full)
+    monkeypatch.setattr(frozen_maps, "save_file", full)
     with pytest.raises(InputError, match="000-0000000.safetensors: cannot be written .*No space left.*goes on"):
         filled(dataset, 2, tmp_path)
     assert not list(tmp_path.iterdir())

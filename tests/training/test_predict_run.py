@@ -8,12 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from landmark import create_model, runs, submission
-from landmark.data import GoogleLandmarks
-from landmark.images import image_path
-from landmark.int8 import has_int8
-from landmark.runs import TrainConfig
-from landmark.runtime import InputError
+from landmark.data import folder
+from landmark.data.folder import GoogleLandmarks
+from landmark.data.images import image_path
+from landmark.evaluation import prediction
+from landmark.models.int8 import has_int8
+from landmark.models.net import create_model
+from landmark.training import predict_run
+from landmark.training.config import TrainConfig
+from landmark.training.run import Run
+from landmark.utils.errors import InputError
 
 
 class Brightness(nn.Module):
@@ -29,12 +33,10 @@ class Brightness(nn.Module):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, world):
-    labels = runs.LabelMap([1, 2, 3])
-    monkeypatch.setattr(runs.Run, "model", lambda self, which="best": Brightness())
-    monkeypatch.setattr(submission, "ROWS", 4)
-    return runs.Run(
-        tmp_path / "run", TrainConfig(model="resnet50", size=32, batch_size=3), labels, {"sha256": "a" * 64}
-    )
+    labels = folder.LabelMap([1, 2, 3])
+    monkeypatch.setattr(Run, "model", lambda self, which="best": Brightness())
+    monkeypatch.setattr(predict_run, "ROWS", 4)
+    return Run(tmp_path / "run", TrainConfig(model="resnet50", size=32, batch_size=3), labels, {"sha256": "a" * 64})
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def rows(path):
 
 def test_a_row_for_every_id_in_order(tmp_path, run, data):
     """Fails when an image without a file loses its row, the order changes, or parts stay behind."""
-    told = submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+    told = predict_run.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
     found = rows(tmp_path / "s.csv")
     assert [row[0] for row in found] == data.test["id"].tolist()
     assert [k for k, row in enumerate(found) if not row[1]] == [2, 5]
@@ -65,8 +67,8 @@ def test_a_row_for_every_id_in_order(tmp_path, run, data):
 @pytest.mark.parametrize("batches", [1, 2, 3])
 def test_killed_it_goes_on(tmp_path, run, data, monkeypatch, batches):
     """Fails when a restart predicts finished parts again, or its file differs from that of one go."""
-    submission.write_predictions(run, data, tmp_path / "whole.csv", workers=0, progress=False)
-    predictions, seen = submission.predictions, []
+    predict_run.write_predictions(run, data, tmp_path / "whole.csv", workers=0, progress=False)
+    predictions, seen = prediction.predictions, []
 
     class Killed(BaseException):
         pass
@@ -77,9 +79,9 @@ def test_killed_it_goes_on(tmp_path, run, data, monkeypatch, batches):
                 raise Killed
             yield some
 
-    monkeypatch.setattr(submission, "predictions", dying)
+    monkeypatch.setattr(predict_run, "predictions", dying)
     with pytest.raises(Killed):
-        submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+        predict_run.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
     assert not (tmp_path / "s.csv").exists()
 
     def watched(model, loader):
@@ -87,8 +89,8 @@ def test_killed_it_goes_on(tmp_path, run, data, monkeypatch, batches):
             seen.extend(some.ids + [item.image_id for item in some.bad])
             yield some
 
-    monkeypatch.setattr(submission, "predictions", watched)
-    submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+    monkeypatch.setattr(predict_run, "predictions", watched)
+    predict_run.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
     assert len(seen) == 12 - 4 * (3 * batches // 4), "only the parts that were not whole"
     assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
@@ -96,28 +98,28 @@ def test_killed_it_goes_on(tmp_path, run, data, monkeypatch, batches):
 @pytest.mark.skipif(not has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
 def test_integers_give_the_same_rows_after_a_stop(tmp_path, run, data, monkeypatch):
     """Fails when the ranges depend on the rows that are left, or parts in floating point are mixed in."""
-    monkeypatch.setattr(runs.Run, "model", lambda self, which="best": create_model("resnet50", 3))
+    monkeypatch.setattr(Run, "model", lambda self, which="best": create_model("resnet50", 3))
     # Batches end where parts do, as 64 does in 2,048: the head's last bit depends on how many images it sees at once
     run = replace(run, config=replace(run.config, batch_size=2))
     whole, stopped = tmp_path / "whole.csv", tmp_path / "s.csv"
-    submission.write_predictions(run, data, whole, workers=0, progress=False, int8=True)
+    predict_run.write_predictions(run, data, whole, workers=0, progress=False, int8=True)
     parts = tmp_path / ".s.csv.parts"
-    submission._claim(parts, run, data, True)
-    submission._predict(run, data, parts, [0], 10, 0, False, True)
-    submission.write_predictions(run, data, stopped, workers=0, progress=False, int8=True)
+    predict_run._claim(parts, run, data, True)
+    predict_run._predict(run, data, parts, [0], 10, 0, False, True)
+    predict_run.write_predictions(run, data, stopped, workers=0, progress=False, int8=True)
     assert stopped.read_bytes() == whole.read_bytes()
-    submission._claim(parts, run, data, True)
-    submission._part(parts, 0).write_text("{}")
-    submission.write_predictions(run, data, stopped, workers=0, progress=False)
+    predict_run._claim(parts, run, data, True)
+    predict_run._part(parts, 0).write_text("{}")
+    predict_run.write_predictions(run, data, stopped, workers=0, progress=False)
     assert [row[0] for row in rows(stopped)] == [row[0] for row in rows(whole)]
 
 
 def test_parts_of_another_run_are_not_mixed_in(tmp_path, run, data):
     """Fails when the parts of an older run end in this one's submission."""
     parts = tmp_path / ".s.csv.parts"
-    submission._claim(parts, runs.Run(run.path, run.config, run.labels, {"sha256": "b" * 64}), data, False)
-    submission._part(parts, 0).write_text('{"rows": [["x", 1, 0.5]], "bad": {}}')
-    submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+    predict_run._claim(parts, Run(run.path, run.config, run.labels, {"sha256": "b" * 64}), data, False)
+    predict_run._part(parts, 0).write_text('{"rows": [["x", 1, 0.5]], "bad": {}}')
+    predict_run.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
     assert [row[0] for row in rows(tmp_path / "s.csv")] == data.test["id"].tolist()
 
 
@@ -125,31 +127,31 @@ def test_too_many_bad_images_leave_the_old_file(tmp_path, run, data):
     """Fails when a mixed-up folder silently becomes an empty submission."""
     (tmp_path / "s.csv").write_text("old")
     with pytest.raises(InputError, match=r"limit 0"):
-        submission.write_predictions(run, data, tmp_path / "s.csv", bad_limit=0, workers=0, progress=False)
+        predict_run.write_predictions(run, data, tmp_path / "s.csv", bad_limit=0, workers=0, progress=False)
     with pytest.raises(InputError, match="limit 1"):
-        submission.write_predictions(run, data, tmp_path / "s.csv", bad_limit=1, workers=0, progress=False)
+        predict_run.write_predictions(run, data, tmp_path / "s.csv", bad_limit=1, workers=0, progress=False)
     assert (tmp_path / "s.csv").read_text() == "old"
 
 
 def test_two_at_a_time_do_not_mix(tmp_path, run, data, monkeypatch):
     """Fails when a second prediction into the same file throws away the first one's parts, or joins them with its own."""
-    inside, go_on, predict, told = threading.Event(), threading.Event(), submission.predictions, []
+    inside, go_on, predict, told = threading.Event(), threading.Event(), prediction.predictions, []
 
     def waiting(model, loader):
         inside.set()
         assert go_on.wait(60)
         return predict(model, loader)
 
-    monkeypatch.setattr(submission, "predictions", waiting)
+    monkeypatch.setattr(predict_run, "predictions", waiting)
     out, other = tmp_path / "s.csv", replace(run, result={"sha256": "b" * 64})
     work = {"workers": 0, "progress": False}
-    first = threading.Thread(target=lambda: told.append(submission.write_predictions(run, data, out, **work)))
+    first = threading.Thread(target=lambda: told.append(predict_run.write_predictions(run, data, out, **work)))
     first.start()
     try:
         assert inside.wait(60)
         for second in (other, run):
             with pytest.raises(InputError, match="another process is writing it: wait for it or choose another --out"):
-                submission.write_predictions(second, data, out, **work)
+                predict_run.write_predictions(second, data, out, **work)
         assert (tmp_path / ".s.csv.parts" / "plan.json").exists()
     finally:
         go_on.set()
@@ -160,12 +162,12 @@ def test_two_at_a_time_do_not_mix(tmp_path, run, data, monkeypatch):
 
 def test_where_nothing_can_be_written_is_told_before_the_work(tmp_path, run, data, monkeypatch):
     """Fails when hours are predicted before a folder, or a place below a file, is noticed as --out."""
-    monkeypatch.setattr(submission, "predictions", lambda *args: pytest.fail("it was predicted"))
+    monkeypatch.setattr(predict_run, "predictions", lambda *args: pytest.fail("it was predicted"))
     (tmp_path / "results").mkdir()
     (tmp_path / "file").write_text("mine")
     for out, why in ((tmp_path / "results", "is a folder"), (tmp_path / "file" / "s.csv", "cannot be written")):
         with pytest.raises(InputError, match=why) as error:
-            submission.write_predictions(run, data, out, workers=0, progress=False)
+            predict_run.write_predictions(run, data, out, workers=0, progress=False)
         assert "\n" not in str(error.value)
     assert not list(tmp_path.glob(".*.parts"))
 
@@ -175,5 +177,5 @@ def test_a_link_stays_one(tmp_path, run, data):
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "s.csv").write_text("old")
     (tmp_path / "s.csv").symlink_to("real/s.csv")
-    submission.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
+    predict_run.write_predictions(run, data, tmp_path / "s.csv", workers=0, progress=False)
     assert (tmp_path / "s.csv").is_symlink() and len(rows(tmp_path / "real" / "s.csv")) == 12

@@ -5,15 +5,15 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-import ranks
 import torch
 
-from landmark import distributed, int8
-from landmark.config import TrainConfig
-from landmark.data import Bad
-from landmark.prediction import Predictions, merged
-from landmark.runs import open_run
-from landmark.runtime import InputError
+from landmark.models import int8
+from landmark.training import run, trainer
+from landmark.training.config import TrainConfig
+from landmark.training.run import open_run
+from landmark.utils import distributed
+from landmark.utils.errors import InputError
+from tests import ranks
 
 CONFIG = {"model": "resnet50", "size": 32, "steps": 6, "min_images": 2, "dev_fraction": 0.3, "weights": "none", "lr": 0.01}  # fmt: skip
 
@@ -32,7 +32,7 @@ def sound(world, tmp_path):
 
 def test_two_ranks_learn_what_one_does(tmp_path, sound, monkeypatch):
     """Fails when gradients of unequal shares are averaged wrongly, masks differ, or an image is seen twice or never."""
-    for module in (ranks.training, ranks.runs):
+    for module in (trainer, run):
         monkeypatch.setattr(module, "create_model", ranks.create)
     _same_with_two_ranks(tmp_path, sound, CONFIG, monkeypatch)
 
@@ -73,15 +73,6 @@ def test_a_rank_that_fails_ends_all(tmp_path):
     with pytest.raises(InputError, match="process 1 of 2 failed.*image 0123456789abcdef is on fire"):
         distributed.launch(ranks.fail_on_rank_one, tmp_path, processes=2)
     assert time.monotonic() - start < 60 and not (tmp_path / "went on").exists()
-
-
-def test_merged_counts_an_image_once():
-    """Fails when padding or a repeated image counts twice in GAP."""
-    parts = [Predictions(["b", "a"], np.array([1, 0]), np.array([0.5, 0.25]), np.zeros(2), [Bad("x", "empty file")]),
-             Predictions(["a", "c"], np.array([0, 2]), np.array([0.25, 0.1]), np.zeros(2), [Bad("x", "empty file")])]  # fmt: skip
-    whole = merged(parts)
-    assert whole.ids == ["a", "b", "c"] and whole.class_index.tolist() == [0, 1, 2] and len(whole.bad) == 1
-    assert whole.score.tolist() == [0.25, 0.5, 0.1]
 
 
 def test_embeddings_are_shared_out(tmp_path, world):

@@ -14,15 +14,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from landmark import runtime
+from landmark.utils import files
+from landmark.utils.errors import InputError, WriteError
 
 
 def test_atomic_path_keeps_the_old_file(tmp_path):
     """Fails when a write that breaks off leaves half a file, or its own debris."""
     target = tmp_path / "sub" / "x.csv"
-    with runtime.atomic_path(target) as part:
+    with files.atomic_path(target) as part:
         part.write_text("old")
-    with pytest.raises(RuntimeError), runtime.atomic_path(target) as part:
+    with pytest.raises(RuntimeError), files.atomic_path(target) as part:
         part.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old" and [p.name for p in target.parent.iterdir()] == ["x.csv"]
@@ -35,7 +36,7 @@ def test_a_link_stays_one(tmp_path):
         (tmp_path / name).symlink_to(leads_to)
     (tmp_path / "there/x.csv").write_text("old")
     for name, text in (("link", "new"), ("second", "newer"), ("dangling", "first")):
-        with runtime.atomic_path(tmp_path / name) as part:
+        with files.atomic_path(tmp_path / name) as part:
             part.write_text(text)
             assert part.parent.name in ("there", "new"), "a rename is atomic only beside the target"
         assert (tmp_path / name).is_symlink() and (tmp_path / name).read_text() == text
@@ -54,7 +55,7 @@ def test_what_is_no_place_for_a_file_is_told_before_the_work(tmp_path, place):
     (tmp_path / "link").symlink_to("pipe")
     before = sorted(tmp_path.rglob("*"))
     told = f"{place}: cannot be written .*{PLACES[place]}.*another place"
-    with pytest.raises(runtime.WriteError, match=told) as error, runtime.atomic_path(tmp_path / place):
+    with pytest.raises(WriteError, match=told) as error, files.atomic_path(tmp_path / place):
         pytest.fail("it was begun")
     assert "\n" not in str(error.value) and "None" not in str(error.value)
     assert sorted(tmp_path.rglob("*")) == before and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
@@ -82,26 +83,26 @@ def test_a_full_disk_is_one_line(tmp_path, full_disk, name):
     (tmp_path / "large").write_bytes(bytes(9999))
     before = sorted(tmp_path.iterdir())
     told = rf"{re.escape(str(tmp_path))}/x: cannot be written \(.*, \d+ MiB free\); what was there before is whole"
-    with full_disk(2000), pytest.raises(runtime.WriteError, match=told) as error:
-        with runtime.atomic_path(tmp_path / "x") as part:
+    with full_disk(2000), pytest.raises(WriteError, match=told) as error:
+        with files.atomic_path(tmp_path / "x") as part:
             WRITERS[name](part)
-    assert "\n" not in str(error.value) and isinstance(error.value, runtime.InputError)
+    assert "\n" not in str(error.value) and isinstance(error.value, InputError)
     assert (tmp_path / "x").read_text() == "old" and sorted(tmp_path.iterdir()) == before
 
 
 def test_an_error_of_a_worker_says_the_same(tmp_path):
     """Fails when an error that a process raises cannot be told to another: it is then called a broken pool."""
-    first = runtime.WriteError(tmp_path / "x", OSError(errno.ENOSPC, "No space left on device"))
+    first = WriteError(tmp_path / "x", OSError(errno.ENOSPC, "No space left on device"))
     error = copy.copy(first)  # by the way of a pickle
     assert str(error) == str(first) and (error.errno, error.filename) == (errno.ENOSPC, str(tmp_path / "x"))
 
 
 def test_errors_of_other_files_are_not_blamed_on_the_written_one(tmp_path):
     """Fails when a file that cannot be read is called one that cannot be written, or a bug a full disk."""
-    with pytest.raises(FileNotFoundError) as error, runtime.atomic_path(tmp_path / "x"):
+    with pytest.raises(FileNotFoundError) as error, files.atomic_path(tmp_path / "x"):
         (tmp_path / "gone").read_text()
-    assert not isinstance(error.value, runtime.WriteError)
-    with pytest.raises(RuntimeError, match="a bug"), runtime.atomic_path(tmp_path / "x"):
+    assert not isinstance(error.value, WriteError)
+    with pytest.raises(RuntimeError, match="a bug"), files.atomic_path(tmp_path / "x"):
         raise RuntimeError("a bug")
 
 
@@ -109,52 +110,15 @@ def test_errors_of_other_files_are_not_blamed_on_the_written_one(tmp_path):
 def test_quick_mode(monkeypatch, value, expected):
     """Fails when LANDMARK_QUICK=0 means yes."""
     monkeypatch.setenv("LANDMARK_QUICK", value)
-    assert runtime.quick() is expected
+    assert files.quick() is expected
 
 
 def test_folders_follow_the_environment(monkeypatch, tmp_path):
     """Fails when data or runs land in the work tree although they were sent elsewhere."""
     monkeypatch.setenv("LANDMARK_RUNS", str(tmp_path))
-    assert runtime.runs_root() == tmp_path
+    assert files.runs_root() == tmp_path
     monkeypatch.delenv("LANDMARK_RUNS")
-    assert runtime.runs_root().name == "runs"
-
-
-def test_seeds_and_description():
-    """Fails when torch is left out of the seeds, or the line at the top of a notebook breaks."""
-    runtime.seed_everything(3)
-    first = torch.rand(2)
-    runtime.seed_everything(3)
-    assert torch.equal(first, torch.rand(2)) and "torch" in runtime.describe()
-
-
-def test_precision_is_chosen_by_hand(monkeypatch):
-    """Fails when LANDMARK_PRECISION is not heard, not told, or a slip of the pen passes for "auto"."""
-    where = torch.device("cpu")
-    native = runtime.fast_dtype(where)
-    for name in ("float32", "bfloat16", "float16"):
-        monkeypatch.setenv("LANDMARK_PRECISION", name)
-        assert (
-            runtime.fast_dtype(where) == getattr(torch, name) and f"{name} (LANDMARK_PRECISION)" in runtime.describe()
-        )
-    for name in ("auto", ""):
-        monkeypatch.setenv("LANDMARK_PRECISION", name)
-        assert runtime.fast_dtype(where) == native and "LANDMARK_PRECISION" not in runtime.describe()
-    monkeypatch.setenv("LANDMARK_PRECISION", "bf16")
-    with pytest.raises(runtime.InputError, match="LANDMARK_PRECISION=bf16: choose one of auto, float32"):
-        runtime.fast_dtype(where)
-
-
-@pytest.mark.parametrize(
-    ("limit", "pays"),
-    [("", True), ("ALL", True), ("AVX512_CORE_BF16", True), ("AVX512_CORE_AMX", True), ("AVX512_CORE", False),
-     ("AVX512_CORE_VNNI", False), ("avx2", False), ("AVX2_VNNI", False), ("AVX2_VNNI_2", True), ("SSE41", False)],
-)  # fmt: skip
-def test_bfloat16_pays_only_where_onednn_may_use_it(monkeypatch, limit, pays):
-    """Fails when bfloat16 is emulated at half the speed of float32 because the chip could do it and oneDNN may not."""
-    monkeypatch.setattr(runtime, "chip_has", lambda *names: True)
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-    assert runtime.fast_dtype(torch.device("cpu")) == (torch.bfloat16 if pays else torch.float32)
+    assert files.runs_root().name == "runs"
 
 
 def test_tests_have_no_network():

@@ -9,12 +9,10 @@ import time
 
 import pytest
 
-from landmark.locks import alone
-from landmark.runtime import InputError, WriteError
+from landmark.utils.errors import InputError, WriteError
+from landmark.utils.locks import alone
 
-HOLD = (
-    "import sys, time; from landmark.locks import alone\nwith alone(sys.argv[1]): print(1, flush=True); time.sleep(60)"
-)
+HOLD = "import sys, time; from landmark.utils.locks import alone\nwith alone(sys.argv[1]): print(1, flush=True); time.sleep(60)"
 
 
 def test_one_at_a_time_and_a_killed_holder_holds_nothing(tmp_path):
@@ -117,7 +115,7 @@ def test_no_place_for_a_lock_is_one_line(tmp_path):
 def test_a_system_without_fcntl_starts_every_command(tmp_path):
     """Fails when a module needs what only Unix has: the package is then of no use on Windows; or no lock is had."""
     child = "import sys, pkgutil, importlib; sys.modules['fcntl'] = None; import landmark\n"
-    child += "from landmark.locks import alone\nwith alone(sys.argv[1]): pass\n"
+    child += "from landmark.utils.locks import alone\nwith alone(sys.argv[1]): pass\n"
     child += "for m in pkgutil.iter_modules(landmark.__path__):\n  m.name == '__main__' or importlib.import_module('landmark.' + m.name)"
     words = [sys.executable, "-c", child, str(tmp_path / "a" / "lock")]
     done = subprocess.run(words, env=dict(os.environ), capture_output=True, text=True)

@@ -8,8 +8,8 @@ import tempfile
 import pytest
 import torch
 
-from landmark import process
-from landmark.runtime import InputError
+from landmark.utils import process
+from landmark.utils.errors import InputError
 
 
 def child(code, **environment):
@@ -26,7 +26,7 @@ def child(code, **environment):
 def test_affinity_is_respected():
     """Fails when CPUs that a scheduler has given to others are counted."""
     code = "import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); "
-    code += "from landmark.process import usable_cpus; print(usable_cpus())"
+    code += "from landmark.utils.process import usable_cpus; print(usable_cpus())"
     assert child(code) == ["1"]
 
 
@@ -101,7 +101,7 @@ LONG = f"{'j' * 50}/{'k' * 45}"
 LOAD = """
 import os, sys, tempfile
 from multiprocessing import util
-from landmark.data import GoogleLandmarks, LandmarkDataset, eval_transform, make_loader
+from landmark.data.folder import GoogleLandmarks; from landmark.data.dataset import LandmarkDataset; from landmark.data.dataset import eval_transform; from landmark.data.loader import make_loader
 
 def main():
     data = LandmarkDataset(GoogleLandmarks(sys.argv[1]).test, sys.argv[1], "test", None, eval_transform(32, (0,), (1,)))

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from landmark.health import check_data
-from landmark.images import image_path
-from landmark.process import usable_cpus
+from landmark.data.images import image_path
+from landmark.prepare.check import check_data
+from landmark.utils.process import usable_cpus
 
 
 def _pictures(count: int, size: int) -> Iterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""The 8-bit integers of this project, against those of well-kept libraries in the same run."""
+"""Ours in 8-bit integers beside well-kept libraries, in one run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from landmark.gauges import Apart, check, facts, ratio, short, spread
-from landmark.inference import CACHE, SAMPLE, _Features, _Folded, _ranges, _stages
-from landmark.int8 import has_int8, sums_in_16_bits
-from landmark.models import LandmarkNet, create_model
-from landmark.runtime import InputError, device
-from landmark.sides import CLASSES, MODEL, STAGE
+from landmark.course.bench.measure import Apart, check, facts, ratio, short, spread
+from landmark.course.bench.recipes import CLASSES, MODEL, STAGE
+from landmark.models.folding import CACHE, SAMPLE, _Features, _Folded, _ranges
+from landmark.models.frozen import _stages
+from landmark.models.int8 import has_int8, sums_in_16_bits
+from landmark.models.net import LandmarkNet, create_model
+from landmark.utils.device import device
+from landmark.utils.errors import InputError
 
 USES = ("predict", "frozen")  # images → logits, and images → the map that the learning stages are given
 PORTION = 4  # images in a step of calibration
@@ -35,7 +37,7 @@ def bench_integers(size: int = 80, batch_size: int = 16, repeats: int = 5, model
     """Images a second of a network in 8-bit integers, of this project and of each library that is installed.
 
     Every way works in a process of its own with as many threads as torch takes. Prediction is the whole network, of
-    which pooling and head stay in floating point; frozen are its stages up to `sides.STAGE` (or `layer3`), from which
+    which pooling and head stay in floating point; frozen are its stages up to `recipes.STAGE` (or `layer3`), from which
     a map in float32 comes out. Large batches are computed in the portions that suit a CPU's cache, in every way.
 
     Args:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from landmark import functional
-from landmark.gauges import SIDES, check, facts, peak_memory, spread, wait
-from landmark.layers import CompactBilinearPooling
-from landmark.runtime import device
+from landmark.course.bench.measure import SIDES, check, facts, peak_memory, spread, wait
+from landmark.models import functional
+from landmark.models.layers import CompactBilinearPooling
+from landmark.utils.device import device
 
 
 def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 9) -> dict:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from landmark.runtime import InputError, describe, device, own_random_numbers
+from landmark.utils.device import describe, device, own_random_numbers
+from landmark.utils.errors import InputError
 
 SIDES = ("plain", "ours")
 

@@ -23,18 +23,21 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from landmark.config import TrainConfig
-from landmark.data import GoogleLandmarks, LabelMap, LandmarkDataset, eval_transform, make_loader, train_transform
-from landmark.images import ImageError, image_path, read_image
-from landmark.inference import SAMPLE, fast_model
-from landmark.int8 import has_int8
-from landmark.models import LandmarkNet, create_model
-from landmark.prediction import predictions
-from landmark.process import settle_sockets
-from landmark.runtime import autocast, device, fast_dtype
-from landmark.synthetic import make_world
-from landmark.training import _Trainer
-from landmark.views import Views
+from landmark.data.dataset import LandmarkDataset, eval_transform, train_transform
+from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.data.images import image_path, read_image
+from landmark.data.loader import make_loader
+from landmark.evaluation.prediction import predictions
+from landmark.models.folding import SAMPLE, fast_model
+from landmark.models.int8 import has_int8
+from landmark.models.net import LandmarkNet, create_model
+from landmark.training.config import TrainConfig
+from landmark.training.frozen_maps import Views
+from landmark.training.trainer import _Trainer
+from landmark.utils.device import autocast, device, fast_dtype
+from landmark.utils.errors import ImageError
+from landmark.utils.process import settle_sockets
+from landmark.world.make import make_world
 
 MODEL, CLASSES = "xception", 6512  # the paper's network, its landmarks
 FROZEN, STAGE = 85, "block7"  # the paper's frozen tensors; the stage that ends two tensors (a BatchNorm's) later

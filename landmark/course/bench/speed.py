@@ -21,11 +21,24 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from landmark.config import TrainConfig
-from landmark.gauges import SIDES, Apart, check, facts, matrix_peak, one_thread, peak_of, ratio, short, spread, wait
-from landmark.models import create_model
-from landmark.runtime import InputError, device, own_random_numbers
-from landmark.sides import MODEL, Side, dataset_of, files, predict_side, train_side
+from landmark.course.bench.measure import (
+    SIDES,
+    Apart,
+    check,
+    facts,
+    matrix_peak,
+    one_thread,
+    peak_of,
+    ratio,
+    short,
+    spread,
+    wait,
+)
+from landmark.course.bench.recipes import MODEL, Side, dataset_of, files, predict_side, train_side
+from landmark.models.net import create_model
+from landmark.training.config import TrainConfig
+from landmark.utils.device import device, own_random_numbers
+from landmark.utils.errors import InputError
 
 EPOCHS, VIEWS = TrainConfig().epochs, 2  # of a run as by default, and views with which it learns as well (notebook 7)
 

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from landmark import tables
-from landmark.bigtable import Cache
-from landmark.runtime import InputError, atomic_path
+from landmark.data import tables
+from landmark.data.train_csv import Cache
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path
 
 ROWS, LANDMARKS, MIN_IMAGES = 4_132_914, 203_094, 100
 _TAIL = np.log([[1, 10_000], [30, 1200], [500, 330], [6512, 100], [60_000, 17], [LANDMARKS, 2.7]])  # rank, images
@@ -26,7 +27,7 @@ _WORDS = "Church Castle Bridge Tower Palace Temple Museum Abbey Fort Lake Statio
 _PLACES = "Delhi K%C3%B6ln Lyon Kyoto Lima Oslo Krak%C3%B3w Cairo Austin Perth %E4%BA%AC%E9%83%BD Siena".split()
 _PREFIX = "https://upload.wikimedia.org/wikipedia/commons/"
 _SLICE = 1 << 18
-_CHILD = "import sys; from landmark import table_benchmark; table_benchmark.measure(sys.argv[1], sys.argv[2])"
+_CHILD = "import sys; from landmark.course.bench import tables; tables.measure(sys.argv[1], sys.argv[2])"
 
 
 def _plain(path: Path) -> pd.DataFrame:
@@ -129,7 +130,7 @@ def measure(way: str, path: str) -> None:
 def _measured(way: str, path: Path) -> dict:
     """`measure` in a process of its own."""
     command = [sys.executable, "-c", _CHILD, way, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3])
     if done.returncode:
         raise InputError(f"{way}: the measurement failed: {(done.stderr.splitlines() or ['killed'])[-1]}")
     return json.loads(done.stdout)

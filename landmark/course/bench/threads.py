@@ -1,7 +1,4 @@
-"""What it costs and brings that threads sleep soon when they wait: steps of training, quiet and beside another process.
-
-Each way works in a process of its own, for OpenMP asks once, when torch is loaded.
-"""
+"""What waiting threads cost on a quiet and on a busy machine."""
 
 from __future__ import annotations
 
@@ -16,14 +13,15 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from landmark.gauges import SIDES, check, facts, ratio, short, spread
-from landmark.models import create_model
-from landmark.process import COUNTING, WAITING
-from landmark.runtime import InputError, autocast, device
+from landmark.course.bench.measure import SIDES, check, facts, ratio, short, spread
+from landmark.models.net import create_model
+from landmark.utils.device import autocast, device
+from landmark.utils.errors import InputError
+from landmark.utils.process import COUNTING, WAITING
 
 # Plain: torch is there before this package, which then finds nothing to settle but the number of threads
 _START = {"plain": "import torch; threads = torch.get_num_threads()", "ours": "threads = 0"}
-_WORK = "from landmark.thread_benchmark import serve; serve(threads, *map(int, sys.argv[1:]))"
+_WORK = "from landmark.course.bench.threads import serve; serve(threads, *map(int, sys.argv[1:]))"
 _BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
@@ -102,7 +100,7 @@ def _side(name: str, *settings: int) -> Iterator[subprocess.Popen]:
     environment = {key: value for key, value in os.environ.items() if key not in WAITING + COUNTING}
     code = f"import sys; {_START[name]}; {_WORK}"
     with subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, settings)], env=environment, cwd=Path(__file__).parents[1],
+        [sys.executable, "-c", code, *map(str, settings)], env=environment, cwd=Path(__file__).parents[3],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:

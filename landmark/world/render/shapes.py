@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from landmark.materials import ARCADE, COLUMN, DARK, DOME, FACADE, ROOF, TRIM, WALL
-from landmark.renderer import Mesh
+from landmark.world.render.materials import ARCADE, COLUMN, DARK, DOME, FACADE, ROOF, TRIM, WALL
+from landmark.world.render.renderer import Mesh
 
 
 def quads(points: Sequence, repeats: Sequence, texture: int | Sequence[int]) -> Mesh:

@@ -7,7 +7,7 @@ import functools
 import cv2
 import numpy as np
 
-from landmark.materials import clouds
+from landmark.world.render.materials import clouds
 
 HIGH = 96  # pixels of a sprite
 CLOTHES = np.array(

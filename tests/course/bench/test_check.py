@@ -1,6 +1,6 @@
 """The benchmark of the check measures what it says."""
 
-from landmark.check_benchmark import bench_check
+from landmark.course.bench.check import bench_check
 
 
 def test_bench_check():

@@ -5,15 +5,15 @@ import json
 
 import pytest
 import torch
-from test_benchmarks import Here
-from test_inference import _awake
 
-from landmark import int8_benchmark
-from landmark.inference import _stages
-from landmark.int8 import has_int8
-from landmark.int8_benchmark import WAYS, Converted, bench_integers, in_portions, missing
-from landmark.models import create_model
-from landmark.runtime import InputError
+from landmark.course.bench import integers
+from landmark.course.bench.integers import WAYS, Converted, bench_integers, in_portions, missing
+from landmark.models.frozen import _stages
+from landmark.models.int8 import has_int8
+from landmark.models.net import create_model
+from landmark.utils.errors import InputError
+from tests.course.bench.conftest import Here
+from tests.helpers import _awake
 
 needs_int8 = pytest.mark.skipif(not has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
 COMPILED = {"torchao"}  # takes half a minute
@@ -30,14 +30,14 @@ def absent(monkeypatch):
 @needs_int8
 def test_ways_without_their_library_are_named(absent, monkeypatch):
     """Fails when a missing library ends the benchmark, a way is lost in silence, or a ratio is upside down."""
-    monkeypatch.setattr(int8_benchmark, "Apart", Here)
-    monkeypatch.setattr(int8_benchmark, "CLASSES", 5)
-    monkeypatch.setattr(int8_benchmark, "SAMPLE", 4)
-    monkeypatch.setattr(int8_benchmark, "SECONDS", 0.0)
+    monkeypatch.setattr(integers, "Apart", Here)
+    monkeypatch.setattr(integers, "CLASSES", 5)
+    monkeypatch.setattr(integers, "SAMPLE", 4)
+    monkeypatch.setattr(integers, "SECONDS", 0.0)
     told = json.loads(json.dumps(bench_integers(size=64, batch_size=2, repeats=1)))
     assert told["left_out"].keys() == {"openvino", "onnxruntime", "torchao"}
     assert "nncf" in told["left_out"]["openvino"] and "landmark[integers]" in told["left_out"]["openvino"]
-    for use in int8_benchmark.USES:
+    for use in integers.USES:
         assert told[use].keys() == {"ratio", "ours", "floats", "torch"}
         assert told[use]["ratio"].keys() == {"floats", "torch"}
         assert told[use]["floats"]["error"] < told[use]["ours"]["error"] < 1
@@ -68,6 +68,6 @@ def test_settings_are_checked(monkeypatch):
     """Fails when a benchmark of nothing divides by zero, or a chip without products of bytes shows a traceback."""
     with pytest.raises(InputError, match="repeats=0"):
         bench_integers(repeats=0)
-    monkeypatch.setattr(int8_benchmark, "has_int8", lambda where: False)
+    monkeypatch.setattr(integers, "has_int8", lambda where: False)
     with pytest.raises(InputError, match="AVX2"):
         bench_integers()

@@ -1,0 +1,115 @@
+"""What the notebooks run and measure.
+
+arithmetic  What cheaper arithmetic does to a network's answers and to what it learns.
+layers      Measure layers at work: sizes and gradients of stages, sketch errors, attention maps.
+resuming    Kill a run on the way, go on with it, and compare it with one that ran through.
+runs        The course: its data, its runs and its tables, in three sizes (quick, miniature, the real data set).
+samples     Pictures, names and batches for a notebook to look at.
+speed       Measure and foretell speed: images a second, hours at full scale, how well an order mixes.
+tables      The tables of the course: scores of its runs, with intervals, beside those of the paper.
+bench       How fast this project is, beside a plain way, in the same run.
+"""
+
+from typing import TYPE_CHECKING
+
+from landmark.utils.faces import lazy
+
+if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
+    from landmark.course.arithmetic import precision_table, training_table
+    from landmark.course.bench.speed import bench_train
+    from landmark.course.layers import (
+        attention_layer,
+        frozen_stages,
+        gradient_norms,
+        self_attention_from,
+        sketch_by_hand,
+        sketch_errors,
+        spatial_weights,
+        stage_sizes,
+    )
+    from landmark.course.resuming import killed_and_resumed
+    from landmark.course.runs import (
+        course_config,
+        course_data,
+        course_mirror,
+        course_run,
+        course_split,
+        min_images,
+        miniature_weights,
+        mode,
+        more_queries,
+        real_config,
+        scratch,
+    )
+    from landmark.course.samples import batch_of, names_of, pictures, planted_faults, sample_rows, squares
+    from landmark.course.speed import benchmark_table, full_scale_hours, throughput, training_rate, window_mixing
+    from landmark.course.tables import (
+        PAPER,
+        dev_table,
+        learning_tables,
+        paired_differences,
+        score_table,
+        test_answers,
+        test_predictions,
+        test_scores,
+        truth_of,
+    )
+    from landmark.evaluation.label_errors import detector_scores
+    from landmark.prepare.sources import gldv2, landmarks50
+    from landmark.utils.device import device, fast_dtype
+    from landmark.utils.files import quick, runs_root
+
+__all__ = [
+    "PAPER",
+    "attention_layer",
+    "batch_of",
+    "bench_train",
+    "benchmark_table",
+    "course_config",
+    "course_data",
+    "course_mirror",
+    "course_run",
+    "course_split",
+    "detector_scores",
+    "dev_table",
+    "device",
+    "fast_dtype",
+    "frozen_stages",
+    "full_scale_hours",
+    "gldv2",
+    "gradient_norms",
+    "killed_and_resumed",
+    "landmarks50",
+    "learning_tables",
+    "min_images",
+    "miniature_weights",
+    "mode",
+    "more_queries",
+    "names_of",
+    "paired_differences",
+    "pictures",
+    "planted_faults",
+    "precision_table",
+    "quick",
+    "real_config",
+    "runs_root",
+    "sample_rows",
+    "score_table",
+    "scratch",
+    "self_attention_from",
+    "sketch_by_hand",
+    "sketch_errors",
+    "spatial_weights",
+    "squares",
+    "stage_sizes",
+    "test_answers",
+    "test_predictions",
+    "test_scores",
+    "throughput",
+    "training_rate",
+    "training_table",
+    "truth_of",
+    "window_mixing",
+]
+
+__getattr__, __dir__ = lazy(__name__, __file__)

@@ -1,0 +1,107 @@
+"""A folder in the Google Landmarks v2 layout: its tables, and the classes of its labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from landmark.data import tables
+from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path
+
+
+class GoogleLandmarks:
+    """A folder in the Google Landmarks v2 layout; tables are read when first asked for.
+
+    Attributes: `root`, `train`, `test`, `solution`, `categories` (DataFrames, see `tables`).
+    """
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise InputError(f"{self.root}: no such folder: give one with train.csv and train/a/b/c/<id>.jpg")
+
+    @cached_property
+    def train(self) -> pd.DataFrame:
+        """Rows of train.csv."""
+        return tables.read_train(self.root / "train.csv")
+
+    def labelled(self, min_images: int = 1, clean: bool = False) -> pd.DataFrame:
+        """Rows (id, landmark_id) of the landmarks with at least `min_images` images, of the cleaned list if `clean`.
+
+        Raises:
+            InputError: nothing is left, or a table cannot be trusted.
+        """
+        listed = self.root / "train_clean.csv" if clean else None
+        return tables.read_train(
+            self.root / "train.csv", min_images=min_images, clean=listed, columns=("id", "landmark_id")
+        )
+
+    @cached_property
+    def test(self) -> pd.DataFrame:
+        """Rows of test.csv."""
+        return tables.read_test(self.root / "test.csv")
+
+    @cached_property
+    def solution(self) -> pd.DataFrame:
+        """Rows of recognition_solution_v2.1.csv."""
+        return tables.read_solution(self.root / "recognition_solution_v2.1.csv")
+
+    @cached_property
+    def categories(self) -> pd.DataFrame:
+        """Rows of train_label_to_category.csv."""
+        return tables.read_categories(self.root / "train_label_to_category.csv")
+
+
+class LabelMap:
+    """landmark_id ↔ class_index 0..K-1, in ascending order of landmark_id.
+
+    >>> labels = LabelMap([30, 10, 30])
+    >>> len(labels), labels.to_index(30), labels.to_landmark(0)
+    (2, 1, 10)
+    """
+
+    def __init__(self, landmark_ids: Iterable[int]):
+        self.landmark_ids = sorted({int(landmark_id) for landmark_id in landmark_ids})
+        self._index = {landmark_id: index for index, landmark_id in enumerate(self.landmark_ids)}
+
+    def __len__(self) -> int:
+        return len(self.landmark_ids)
+
+    def __contains__(self, landmark_id: int) -> bool:
+        return landmark_id in self._index
+
+    def to_index(self, landmark_id: int) -> int:
+        """Class index of a landmark, -1 when it is not in the label set."""
+        return self._index.get(int(landmark_id), -1)
+
+    def to_landmark(self, class_index: int) -> int:
+        """landmark_id of a class."""
+        return self.landmark_ids[class_index]
+
+    def save(self, path: str | Path) -> None:
+        """Write as JSON."""
+        with atomic_path(path) as part:
+            part.write_text(json.dumps({"landmark_ids": self.landmark_ids}) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> LabelMap:
+        """Read what `save` wrote; InputError when the file is missing or is something else."""
+        try:
+            landmark_ids = json.loads(Path(path).read_text())["landmark_ids"]
+            return cls(landmark_ids)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not a label map ({type(error).__name__}: {error})") from None
+
+    def check_same(self, other: LabelMap) -> None:
+        """Refuse two label sets that differ, with the first differences."""
+        ours, theirs = set(self.landmark_ids), set(other.landmark_ids)
+        if ours != theirs:
+            raise InputError(
+                f"the label sets differ: {len(ours)} and {len(theirs)} landmarks; only in the first: "
+                f"{sorted(ours - theirs)[:5]}, only in the second: {sorted(theirs - ours)[:5]}"
+            )

@@ -1,0 +1,70 @@
+"""Predict, score, explain, doubt.
+
+bootstrap     Intervals of GAP, and of the difference of two models, from resampled test sets. NumPy only.
+label_errors  Labels and turns that a trained network doubts: what to look at first in a data set.
+metrics       Scores of landmark recognition and retrieval, with their uncertainty. NumPy only.
+open_world    Scores when the test set shows more than the label set: closed, open, and by kind of image.
+prediction    From a model and images to one scored prediction for each image.
+saliency      Which pixels speak for a class: gradients, Grad-CAM, and a score that checks the maps.
+submission    Read and write submissions: `id,landmarks` with at most one "landmark_id score" a row.
+"""
+
+from typing import TYPE_CHECKING
+
+from landmark.utils.faces import lazy
+
+if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
+    from landmark.evaluation.bootstrap import gap_bootstrap, paired_gap_bootstrap
+    from landmark.evaluation.label_errors import detector_scores, find_suspects
+    from landmark.evaluation.metrics import (
+        auroc,
+        batched_gap,
+        gap_steps,
+        global_average_precision,
+        mean_average_precision,
+        score_summary,
+        top1_accuracy,
+    )
+    from landmark.evaluation.open_world import answers_by_kind, closed_set, gap_against_distractors, restrict
+    from landmark.evaluation.prediction import Predictions, embed, predict, predictions
+    from landmark.evaluation.saliency import (
+        deletion_curve,
+        deletion_score,
+        grad_cam,
+        random_saliency,
+        smooth_grad,
+        vanilla_gradient,
+    )
+    from landmark.evaluation.submission import read_submission, write_submission
+
+__all__ = [
+    "Predictions",
+    "answers_by_kind",
+    "auroc",
+    "batched_gap",
+    "closed_set",
+    "deletion_curve",
+    "deletion_score",
+    "detector_scores",
+    "embed",
+    "find_suspects",
+    "gap_against_distractors",
+    "gap_bootstrap",
+    "gap_steps",
+    "global_average_precision",
+    "grad_cam",
+    "mean_average_precision",
+    "paired_gap_bootstrap",
+    "predict",
+    "predictions",
+    "random_saliency",
+    "read_submission",
+    "restrict",
+    "score_summary",
+    "smooth_grad",
+    "top1_accuracy",
+    "vanilla_gradient",
+    "write_submission",
+]
+
+__getattr__, __dir__ = lazy(__name__, __file__)

@@ -1,0 +1,58 @@
+"""Arrays become figures.
+
+dataset     Figures of a data set: sizes of its classes, what a filter keeps, how well an order mixes.
+mechanisms  Drawings of how the layers work: separable convolution, count sketch, self-attention, spatial attention.
+networks    Drawings that explain.
+pictures    Figures made of pictures: contact sheets, saliency and attention overlays, nearest neighbours.
+save        Figures on disk: one name pattern, small files, the same bytes from the same figure.
+scores      Figures of scores: tables of GAP, GAP step by step, in an open world, over batches, by deletion.
+style       The style that every figure shares: colours, fonts, canvas, labels in any script.
+training    Figures of networks that learn: curves, parameters and gradients of each stage, images a second.
+"""
+
+from typing import TYPE_CHECKING
+
+from landmark.utils.faces import lazy
+
+if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
+    from landmark.figures.dataset import class_sizes, filter_curve, window_mixing
+    from landmark.figures.mechanisms import (
+        count_sketch_steps,
+        depthwise_separable,
+        self_attention_flow,
+        spatial_attention_flow,
+    )
+    from landmark.figures.networks import architecture, evaluation_flow
+    from landmark.figures.pictures import attention_maps, image_grid, nearest_neighbours, saliency_panels
+    from landmark.figures.save import save_figure
+    from landmark.figures.scores import batch_gap_noise, deletion_curves, gap_table, gap_walk, open_world, sketch_error
+    from landmark.figures.training import gradient_flow, learning_curves, parameter_bars, throughput_bars
+
+__all__ = [
+    "architecture",
+    "attention_maps",
+    "batch_gap_noise",
+    "class_sizes",
+    "count_sketch_steps",
+    "deletion_curves",
+    "depthwise_separable",
+    "evaluation_flow",
+    "filter_curve",
+    "gap_table",
+    "gap_walk",
+    "gradient_flow",
+    "image_grid",
+    "learning_curves",
+    "nearest_neighbours",
+    "open_world",
+    "parameter_bars",
+    "saliency_panels",
+    "save_figure",
+    "self_attention_flow",
+    "sketch_error",
+    "spatial_attention_flow",
+    "throughput_bars",
+    "window_mixing",
+]
+
+__getattr__, __dir__ = lazy(__name__, __file__)

@@ -1,0 +1,130 @@
+"""The style that every figure shares: colours, fonts, canvas, labels in any script."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager, ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe & Ito (2008): eight colours that stay apart for every kind of colour vision; yellow is too pale for lines.
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PINK, SKY, YELLOW, INK, GREY, PALE = "#CC79A7", "#56B4E9", "#F0E442", "#22252A", "#7A8088", "#E3E6EA"
+CYCLE = (BLUE, ORANGE, GREEN, RED, PINK, SKY, INK)
+
+WIDE_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS",
+    "Hiragino Sans", "PingFang SC", "Microsoft YaHei", "Malgun Gothic", "WenQuanYi Zen Hei", "Droid Sans Fallback",
+)  # fmt: skip
+_installed = {font.name for font in font_manager.fontManager.ttflist}
+FONTS = ["DejaVu Sans", *(name for name in WIDE_FONTS if name in _installed)]
+
+STYLE = {
+    "font.family": FONTS, "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY,
+    "axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.labelsize": 9, "axes.linewidth": 0.8,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    "axes.prop_cycle": matplotlib.cycler(color=CYCLE), "figure.titlesize": 11.5, "figure.titleweight": "normal",
+    "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 1.8, "lines.solid_capstyle": "round",
+    "hatch.linewidth": 0.6, "figure.facecolor": "white", "figure.dpi": 100,
+}  # fmt: skip
+styled = matplotlib.rc_context(STYLE)  # a decorator: the style holds while a figure is built, then the reader's returns
+
+
+@functools.cache
+def _drawable() -> frozenset[int]:
+    """Code points that the font list draws."""
+    files = (font_manager.findfont(font_manager.FontProperties(family=name)) for name in FONTS)
+    return frozenset().union(*(font_manager.get_font(file).get_charmap() for file in files))
+
+
+def _spell(char: str) -> str:
+    """One character as text that can be drawn: itself, without accents, its name's sound, or its code point."""
+    if unicodedata.category(char) in {"Cc", "Cf", "Cs"}:  # joiners, direction marks: they draw nothing
+        return ""
+    if ord(char) in _drawable():
+        return char
+    bare = "".join(part for part in unicodedata.normalize("NFKD", char) if not unicodedata.combining(part))
+    if bare and all(ord(part) in _drawable() for part in bare):
+        return bare
+    name = unicodedata.name(char, "")
+    for kind in (" LETTER ", " SYLLABLE ", " VOWEL SIGN ", " CHARACTER "):
+        if kind in name:
+            return name.partition(kind)[2].split()[0].lower()
+    return "" if unicodedata.category(char).startswith("M") else f"[U+{ord(char):04X}]"
+
+
+def label(text: object, width: int | None = None) -> str:
+    r"""Untrusted text (a place name in any script) as a label that matplotlib draws without boxes or mathtext.
+
+    Scripts that no installed font covers are spelled by their letters' names, ideographs by their code points.
+
+    Args:
+        text: anything; its `str` on one line is used.
+        width: columns to keep (wide characters count two); a longer text ends in "…".
+
+    Returns:
+        A string without unescaped dollar signs, all of whose characters the fonts of `STYLE` hold.
+
+    >>> label("Plaza $1 mercado")
+    'Plaza \\$1 mercado'
+    >>> label("Sainte-Chapelle, Paris", width=10)
+    'Sainte-Ch…'
+    """
+    spelled = "".join(map(_spell, unicodedata.normalize("NFC", " ".join(str(text).split())))).replace("][U+", " ")
+    columns = np.cumsum([2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in spelled])
+    if width is not None and len(columns) and columns[-1] > width:
+        spelled = spelled[: int(np.searchsorted(columns, width - 1, side="right"))].rstrip() + "…"
+    return spelled.replace("$", r"\$")
+
+
+def numbers(values: object, what: str, ndim: int = 1, least: int = 1) -> np.ndarray:
+    """`values` as a finite float array of `ndim` axes with at least `least` entries along the last, else ValueError.
+
+    >>> numbers([], "counts")
+    Traceback (most recent call last):
+    ValueError: counts: needs 1 or more numbers in 1 dimension(s), got shape (0,)
+    """
+    array = np.asarray(values, float)
+    if array.ndim != ndim or not array.size or array.shape[-1] < least:
+        raise ValueError(f"{what}: needs {least} or more numbers in {ndim} dimension(s), got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what}: {int((~np.isfinite(array)).sum())} of {array.size} numbers are not finite")
+    return array
+
+
+def named(values: Mapping, what: str) -> Mapping:
+    """`values` unless it is empty, which is a ValueError."""
+    if not len(values):
+        raise ValueError(f"{what}: nothing to draw, needs one entry or more")
+    return values
+
+
+def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.2, 3.8), **grid) -> tuple:
+    """A blank figure of `size` inches and its axes as a list in reading order, in the shared look."""
+    fig = Figure(figsize=size, layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.04)
+    fig.suptitle(label(title), x=0.012, ha="left")
+    axes = list(fig.subplots(rows, columns, squeeze=False, **grid).flat)
+    for ax in axes:  # ticks are made when drawn, outside the style: they must carry it themselves
+        ax.tick_params(which="both", colors=GREY, labelcolor=INK, labelsize=8.5, length=3, labelfontfamily=FONTS)
+        ax.grid(color=PALE, linewidth=0.7)
+    return fig, axes
+
+
+def plain_log(axis: ticker.TickHelper) -> None:
+    """Plain numbers (1, 2, 5, 10, 20 …) on a logarithmic axis."""
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def reference(ax: Axes, value: float, text: str, vertical: bool = True) -> None:
+    """A dashed line at a value that is known without a measurement: chance, perfect, the true value."""
+    (ax.axvline if vertical else ax.axhline)(
+        value, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label=text, zorder=1
+    )

@@ -1,0 +1,135 @@
+"""Figures of networks that learn: curves, parameters and gradients of each stage, images a second."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from landmark.figures.style import BLUE, CYCLE, canvas, label, named, numbers, plain_log, reference, styled
+
+
+@styled
+def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = None,
+                    title: str = "Learning curves") -> Figure:  # fmt: skip
+    """Loss and GAP against training step, one colour per run: the paper's Figure 4, of the whole dev set.
+
+    Args:
+        runs: name → table with columns `step`, `train_loss`, `dev_loss`, `dev_gap`; NaN where a row has no value.
+        chance: loss of a uniform guess, ln(number of classes).
+        title: what the runs have in common.
+
+    Returns:
+        Two panels. Left: training loss, thin (running mean in nats), dev loss, thick. Right: dev GAP.
+
+    >>> table = pd.DataFrame({"step": [0, 10], "train_loss": [3, 1.0], "dev_loss": [3, 2.0], "dev_gap": [0, 0.4]})
+    >>> len(learning_curves({"xception": table}).axes)
+    2
+
+    Source: Figure 4 of the paper, which plots single batches.
+    """
+    fig, (loss, gap) = canvas(title, 1, 2, (8.6, 3.9))
+    for (name, table), colour in zip(named(runs, "runs").items(), CYCLE * len(runs), strict=False):
+        missing = [column for column in ("step", "train_loss", "dev_loss", "dev_gap") if column not in table]
+        if missing or len(table) < 2:
+            raise ValueError(f"run {name!r}: needs two rows or more and columns {', '.join(missing) or 'as they are'}")
+        train, dev, score = (table[["step", c]].dropna() for c in ("train_loss", "dev_loss", "dev_gap"))
+        smooth = train["train_loss"].ewm(span=max(len(train) // 20, 1)).mean()
+        loss.plot(train["step"], smooth, color=colour, linewidth=0.9, alpha=0.55)
+        loss.plot(dev["step"], dev["dev_loss"], color=colour, marker="o", markersize=3)
+        gap.plot(score["step"], score["dev_gap"], color=colour, marker="o", markersize=3, label=label(name, 40))
+    if chance is not None:
+        reference(loss, chance, "chance", vertical=False)
+        loss.legend(loc="upper right")
+    loss.set(title="Loss: train (thin), dev (thick)", xlabel="training step", ylabel="cross-entropy (nats)")
+    loss.set_ylim(bottom=0)
+    reference(gap, 1, "perfect", vertical=False)
+    gap.set(title="GAP on the whole dev set", xlabel="training step", ylabel="GAP", ylim=(0, 1.04))
+    fig.legend(*gap.get_legend_handles_labels(), loc="outside lower left", ncols=3)
+    return fig
+
+
+@styled
+def parameter_bars(
+    stages: Sequence[tuple[str, int]], frozen: Collection[str] = (), *, title: str = "Where the parameters are"
+) -> Figure:
+    """Parameters of each stage of a network, the frozen part hatched.
+
+    Args:
+        stages: (name, parameters) in the order of the network.
+        frozen: names of stages that do not train.
+        title: over the figure.
+
+    >>> len(parameter_bars([("block1", 900), ("block2", 4000)], {"block1"}).axes)
+    1
+    """
+    return _stage_bars(stages, frozen, "parameters (thousands)", 1e-3, title)
+
+
+@styled
+def gradient_flow(
+    stages: Sequence[tuple[str, float]],
+    frozen: Collection[str] = (),
+    *,
+    title: str = "Gradient that reaches each stage",
+) -> Figure:
+    """Norm of the gradient of each stage of a network, on a logarithmic axis; a frozen stage gets none.
+
+    Args:
+        stages: (name, gradient norm) in the order of the network.
+        frozen: names of stages that do not train.
+        title: over the figure.
+
+    >>> gradient_flow([("block1", 0.0), ("head", 2.5)], {"block1"}).axes[0].get_yscale()
+    'log'
+    """
+    fig = _stage_bars(stages, frozen, "gradient norm", 1.0, title)
+    fig.axes[0].set_yscale("log")
+    plain_log(fig.axes[0].yaxis)
+    return fig
+
+
+def _stage_bars(stages: Sequence, frozen: Collection[str], ylabel: str, unit: float, title: str) -> Figure:
+    """One bar a stage, frozen ones pale and hatched."""
+    names, values = [name for name, _ in named(stages, "stages")], numbers([v for _, v in stages], "stages")
+    fig, (ax,) = canvas(title, size=(max(4.6, 1.2 + 0.42 * len(names)), 3.6))
+    for i, (name, value) in enumerate(zip(names, values * unit, strict=True)):
+        look = {"facecolor": "white", "hatch": "////"} if name in frozen else {"facecolor": BLUE}
+        ax.bar(i, value, 0.72, edgecolor=BLUE, linewidth=0.8, **look)
+    ax.set_xticks(
+        range(len(names)), [label(name, 24) for name in names], rotation=40, ha="right", rotation_mode="anchor"
+    )
+    if frozen:
+        patches = (Patch(facecolor="white", edgecolor=BLUE, hatch="////"), Patch(facecolor=BLUE, edgecolor=BLUE))
+        fig.legend(patches, ("frozen", "trained"), loc="outside upper right", ncols=2)
+    ax.set_ylabel(ylabel)
+    ax.grid(axis="x", visible=False)
+    return fig
+
+
+@styled
+def throughput_bars(
+    rates: Mapping[str, float], *, device: str = "", title: str = "Training speed by precision"
+) -> Figure:
+    """Images a second under each precision or setting, one bar each.
+
+    Args:
+        rates: setting → images a second.
+        device: where it was measured, on the axis.
+        title: over the figure.
+
+    >>> throughput_bars({"float32": 10.0, "bfloat16": 31.0}, device="2 CPU cores").axes[0].get_xlabel()
+    'images a second on 2 CPU cores'
+    """
+    values = numbers(list(rates.values()), "rates")
+    fig, (ax,) = canvas(title, size=(6.4, 1.2 + 0.4 * len(values)))
+    bars = ax.barh(range(len(values)), values, 0.6, color=BLUE)
+    ax.bar_label(bars, [f"{v:,.3g}" if v < 1000 else f"{v:,.0f}" for v in values], padding=4, fontsize=8.5)
+    ax.set_yticks(range(len(values)), [label(name, 44) for name in rates])
+    ax.invert_yaxis()
+    ax.margins(x=0.12)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("images a second" + (f" on {label(device)}" if device else ""))
+    return fig

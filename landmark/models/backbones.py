@@ -1,0 +1,81 @@
+"""Feature extractors from timm, the facts of their weights, and how much of them is frozen."""
+
+from __future__ import annotations
+
+import functools
+
+import timm
+from torch import nn
+
+from landmark.models.recipes import BACKBONES
+from landmark.utils.errors import InputError
+
+
+def create_backbone(name: str) -> nn.Module:
+    """Build a network without its classifier: its `forward_features` gives (B, num_features, H / 32, W / 32).
+
+    Args:
+        name: a line of `recipes.BACKBONES`.
+
+    Raises:
+        InputError: an unknown name.
+
+    >>> create_backbone("resnet50").num_features
+    2048
+    """
+    if name not in BACKBONES:
+        raise InputError(f"no backbone {name!r}: choose one of {', '.join(BACKBONES)}")
+    return timm.create_model(BACKBONES[name]["timm"], pretrained=False, num_classes=0)
+
+
+def stage_names(backbone: nn.Module) -> list[str]:
+    """Names of a backbone's stages from image to map, without the pooling and the classifier behind it.
+
+    >>> stage_names(create_backbone("resnet50"))[-3:]
+    ['layer2', 'layer3', 'layer4']
+    """
+    return [name for name, _ in backbone.named_children() if name not in ("global_pool", "fc")]
+
+
+def freeze_prefix(module: nn.Module, tensors: int = 85) -> int:
+    """Freeze the first `tensors` parameter tensors (BatchNorm statistics still move): the 2019 code's "85 layers".
+
+    Returns:
+        How many parameters no longer learn.
+
+    >>> freeze_prefix(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), 2)
+    9
+    """
+    frozen = list(module.parameters())[:tensors]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return sum(parameter.numel() for parameter in frozen)
+
+
+def freeze_stage(module: nn.Module, stage: str) -> int:
+    """Freeze all children up to and including `stage`, BatchNorm statistics too, also after `.train()`.
+
+    Returns:
+        How many parameters no longer learn.
+
+    Raises:
+        InputError: no child of that name.
+
+    >>> freeze_stage(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), "0")
+    9
+    """
+    names = stage_names(module)
+    if stage not in names:
+        raise InputError(f"no stage {stage!r} to freeze: choose one of {', '.join(names)}")
+    total = 0
+    for name in names[: names.index(stage) + 1]:
+        child = module.get_submodule(name)
+        total += freeze_prefix(child, len(list(child.parameters())))
+        child.eval()
+        child.train = functools.partial(_stay_in_evaluation, child)  # copies and pickles refer to the copy's own child
+    return total
+
+
+def _stay_in_evaluation(module: nn.Module, mode: bool = True) -> nn.Module:
+    """`train` of a frozen stage: `.train()` on the whole must not wake its BatchNorm statistics."""
+    return module

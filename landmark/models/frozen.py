@@ -1,0 +1,80 @@
+"""Frozen stages of a network that learns, computed as fast as those of one that only predicts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from landmark.models.backbones import stage_names
+from landmark.models.folding import _Folded, _ranges
+from landmark.models.int8 import Ranges
+from landmark.models.net import LandmarkNet
+
+
+def fast_prefix(model: LandmarkNet, stage: str, ranges: Ranges | None = None) -> Learner:
+    """The same network for training, its stages up to `stage` computed as `fast_model` would: they are frozen.
+
+    Args:
+        model: a network of `create_model` with `freeze=stage`; what it returns learns in its place, for they share
+            the parameters that learn.
+        stage: "block7".
+        ranges: of `prefix_ranges`, to compute these stages in 8-bit integers.
+
+    >>> from landmark import create_model
+    >>> model = create_model("resnet50", 3, freeze="layer2").eval()
+    >>> x = torch.rand(2, 3, 64, 64)
+    >>> bool((fast_prefix(model, "layer2").eval()(x) - model(x)).abs().max() < 0.1)
+    True
+    """
+    return Learner(model, stage, ranges)
+
+
+def prefix_ranges(model: LandmarkNet, stage: str, images: Tensor) -> Ranges:
+    """What `fast_prefix` must know of the maps of the frozen stages; they do not change while the others learn.
+
+    Args:
+        model: a network of `create_model`.
+        stage: the last frozen one.
+        images: some images (B, 3, H, W) like those to come, `SAMPLE` are enough.
+
+    Raises:
+        InputError: there are no images, or the chip lacks instructions for 8-bit integers.
+    """
+    return _ranges(_stages(model.backbone, stage)[0], images)
+
+
+def _stages(backbone: nn.Module, stage: str) -> tuple[nn.Sequential, nn.Sequential]:
+    """The stages up to the named one, and those from there to the map."""
+    names = stage_names(backbone)
+    cut = names.index(stage) + 1
+    first, last = (nn.Sequential(*map(backbone.get_submodule, part)) for part in (names[:cut], names[cut:]))
+    return first, last
+
+
+class Learner(nn.Module):
+    """A network that learns behind frozen stages, see `fast_prefix`.
+
+    Attributes: `kept` (it is given what its `maps` once made of the images, in place of them).
+    """
+
+    def __init__(self, model: LandmarkNet, stage: str, ranges: Ranges | None):
+        super().__init__()
+        first, self.stages = _stages(model.backbone, stage)
+        self.prefix, self.pool, self.head = _Folded(first, ranges), model.pool, model.head
+        self.kept = False
+
+    @torch.no_grad()
+    def maps(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) → maps (B, C, H', W') of the frozen stages, as they are to be kept."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self.prefix.maps(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W), or their maps if `kept`, → logits (B, K)."""
+        x = x if self.kept else self.maps(x)
+        # In the dtype of the stages to come: a shortcut in float32 would make all that follows float32
+        kind = x.device.type
+        mixed = torch.is_autocast_enabled(kind)
+        x = self.prefix.opened(x, torch.get_autocast_dtype(kind) if mixed else torch.float32)
+        x = x.contiguous(memory_format=torch.channels_last)
+        return self.head(self.pool(self.stages(x)))

@@ -1,0 +1,45 @@
+"""Download, check and shrink a data set.
+
+check        What `landmark check` says of a data folder: tables that can be trusted, images that cannot.
+config       What the command shows as defaults of preparing data: plain values that load at once.
+download     Fetching what is missing of a plan: sizes first, then a question, then several files at a time.
+duplicates   Find photographs that are alike, by their perceptual hashes.
+inspection   Look at every image file of a split once: small facts about each, no pixels.
+landmarks50  The course-size subset of 50 landmarks: its ZIP becomes a folder in the GLDv2 layout.
+mirror       The public servers in small: their layout made of a miniature world, and a server that offers it.
+shrink       A data set made small: every image reduced, in TARs of the same layout.
+sources      What there is to fetch: Google Landmarks v2, its course-size subset, ImageNet weights.
+"""
+
+from typing import TYPE_CHECKING
+
+from landmark.utils.faces import lazy
+
+if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
+    from landmark.prepare.check import HealthReport, check_data
+    from landmark.prepare.download import fetch_data
+    from landmark.prepare.duplicates import duplicate_groups, near_pairs, perceptual_hash
+    from landmark.prepare.inspection import inspect_split
+    from landmark.prepare.landmarks50 import unpack
+    from landmark.prepare.mirror import make_mirror, serve
+    from landmark.prepare.shrink import shrink_data
+    from landmark.prepare.sources import gldv2, gldv2_clean, weights
+
+__all__ = [
+    "HealthReport",
+    "check_data",
+    "duplicate_groups",
+    "fetch_data",
+    "gldv2",
+    "gldv2_clean",
+    "inspect_split",
+    "make_mirror",
+    "near_pairs",
+    "perceptual_hash",
+    "serve",
+    "shrink_data",
+    "unpack",
+    "weights",
+]
+
+__getattr__, __dir__ = lazy(__name__, __file__)

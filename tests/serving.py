@@ -1,0 +1,50 @@
+"""What tests of downloads share: a file with its sums, a download that is interrupted, another process."""
+
+import hashlib
+import multiprocessing
+import random
+import warnings
+
+import pytest
+
+from landmark.utils.fetch import fetch, part_of
+from tests.server import BLOCK, Fault
+
+DATA = random.Random(0).randbytes(5 * BLOCK + 123)
+MD5, SHA = hashlib.md5(DATA).hexdigest(), hashlib.sha256(DATA).hexdigest()
+
+
+def only(path):
+    """Nothing lies beside the file."""
+    return sorted(p.name for p in path.parent.iterdir()) == [path.name]
+
+
+def interrupted(served, at):
+    """Leave a part of `at` bytes, as Ctrl-C does."""
+    served.faults["f.tar"] = Fault(times=1, cut=at)
+    seen = []
+
+    def press(count):
+        seen.append(count)
+        if sum(seen) >= at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(served.url, served.out, advance=press)
+    served.faults.clear()
+    assert part_of(served.out).stat().st_size == at and not served.out.exists()
+
+
+def child(work, *args):
+    """Another process."""
+    process = multiprocessing.get_context("fork").Process(target=work, args=args, daemon=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of forking beside the server's threads
+        process.start()
+    return process
+
+
+def tree(folder):
+    return {
+        p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and ".landmark" not in p.parts
+    }

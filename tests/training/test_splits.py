@@ -1,0 +1,23 @@
+"""Train and dev rows share no photograph."""
+
+from landmark.data.folder import GoogleLandmarks
+from landmark.data.images import image_path, read_image
+from landmark.prepare.duplicates import perceptual_hash
+from landmark.training.splits import split_dev
+
+
+def test_split_is_disjoint_by_id_and_by_picture(folder):
+    """Fails when one copy of a picture lands in dev and the other in train, for any seed."""
+    table = GoogleLandmarks(folder).train
+    for seed in range(8):
+        split = split_dev(table, folder, 0.3, seed)
+        assert set(split.train["id"]) | set(split.dev["id"]) == set(table["id"])
+        assert not set(split.train["id"]) & set(split.dev["id"])
+        sides = [("0" * 16 in set(s["id"])) == ("3" * 16 in set(s["id"])) for s in (split.train, split.dev)]
+        assert all(sides) and len(split.dev)
+        hashes = [{perceptual_hash(read_image(image_path(folder, "train", i))) for i in s["id"] if i[0] not in "ab"}
+                  for s in (split.train, split.dev)]  # fmt: skip
+        assert not hashes[0] & hashes[1]
+        assert not {"a" * 16, "b" * 16} & set(split.dev["id"]), "what cannot be read is not held out"
+    first, again = split_dev(table, folder, 0.3, 1), split_dev(table.sample(frac=1, random_state=3), folder, 0.3, 1)
+    assert set(first.dev["id"]) == set(again.dev["id"]), "the order of the table must not matter"
