@@ -16,6 +16,7 @@ The names below are loaded from their files when first asked for, so that `impor
 from typing import TYPE_CHECKING
 
 from landmark.utils.faces import lazy
+from landmark.utils.process import settle_threads
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.data.dataset import LandmarkDataset, eval_transform, train_transform
@@ -71,4 +72,5 @@ __all__ = [
     "train_transform",
 ]
 
+settle_threads()  # torch, which is not loaded yet, asks once
 __getattr__, __dir__ = lazy(__name__, __file__)

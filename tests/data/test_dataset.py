@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from landmark.data import images
+from landmark.data import dataset as data_dataset
 from landmark.data.dataset import Bad, CentreSquare, LandmarkDataset, _moved, collate, eval_transform, train_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path
@@ -70,7 +70,7 @@ def test_threads_leave_the_filters_of_warnings(folder, overlapping, what):
         LandmarkDataset(table, folder, "train").__getitems__(range(12))
     else:  # from a caller's own threads
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(images.read_image, [image_path(folder, "train", c * 16) for c in "0123"]))
+            list(pool.map(data_dataset.read_image, [image_path(folder, "train", c * 16) for c in "0123"]))
     overlapping()
 
 

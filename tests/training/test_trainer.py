@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from landmark.course import runs
-from landmark.data import dataset
+from landmark.data import folder
 from landmark.data.folder import GoogleLandmarks
 from landmark.data.images import image_path
 from landmark.models import folding
@@ -349,7 +349,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, world, m
             yield part
 
     with monkeypatch.context() as patch:
-        for module in (trainer, training_run, dataset, checkpoints):
+        for module in (trainer, training_run, folder, checkpoints):
             patch.setattr(module, "atomic_path", limited)
         with pytest.raises(InputError, match=rf"{name}: cannot be written \(.*, \d+ MiB free\)") as error:
             fit(CONFIG, world, tmp_path / "run", progress=False, save_steps=2)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,7 +78,7 @@ def test_threads_are_settled_before_torch():
 def test_kernels_of_notebooks_have_it_too():
     """Fails when the runner of the notebooks starts kernels in which torch's threads spin."""
     code = "import os, runpy; runpy.run_path('notebooks/run.py'); print(os.environ['GOMP_SPINCOUNT'])"
-    assert child(f"import os; os.chdir({os.path.dirname(os.path.dirname(__file__))!r}); {code}") == [str(process.SPINS)]
+    assert child(f"import os; os.chdir({str(Path(__file__).parents[2])!r}); {code}") == [str(process.SPINS)]
 
 
 def test_a_quota_limits_the_threads(monkeypatch):
