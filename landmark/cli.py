@@ -37,6 +37,8 @@ def _add_synth(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--unknown", type=float, default=world.unknown, help="share of the test set: other landmarks")
     parser.add_argument("--siblings", type=int, default=world.siblings, help="landmarks in a family, on average")
+    parser.add_argument("--nonlandmarks", type=int, help="images without a landmark, for training and calibration "
+                        "(three for every ten test images when left out)")  # fmt: skip
     parser.add_argument("--pretraining", action="store_true", help="a disjoint world to train backbones on")
     parser.add_argument("--workers", type=int, default=usable_cpus(), help="processes")
 

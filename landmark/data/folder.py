@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from landmark.data import tables
+from landmark.data.archives import ImageStore
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
 
@@ -17,7 +18,7 @@ from landmark.utils.files import atomic_path
 class GoogleLandmarks:
     """A folder in the Google Landmarks v2 layout; tables are read when first asked for.
 
-    Attributes: `root`, `train`, `test`, `solution`, `categories` (DataFrames, see `tables`).
+    Attributes: `root`, `train`, `test`, `solution`, `categories`, `nonlandmark` (DataFrames, see `tables`).
     """
 
     def __init__(self, root: str | Path):
@@ -45,6 +46,22 @@ class GoogleLandmarks:
     def test(self) -> pd.DataFrame:
         """Rows of test.csv."""
         return tables.read_test(self.root / "test.csv")
+
+    @cached_property
+    def nonlandmark(self) -> pd.DataFrame:
+        """Images without a landmark, for training and calibration: rows (id, url) of nonlandmark.csv.
+
+        Without that table they are the images under nonlandmark/, their url ""; no rows where there are none.
+        """
+        if (self.root / "nonlandmark.csv").exists():
+            return tables.read_nonlandmark(self.root / "nonlandmark.csv")
+        images = ImageStore(self.root, "nonlandmark")
+        ids = images.ids()
+        if images.junk and not ids:
+            raise InputError(
+                f"{self.root / 'nonlandmark'}: no image at its place: an image abc….jpg belongs to nonlandmark/a/b/c/"
+            )
+        return pd.DataFrame({"id": ids, "url": ""}, columns=["id", "url"], dtype=str)
 
     @cached_property
     def solution(self) -> pd.DataFrame:

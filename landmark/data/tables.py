@@ -164,6 +164,16 @@ def read_test(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame({"id": _checked_ids(path, lines, cells["id"])})
 
 
+def read_nonlandmark(path: str | Path) -> pd.DataFrame:
+    """Read `nonlandmark.csv`: columns id and url (str); it may have no rows.
+
+    Raises:
+        TableError: names the file, the line, and what is wrong.
+    """
+    lines, cells = _strict(path, ("id", "url"))
+    return pd.DataFrame(cells | {"id": _checked_ids(path, lines, cells["id"])}, dtype=str)
+
+
 def read_clean(path: str | Path) -> pd.DataFrame:
     """Read `train_clean.csv`, a line for each landmark, as a row for each image: id (str), landmark_id (int64).
 
@@ -253,8 +263,7 @@ def read_solution(path: str | Path) -> pd.DataFrame:
         if usage not in USAGES:
             raise TableError(f"{path}: line {line}: Usage {usage!r}, expected one of {', '.join(USAGES)}")
         landmarks.append(tuple(_landmark_id(path, line, cell) for cell in listed.split()))
-    ids = _checked_ids(path, lines, cells["id"])
-    return pd.DataFrame({"id": ids, "landmarks": landmarks, "Usage": cells["Usage"]})
+    return pd.DataFrame(cells | {"id": _checked_ids(path, lines, cells["id"]), "landmarks": landmarks})
 
 
 def scored(solution: pd.DataFrame, split: str = "all", name: object = "the solution") -> dict[str, tuple[int, ...]]:

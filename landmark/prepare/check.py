@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from landmark.data.archives import ImageStore
-from landmark.data.tables import read_categories, read_solution, read_test, read_train
+from landmark.data.tables import read_categories, read_nonlandmark, read_solution, read_test, read_train
 from landmark.prepare.duplicates import duplicate_groups
 from landmark.prepare.inspection import Inspection, forget, inspect_split
 from landmark.utils.errors import InputError, TableError
 
-SPLITS = ("train", "test", "index")
+SPLITS = ("train", "test", "index", "nonlandmark")
 EXAMPLES = 20  # of each kind, for people
 TINY = 32  # pixels of the shorter side
 KINDS = {
@@ -156,6 +156,7 @@ def _read_tables(report: HealthReport, root: Path) -> dict[str, pd.DataFrame]:
         "train.csv": read_train,
         "test.csv": read_test,
         "index.csv": read_test,
+        "nonlandmark.csv": read_nonlandmark,
         "recognition_solution_v2.1.csv": read_solution,
         "train_label_to_category.csv": read_categories,
     }

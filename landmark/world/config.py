@@ -22,6 +22,8 @@ class WorldConfig:
         known, unknown: shares of the test images that show a landmark of the label set, or one outside it; the rest
             are distractors.
         siblings: landmarks in a family, on average.
+        nonlandmarks: images that show no landmark, for training and calibration, none of them a test image; three for
+            every ten test images when left out.
     """
 
     landmarks: int = 16
@@ -33,12 +35,15 @@ class WorldConfig:
     known: float = 0.3
     unknown: float = 0.1
     siblings: int = 2
+    nonlandmarks: int | None = None
 
     def __post_init__(self):
         bounds = {"landmarks": (1, 20_000), "images": (2, 2_000), "test": (0, 500_000), "size": (32, 2048),
-                  "seed": (0, 2**31), "siblings": (1, 50)}  # fmt: skip
+                  "seed": (0, 2**31), "siblings": (1, 50), "nonlandmarks": (0, 500_000)}  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
+            if value is None and name == "nonlandmarks":
+                continue
             if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
                 raise InputError(f"{name}={value!r}: give a whole number from {low} to {high}")
             object.__setattr__(self, name, int(value))  # NumPy's have no place in JSON
@@ -56,3 +61,12 @@ class WorldConfig:
         13
         """
         return max(2, self.images // 3)
+
+    @property
+    def nonlandmark_images(self) -> int:
+        """How many images show no landmark, beside train and test.
+
+        >>> WorldConfig(test=200).nonlandmark_images, WorldConfig(nonlandmarks=7).nonlandmark_images
+        (60, 7)
+        """
+        return round(0.3 * self.test) if self.nonlandmarks is None else self.nonlandmarks

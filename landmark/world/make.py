@@ -25,7 +25,7 @@ from landmark.world.photographs import _shoot
 from landmark.world.plan import Shot, plan
 from landmark.world.worship import SACRED
 
-VERSION = 2  # raise it when the same settings give other pixels
+VERSION = 3  # raise it when the same settings give other tables or pixels
 
 
 def _write_tables(root: Path, config: WorldConfig, shots: list[Shot], landmarks: pd.DataFrame) -> None:
@@ -45,6 +45,10 @@ def _write_tables(root: Path, config: WorldConfig, shots: list[Shot], landmarks:
             columns=["id", "url", "landmark_id"],
         ),
         "test.csv": pd.DataFrame({"id": [s.image_id for s in test]}),
+        "nonlandmark.csv": pd.DataFrame(
+            [(s.image_id, f"https://example.org/{s.image_id}.jpg") for s in shots if s.split == "nonlandmark"],
+            columns=["id", "url"],
+        ),
         "recognition_solution_v2.1.csv": pd.DataFrame(
             [(s.image_id, "" if s.label is None else str(s.label), "Public" if i in public else "Private")
              for i, s in enumerate(test)], columns=["id", "landmarks", "Usage"],
@@ -71,8 +75,9 @@ def make_world(
     """Make a miniature world, or return it when it is there already.
 
     Writes train.csv, test.csv, recognition_solution_v2.1.csv, the two tables of names, the images under
-    train/a/b/c and test/a/b/c, and beside them what the real set does not tell: planted.csv (every fault),
-    landmarks.csv (names, families, roles) and, last of all, world.json. Stopped, it goes on where it was.
+    train/a/b/c and test/a/b/c, nonlandmark.csv and nonlandmark/a/b/c (images without a landmark, for training and
+    calibration), and beside them what the real set does not tell: planted.csv (every fault), landmarks.csv (names,
+    families, roles) and, last of all, world.json. Stopped, it goes on where it was.
 
     Args:
         out: folder to write to: new, empty, or a world of the same settings.
@@ -92,7 +97,7 @@ def make_world(
         config = replace(config or WorldConfig(), **settings)
     except TypeError as error:
         raise InputError(f"no such setting of a world: {error}") from None
-    wanted = {"version": VERSION, **asdict(config)}
+    wanted = {"version": VERSION, **asdict(config), "nonlandmarks": config.nonlandmark_images}
     if _holds(root / "world.json", wanted):
         return root
     with alone(root / LOCK, waiting=f"{root}: another process makes this world: waiting for it"):
@@ -119,7 +124,7 @@ def _holds(path: Path, wanted: dict) -> bool:
 
 
 def _make(root: Path, config: WorldConfig, wanted: dict, workers: int | None, progress: bool) -> None:
-    for leftover in root.glob("t*/?/?/?/.*.part"):  # of a killed process
+    for leftover in root.glob("*/?/?/?/.*.part"):  # of a killed process
         leftover.unlink(missing_ok=True)
     with atomic_path(root / "world.part.json") as part:
         part.write_text(json.dumps(wanted, indent=1) + "\n")

@@ -21,6 +21,10 @@ from landmark.world.render.renderer import Frame, Light
 Rng = np.random.Generator
 
 SHAPES = ((1.0, 0.75), (1.0, 2 / 3), (1.0, 0.75), (0.75, 1.0), (2 / 3, 1.0), (1.0, 1.0))
+OVERSAMPLING = 1.5  # a scene is drawn this much larger than its photograph
+QUALITY = (72, 96)  # of the JPEGs, the upper end left out
+QUALITY_AGAIN = 60  # of a photograph saved once more
+EXIF_ORIENTATION, EXIF_TURNED = 0x0112, 6  # the tag, and its value for a picture that lies on its side
 VIEWS = {"whole": 0.78, "far": 0.03, "near": 0.12, "detail": 0.02, "crop": 0.03, "inside": 0.02}
 
 
@@ -44,7 +48,7 @@ def photograph(landmark: Landmark, rng: Rng, size: int, view: str | None = None)
     view = view or str(rng.choice(list(VIEWS), p=list(VIEWS.values())))
     if view == "inside" and landmark.hall is None:
         view = "whole"
-    wide, high = int(width * 1.5), int(height * 1.5)
+    wide, high = int(width * OVERSAMPLING), int(height * OVERSAMPLING)
     frame, light = (_inside if view == "inside" else _outside)(landmark, rng, wide, high, view)
     return scenery.finish(frame, light, rng, width, height, outdoors=view != "inside"), view
 
@@ -98,25 +102,29 @@ def _landmark(seed: int, family: int) -> Landmark:
     return design(seed, family)
 
 
+def _pixels(shot: Shot, rng: Rng) -> np.ndarray:
+    """What the camera sees (H, W, 3) uint8, before the file's own faults."""
+    if not isinstance(shot.subject, str):
+        return photograph(_landmark(*shot.subject), rng, shot.size)[0]
+    width, height = (round(shot.size * side) for side in SHAPES[rng.integers(len(SHAPES))])
+    wide, high = int(width * OVERSAMPLING), int(height * OVERSAMPLING)
+    frame, light = distractors.distractor(shot.subject, rng, wide, high)
+    return scenery.finish(frame, light, rng, width, height, outdoors=shot.subject in ("nature", "street"))
+
+
 def _picture(shot: Shot) -> bytes:
     """The bytes of one file."""
     rng = np.random.default_rng(shot.seed)
-    if isinstance(shot.subject, str):
-        width, height = (round(shot.size * side) for side in SHAPES[rng.integers(len(SHAPES))])
-        frame, light = distractors.distractor(shot.subject, rng, int(width * 1.5), int(height * 1.5))
-        outdoors = shot.subject in ("nature", "street")
-        pixels = scenery.finish(frame, light, rng, width, height, outdoors=outdoors)
-    else:
-        pixels, _ = photograph(_landmark(*shot.subject), rng, shot.size)
-    image, quality, exif = Image.fromarray(pixels), int(rng.integers(72, 96)), Image.Exif()
+    pixels = _pixels(shot, rng)
+    image, quality, exif = Image.fromarray(pixels), int(rng.integers(*QUALITY)), Image.Exif()
     if shot.fault == "rotated":
         image = image.rotate(shot.rotation, expand=True)
     if shot.fault == "exif":  # stored turned, with the tag that says how to turn it back
-        image, exif[0x0112] = image.transpose(Image.Transpose.ROTATE_90), 6
+        image, exif[EXIF_ORIENTATION] = image.transpose(Image.Transpose.ROTATE_90), EXIF_TURNED
     if shot.fault in ("grey", "cmyk"):
         image = image.convert({"grey": "L", "cmyk": "CMYK"}[shot.fault])
     if shot.fault == "duplicate":  # the same photograph, saved again
-        quality = 60
+        quality = QUALITY_AGAIN
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality, exif=exif)
     data = out.getvalue()

@@ -104,6 +104,12 @@ def plan(config: WorldConfig) -> tuple[list[Shot], pd.DataFrame]:
         add("test", landmark_id, landmark_id)
     for _ in range(config.test - n_known - n_unknown):
         add("test", None, any_distractor())
+    apart = np.random.default_rng((config.seed, config.pretraining, 34))  # train and test are the same without them
+    for i in range(config.nonlandmark_images):
+        key = f"{config.seed}/{config.pretraining}/nonlandmark/{i}"
+        kind, seed = str(apart.choice(list(distractors.KINDS))), (config.seed, int(config.pretraining), 35, i)
+        name = hashlib.sha256(key.encode()).hexdigest()[:16]
+        shots.append(Shot("nonlandmark", name, None, kind, None, size=config.size, seed=seed))
     designs = [design(*subject[i]) for i in ids.tolist()]
     rows = [(i, x.name, x.kind, x.family, r) for i, x, r in zip(ids.tolist(), designs, role.tolist(), strict=True)]
     return shots, pd.DataFrame(rows, columns=["landmark_id", "name", "kind", "family", "role"])

@@ -5,6 +5,7 @@ import torch
 
 from landmark.data.dataset import Sample
 from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.data.images import image_path
 from landmark.utils.errors import InputError
 
 
@@ -28,3 +29,22 @@ def test_missing_folder_and_sample_types(tmp_path):
     with pytest.raises(InputError, match="train.csv"):
         _ = GoogleLandmarks(tmp_path).train
     assert Sample(torch.zeros(1), 0, "a").label == 0
+
+
+def test_images_without_a_landmark(tmp_path, world):
+    """Fails when the world's are not found, a folder without them is refused, or a user's own photographs are lost."""
+    table = GoogleLandmarks(world).nonlandmark
+    assert len(table) == 4 and table.columns.tolist() == ["id", "url"]
+    assert all(image_path(world, "nonlandmark", image_id).is_file() for image_id in table["id"])
+    empty = GoogleLandmarks(tmp_path).nonlandmark
+    assert empty.columns.tolist() == ["id", "url"] and len(empty) == 0
+    (tmp_path / "nonlandmark").mkdir()
+    (tmp_path / "nonlandmark" / "places_1.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match="nonlandmark/a/b/c/"):
+        _ = GoogleLandmarks(tmp_path).nonlandmark
+    path = image_path(tmp_path, "nonlandmark", "places_1")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    assert GoogleLandmarks(tmp_path).nonlandmark.to_dict("list") == {"id": ["places_1"], "url": [""]}
+    (tmp_path / "nonlandmark.csv").write_text("id,url\n")
+    assert len(GoogleLandmarks(tmp_path).nonlandmark) == 0, "a table says which"

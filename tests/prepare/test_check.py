@@ -218,3 +218,16 @@ def test_index_split(tmp_path):
     assert report.images == {"train": 1, "index": 1} and report.bad[0]["split"] == "index"
     (root / "index.csv").write_text("id\nbbb0\nbbb1\nbbb2\n")
     assert {item["id"] for item in check_data(root, progress=False).bad} == {"bbb1", "bbb2"}
+
+
+def test_images_without_a_landmark_are_checked_too(tmp_path):
+    """Fails when a broken one goes unseen, or one that is a test image as well."""
+    ids = [f"{i}" * 16 for i in range(4)]
+    files = {("train", ids[0]): data(picture(0)), ("test", ids[1]): data(picture(1)),
+             ("nonlandmark", ids[2]): data(picture(1)), ("nonlandmark", ids[3]): b"<html>"}  # fmt: skip
+    write(tmp_path, files, {"train": [(ids[0], 7)], "test": [ids[1]]})
+    (tmp_path / "nonlandmark.csv").write_text("\n".join(["id,url", *(f"{i}," for i in ids[2:])]) + "\n")
+    report = check_data(tmp_path, progress=False)
+    assert report.tables["nonlandmark.csv"] == 2 and report.images["nonlandmark"] == 1 and report.exit_code == 1
+    assert [(bad["split"], bad["id"]) for bad in report.bad] == [("nonlandmark", ids[3])]
+    assert report.exact_duplicates == [[f"test/{ids[1]}", f"nonlandmark/{ids[2]}"]]

@@ -1,16 +1,26 @@
 """The plan of a world: counts, shares, the smallest ones, settings out of range."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from landmark.utils.errors import InputError
-from landmark.world import plan
+from landmark.world import distractors, plan
 from landmark.world.config import WorldConfig
 from landmark.world.make import make_world
 
 
 @pytest.mark.parametrize(
-    "settings", [{"landmarks": 0}, {"size": 2.5}, {"known": 1.2}, {"known": 0.8, "unknown": 0.4}, {"colour": 1}]
+    "settings",
+    [
+        {"landmarks": 0},
+        {"nonlandmarks": -1},
+        {"size": 2.5},
+        {"known": 1.2},
+        {"known": 0.8, "unknown": 0.4},
+        {"colour": 1},
+    ],
 )
 def test_bad_settings_are_named(tmp_path, settings):
     """Fails when a setting out of range starts to render."""
@@ -40,9 +50,18 @@ def test_counts_and_shares():
         and sum(s.truth is None for s in test) == 60
     )
     assert len({s.image_id for s in shots}) == len(shots)
-    pretraining = plan.plan(WorldConfig(landmarks=10, images=20, pretraining=True))[0]
-    seeds = [{s.subject for s in some if not isinstance(s.subject, str)} for some in (shots, pretraining)]
-    assert not seeds[0] & seeds[1], "the pretraining world must be disjoint"
+
+
+def test_the_pretraining_world_is_another_one():
+    """Fails when a backbone has seen a landmark of the course, a sibling's stone or a name before."""
+    settings = [WorldConfig(seed=seed, landmarks=80, images=2, test=0, pretraining=p) for p in (False, True)
+                for seed in (0, 1)]  # fmt: skip
+    worlds = [plan.plan(config)[1] for config in settings]
+    course, pretraining = pd.concat(worlds[:2]), pd.concat(worlds[2:])
+    assert not set(course["name"]) & set(pretraining["name"])
+    assert not set(course["family"]) & set(pretraining["family"])
+    shots = [{s.subject[0] for s in plan.plan(c)[0] if not isinstance(s.subject, str)} for c in settings]
+    assert not (shots[0] | shots[1]) & (shots[2] | shots[3])
 
 
 @pytest.mark.parametrize(("landmarks", "size"), [(1, 2), (2, 3), (5, 2)])
@@ -50,3 +69,15 @@ def test_the_smallest_worlds(landmarks, size):
     """Fails when a world of a few images runs out of images to spoil."""
     shots, table = plan.plan(WorldConfig(landmarks=landmarks, images=size, test=3))
     assert (table["role"] == "known").sum() == landmarks and len(shots) > landmarks * size
+
+
+def test_images_without_a_landmark_stand_apart():
+    """Fails when asking for them changes train or test, or one of them is an image of the test set."""
+    config = WorldConfig(landmarks=3, images=6, test=40)
+    (without, _), (some, _), (more, _) = (plan.plan(replace(config, nonlandmarks=n)) for n in (0, None, 30))
+    assert some[: len(without)] == without and more[: len(some)] == some
+    assert len(some) == len(without) + 12 and {s.split for s in without} == {"train", "test"}
+    apart = more[len(without) :]
+    assert {s.split for s in apart} == {"nonlandmark"} and {s.subject for s in apart} == set(distractors.KINDS)
+    assert all(s.label is None and s.truth is None and not s.fault for s in apart)
+    assert not {s.seed for s in apart} & {s.seed for s in without} and len({s.image_id for s in more}) == len(more)
