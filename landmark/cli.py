@@ -263,6 +263,27 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_pretrain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("backbone", choices=tuple(BACKBONES), help="which")
+    parser.add_argument("--out", type=Path, help="file to write; that of the package when left out")
+    parser.add_argument("--landmarks", type=int, default=500, help="of the world, disjoint from every other one")
+    parser.add_argument("--images", type=int, default=24, help="of each, on average")
+    parser.add_argument("--size", type=int, default=128, help="pixels")
+    parser.add_argument("--epochs", type=int, default=4, help="passes at half the size")
+    parser.add_argument("--last-epochs", type=int, default=2, help="passes at the whole size, after them")
+    parser.add_argument("--seed", type=int, default=0, help="of world and training")
+
+
+def _pretrain(args: argparse.Namespace) -> int:
+    world = WorldConfig(args.landmarks, args.images, 0, args.size, args.seed, pretraining=True)
+    from landmark.course.pretraining import pretrain
+
+    path = pretrain(args.backbone, args.out, world, epochs=args.epochs, last_epochs=args.last_epochs)
+    card = json.loads(path.with_suffix(".json").read_text())
+    print(f"{path}: dev GAP {card['dev_gap']}, top-1 {card['dev_top1']}, stored {card['dev_top1_stored']}")
+    return 0
+
+
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("data", type=Path, help="folder in the GLDv2 layout")
@@ -324,6 +345,8 @@ VERBS = {
     ),
     "bench": ("measure this machine, side by side with a plain way, in one run", _add_bench, _bench),
     "train": ("train a model; a stopped run goes on, a finished one is loaded", _add_train, _train),
+    "pretrain": ("train a backbone on a disjoint miniature world: weights that need no network", _add_pretrain,
+                 _pretrain),
     "predict": ("write a submission for the test images", _add_predict, _predict),
     "score": ("GAP of a submission", _add_score, _score),
 }  # fmt: skip

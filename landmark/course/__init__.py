@@ -2,6 +2,7 @@
 
 arithmetic  What cheaper arithmetic does to a network's answers and to what it learns.
 layers      Measure layers at work: sizes and gradients of stages, sketch errors, attention maps.
+pretraining Train a backbone on a disjoint miniature world, and store it as the weights that stand in for ImageNet's.
 resuming    Kill a run on the way, go on with it, and compare it with one that ran through.
 runs        The course: its data, its runs and its tables, in three sizes (quick, miniature, the real data set).
 samples     Pictures, names and batches for a notebook to look at.

@@ -8,6 +8,7 @@ int8        A convolutional network in 8-bit integers: one instruction multiplie
 layers      The layers between the map of a backbone and its logits: a parameter, and a call into `functional`.
 net         `LandmarkNet` = backbone + pooling or attention + fully connected head, and its recipes by name.
 recipes     The networks by name.
+stand_in    Weights that stand in for ImageNet's, in the package.
 weights     Load the weights of a backbone: ImageNet's, the miniature's, or those of a file, checked.
 """
 

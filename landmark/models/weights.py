@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from landmark.models.recipes import BACKBONES
+from landmark.models.stand_in.packed import unpack
 from landmark.utils import files
 from landmark.utils.errors import CheckpointError, DownloadError, InputError
 from landmark.utils.fetch import fetch
@@ -66,7 +67,7 @@ def _fetch(facts: Mapping, path: Path) -> None:
 
 
 def read_tensors(path: str | Path, sha256: str = "") -> dict[str, Tensor]:
-    """Tensors of a `.safetensors` or `.pth` file, on the CPU; no code in the file is ever run.
+    """Read the tensors of a `.safetensors` or `.pth` file to the CPU, packed ones unpacked; no code in it is ever run.
 
     Args:
         path: the file.
@@ -85,7 +86,7 @@ def read_tensors(path: str | Path, sha256: str = "") -> dict[str, Tensor]:
             raise CheckpointError(f"{damaged}: sha256 {found}, expected {sha256}…: delete it and fetch it again")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path, device="cpu")
+            return unpack(load_file(path, device="cpu"))
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise CheckpointError(f"{damaged}: {error}: delete it and make or fetch it again") from None
