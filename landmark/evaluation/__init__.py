@@ -42,9 +42,9 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.evaluation.write import write_predictions
 
 __all__ = [
-    "RULES",
     "Evidence",
     "Predictions",
+    "RULES",
     "answers_by_kind",
     "auroc",
     "batched_gap",
