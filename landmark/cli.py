@@ -288,6 +288,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("data", type=Path, help="folder in the GLDv2 layout")
     parser.add_argument("--out", type=Path, required=True, help="submission.csv to write")
+    parser.add_argument("--score", default="softmax", help="rule of confidence: softmax, logit, margin or energy")
     parser.add_argument("--bad-limit", type=int, help="bad images that fail it (10 or 1 %% when left out)")
     parser.add_argument("--workers", type=int, help="processes that decode (2 beside a GPU, else threads)")
     parser.add_argument("--int8", action="store_true", help="8-bit integers: up to twice as fast on an x86 CPU")
@@ -295,17 +296,16 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _predict(args: argparse.Namespace) -> int:
     from landmark.data.folder import GoogleLandmarks
-    from landmark.training.predict_run import write_predictions
+    from landmark.training.predict_run import submit
     from landmark.training.run import open_run
 
-    told = write_predictions(
-        open_run(args.run), GoogleLandmarks(args.data), args.out, bad_limit=args.bad_limit, workers=args.workers,
-        int8=args.int8,
-    )  # fmt: skip
-    if told:
-        for image_id, reason in list(told["bad"].items())[:20]:
+    report = submit(open_run(args.run), GoogleLandmarks(args.data), args.out, score=args.score,
+                    bad_limit=args.bad_limit, workers=args.workers, int8=args.int8)  # fmt: skip
+    if report:
+        for image_id, reason in list(report["bad"].items())[:20]:
             print(f"{image_id}: {reason}: no prediction", file=sys.stderr)
-        print(f"{args.out}: {told['rows']} rows, {told['predictions']} predictions, {len(told['bad'])} bad images")
+        rows, predictions = report["rows"], report["predictions"]
+        print(f"{args.out}: {rows} rows, {predictions} predictions, {len(report['bad'])} bad images")
     return 0
 
 

@@ -24,8 +24,8 @@ from landmark.data.archives import ImageStore, open_images
 from landmark.data.dataset import LandmarkDataset, eval_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path
-from landmark.evaluation import prediction
-from landmark.evaluation.prediction import Predictions
+from landmark.evaluation import prediction, write
+from landmark.evaluation.confidence import RULES
 from landmark.models import weights
 from landmark.prepare import inspection
 from landmark.prepare.mirror import make_mirror
@@ -41,6 +41,7 @@ from landmark.utils.errors import InputError
 from landmark.world import make
 from landmark.world.config import WorldConfig
 from landmark.world.make import make_world
+from tests.helpers import Killed
 
 
 def jpeg(grey):
@@ -114,7 +115,7 @@ def run(tmp_path, monkeypatch):
 def asked(monkeypatch):
     """Counts the times that a network is asked."""
     calls, predict = [], prediction.predict
-    monkeypatch.setattr(tables, "predict", lambda *args: calls.append(1) or predict(*args))
+    monkeypatch.setattr(predict_run, "predict", lambda *args, **more: calls.append(1) or predict(*args, **more))
     return calls
 
 
@@ -125,10 +126,9 @@ def fresh(run, root):
 
 
 def equal(a, b):
-    numbers = [
-        np.array_equal(getattr(a, n), getattr(b, n), equal_nan=n == "loss") for n in ("class_index", "score", "loss")
-    ]
-    return a.ids == b.ids and a.bad == b.bad and all(numbers)
+    columns, others = a.columns(), b.columns()
+    same = columns.keys() == others.keys() and a.ids == b.ids and a.bad == b.bad
+    return same and all(np.array_equal(columns[name], others[name], equal_nan=True) for name in columns)
 
 
 def arrive(root):
@@ -158,6 +158,10 @@ def into_a_tar(root):
     (root / "test" / "images_000.tar").write_bytes(tar_of(images))
 
 
+def kill():
+    raise Killed
+
+
 CHANGES = [arrive, repair, relabel, shorten, reorder, into_a_tar]
 
 
@@ -175,7 +179,18 @@ def test_kept_predictions_are_those_that_were_made(run, greys, asked):
     made, kept = (tables.test_predictions(run, GoogleLandmarks(greys)) for _ in range(2))
     assert len(asked) == 1 and equal(made, kept)
     assert [item.image_id for item in kept.bad] == [IDS[5]] and "no such file" in kept.bad[0].reason
-    assert kept.score.dtype == made.score.dtype and kept.class_index.dtype == made.class_index.dtype
+    assert all(column.dtype == kept.columns()[name].dtype for name, column in made.columns().items())
+
+
+def test_one_record_answers_every_rule(run, greys, asked):
+    """Fails when a rule is predicted anew, gets another rule's scores, or a record without logits answers for them."""
+    data = GoogleLandmarks(greys)
+    scores = {rule: [score for _, score in tables.test_answers(run, data, rule).values()] for rule in RULES}
+    assert len(asked) == 1 and len({tuple(numbers) for numbers in scores.values()}) == len(RULES)
+    whole = [tables.test_predictions(run, data, keep=["logits"]) for _ in range(2)]
+    assert len(asked) == 2 and equal(*whole) and whole[0].logits.shape == (5, 3)
+    assert np.allclose(scores["softmax"], np.exp(whole[0].logits).max(1) / np.exp(whole[0].logits).sum(1))
+    assert tables.test_predictions(run, data).logits is None and len(asked) == 2
 
 
 def test_two_data_sets_have_their_answers_kept_at_once(run, greys, tmp_path, asked):
@@ -187,14 +202,14 @@ def test_two_data_sets_have_their_answers_kept_at_once(run, greys, tmp_path, ask
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("what", ["weights", "labels", "size", "arithmetic", "rule"])
+@pytest.mark.parametrize("what", ["weights", "labels", "size", "arithmetic", "columns"])
 def test_predictions_answer_for_their_own_run(run, greys, asked, monkeypatch, what):
-    """Fails when kept answers are given for other weights, labels or pixels, in other arithmetic or by another rule."""
+    """Fails when kept answers are given for other weights, labels or pixels, in other arithmetic or of other columns."""
     tables.test_predictions(run, GoogleLandmarks(greys))
     if what == "arithmetic":
         monkeypatch.setattr(training_run, "fast_dtype", lambda where: "another one")
-    elif what == "rule":
-        monkeypatch.setattr(tables, "RULE", "another one")
+    elif what == "columns":
+        monkeypatch.setattr(predict_run, "COLUMNS", ("another one",))
     other = {"weights": {"result": {"sha256": "b" * 64}}, "labels": {"labels": LabelMap([1, 2, 4])},
              "size": {"config": replace(run.config, size=64)}}  # fmt: skip
     tables.test_predictions(replace(run, **other.get(what, {})), GoogleLandmarks(greys))
@@ -207,7 +222,7 @@ def test_damaged_answers_are_made_again(run, greys, asked, plant):
     made = tables.test_predictions(run, GoogleLandmarks(greys))
     (path,) = (run.path / "predictions").iterdir()
     if plant is None:
-        Predictions(made.ids, *[getattr(made, n) + 1 for n in ("class_index", "score", "loss")], []).save(path, {})
+        replace(made, class_index=made.class_index + 1).save(path, {})
     else:
         path.write_bytes(plant)
     assert equal(tables.test_predictions(run, GoogleLandmarks(greys)), made) and len(asked) == 2
@@ -236,15 +251,17 @@ def test_ignored_images_have_answers_and_no_score(run, greys):
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_parts_of_a_submission_are_of_their_own_images(run, greys, tmp_path, change):
+def test_parts_of_a_submission_are_of_their_own_images(run, greys, tmp_path, monkeypatch, change):
     """Fails when a stopped prediction goes on with parts that were made of other images."""
-    parts = tmp_path / ".s.csv.parts"
-    predict_run._claim(parts, run, GoogleLandmarks(greys), False)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(write, "_join", lambda *args: kill())
+        predict_run.submit(run, GoogleLandmarks(greys), tmp_path / "s.csv", workers=0, progress=False)
+    (part,) = (tmp_path / ".s.csv.parts").glob("0*.json")
     rows = [[image_id, 1, 0.5] for image_id in IDS]
-    predict_run._part(parts, 0).write_text(json.dumps({"rows": rows, "bad": {}}))
+    part.write_text(json.dumps({"rows": rows, "bad": {}}))
     change(greys)
-    predict_run.write_predictions(run, GoogleLandmarks(greys), tmp_path / "s.csv", workers=0, progress=False)
-    predict_run.write_predictions(run, GoogleLandmarks(greys), tmp_path / "whole.csv", workers=0, progress=False)
+    predict_run.submit(run, GoogleLandmarks(greys), tmp_path / "s.csv", workers=0, progress=False)
+    predict_run.submit(run, GoogleLandmarks(greys), tmp_path / "whole.csv", workers=0, progress=False)
     anew = (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert anew == (change is not relabel), "a submission does not rest on the truth"
 

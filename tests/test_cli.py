@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from landmark import cli
 from landmark.cli import main
+from landmark.evaluation.submission import read_submission
 from landmark.models.recipes import list_models
 from landmark.utils.errors import InputError
 
@@ -35,6 +37,12 @@ def test_synth_check_train_predict_score(tmp_path, capsys):
     scores = json.loads(capsys.readouterr().out)
     assert list(scores) == ["gap", "gap_ignoring_distractors", "top1", "queries", "landmark_queries", "predictions"]
     assert scores["queries"] == scores["predictions"] == 6
+    assert run("predict", trained, world, "--out", tmp_path / "m.csv", "--workers", 0, "--score", "margin") == 0
+    assert run("predict", trained, world, "--out", tmp_path / "x.csv", "--score", "entropy") == 2
+    assert "no score 'entropy': choose one of softmax, logit, margin, energy" in capsys.readouterr().err
+    softmax, margin = (read_submission(tmp_path / name) for name in ("s.csv", "m.csv"))
+    assert softmax["landmark_id"].equals(margin["landmark_id"]) and not (tmp_path / "x.csv").exists()
+    assert (1 / (1 + np.exp(-margin["score"]))).tolist() == pytest.approx(softmax["score"].tolist()), "of two classes"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ from landmark.data import dataset as data_dataset
 from landmark.data import loader
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.loader import Quarantine, check_coverage, loader_of, make_loader
-from landmark.evaluation import label_errors, open_world, prediction, saliency
+from landmark.evaluation import confidence, label_errors, open_world, prediction, saliency, write
 from landmark.evaluation.metrics import auroc, gap_steps
 from landmark.figures import scores
 from landmark.figures.save import save_figure
@@ -56,7 +56,7 @@ from landmark.world.config import WorldConfig
 PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, data_dataset, folding, layers, net, prediction, training_run, saliency, splits,
            course_layers, predict_run, label_errors, trainer, frozen_maps, course_runs, course_tables, frozen, loader,
-           open_world, resuming, samples, speed, weights)  # fmt: skip
+           open_world, resuming, samples, speed, weights, confidence, write)  # fmt: skip
 
 
 class Things:
@@ -215,6 +215,10 @@ CALLS = {
     "CompactBilinearPooling": lambda t: layers.CompactBilinearPooling(3, 8)(t.images),
     # prediction
     "Predictions": lambda t: prediction.predict(t.model, t.loader()).mapping(t.labels),
+    "Evidence": lambda t: [prediction.predict(t.model, t.loader()).score(rule) for rule in confidence.RULES],
+    "named_rule": lambda t: confidence.named_rule("energy"),
+    **dict.fromkeys(confidence.RULES, lambda t: None),  # called by "Evidence"
+    "joined": lambda t: prediction.joined([prediction.predict(t.model, t.loader())] * 2),
     "merged": lambda t: prediction.merged([prediction.predict(t.model, t.loader())] * 2),
     "predictions": lambda t: list(prediction.predictions(t.model, t.loader())),
     "predict": lambda t: prediction.predict(t.model, t.loader()),
@@ -241,8 +245,11 @@ CALLS = {
     # splits, submission, training, views
     "Split": lambda t: splits.Split(t.train, t.train, []),
     "split_dev": lambda t: splits.split_dev(t.train, t.world, 0.3),
-    "write_predictions": lambda t: predict_run.write_predictions(
-        t.run(), t.source, t.new(), bad_limit=9, workers=0, progress=False),
+    "write_predictions": lambda t: write.write_predictions(
+        t.model, t.dataset(), t.labels, t.new(), bad_limit=9, workers=0, progress=False),
+    "submit": lambda t: predict_run.submit(t.run(), t.source, t.new(), bad_limit=9, workers=0, progress=False),
+    "predict_table": lambda t: predict_run.predict_table(t.run(), t.test, t.world, keep=["embedding"]),
+    "read_sides": lambda t: t.run().sides,
     "dev_scores": lambda t: trainer.dev_scores(prediction.predict(t.model, t.loader()), t.labels, t.train),
     "Views": filled,
     # studies

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +11,9 @@ from landmark.course.runs import course_run
 from landmark.data.folder import GoogleLandmarks
 from landmark.data.tables import scored
 from landmark.evaluation import bootstrap, metrics, open_world
-from landmark.evaluation.prediction import RULE, Predictions, predict
+from landmark.evaluation.confidence import DEFAULT
+from landmark.evaluation.prediction import Predictions
+from landmark.training.predict_run import predict_table
 from landmark.training.run import Run
 
 PAPER = pd.DataFrame(
@@ -29,26 +28,23 @@ def truth_of(data: GoogleLandmarks, split: str = "all") -> dict[str, tuple[int, 
     return scored(data.solution, split, f"the solution of {data.root}")
 
 
-def test_predictions(run: Run, data: GoogleLandmarks) -> Predictions:
-    """Predictions of a run on the whole test set, kept beside it: made again when anything they rest on changes."""
+def test_predictions(run: Run, data: GoogleLandmarks, keep: Collection[str] = ()) -> Predictions:
+    """Predictions of a run on the whole test set, kept beside it, see `predict_table`."""
     truth = truth_of(data)
     known = [next((x for x in truth.get(i, ()) if x in run.labels), -1) for i in data.test["id"]]
-    table = data.test.assign(landmark_id=known)
-    basis = run.basis(table, data.root) | {"rule": RULE}
-    name = hashlib.sha256(json.dumps(basis).encode()).hexdigest()[:16]
-    path = run.path / "predictions" / f"{name}.npz"
-    found = Predictions.load(path, basis)
-    if found is None:
-        found = predict(run.model(), run.loader(table, data.root))
-        with contextlib.suppress(OSError):  # no room or no right to keep them: they are as good
-            found.save(path, basis)
-    return found
+    return predict_table(run, data.test.assign(landmark_id=known), data.root, keep=keep)
 
 
-def test_answers(run: Run, data: GoogleLandmarks) -> dict[str, tuple[int, float]]:
-    """image_id → (landmark_id, score) of the test images that are scored, as `metrics` wants it beside `truth_of`."""
-    truth, found = truth_of(data), test_predictions(run, data).mapping(run.labels)
-    return {image_id: answer for image_id, answer in found.items() if image_id in truth}
+def test_answers(run: Run, data: GoogleLandmarks, score: str = DEFAULT) -> dict[str, tuple[int, float]]:
+    """image_id → (landmark_id, score) of the test images that are scored, as `metrics` wants it beside `truth_of`.
+
+    Args:
+        run: a finished run.
+        data: with the test set and its solution.
+        score: name of a rule, see `confidence.RULES`.
+    """
+    truth, answers = truth_of(data), test_predictions(run, data).mapping(run.labels, score)
+    return {image_id: answer for image_id, answer in answers.items() if image_id in truth}
 
 
 def test_scores(run: Run, data: GoogleLandmarks, n: int = 1000) -> dict[str, float]:

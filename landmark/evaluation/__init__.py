@@ -1,12 +1,14 @@
 """Predict, score, explain, doubt.
 
 bootstrap     Intervals of GAP, and of the difference of two models, from resampled test sets. NumPy only.
+confidence    How sure a network is of its answer: one number for each image, by a rule that has a name.
 label_errors  Labels and turns that a trained network doubts: what to look at first in a data set.
 metrics       Scores of landmark recognition and retrieval, with their uncertainty. NumPy only.
 open_world    Scores when the test set shows more than the label set: closed, open, and by kind of image.
-prediction    From a model and images to one scored prediction for each image.
+prediction    From a model and images to a record of its answers, one for each image.
 saliency      Which pixels speak for a class: gradients, Grad-CAM, and a score that checks the maps.
 submission    Read and write submissions: `id,landmarks` with at most one "landmark_id score" a row.
+write         A submission written while predicting: constant memory, several ranks, and it goes on where it stopped.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.evaluation.bootstrap import gap_bootstrap, paired_gap_bootstrap
+    from landmark.evaluation.confidence import RULES, Evidence
     from landmark.evaluation.label_errors import detector_scores, find_suspects
     from landmark.evaluation.metrics import (
         auroc,
@@ -36,9 +39,12 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         vanilla_gradient,
     )
     from landmark.evaluation.submission import read_submission, write_submission
+    from landmark.evaluation.write import write_predictions
 
 __all__ = [
+    "Evidence",
     "Predictions",
+    "RULES",
     "answers_by_kind",
     "auroc",
     "batched_gap",
@@ -64,6 +70,7 @@ __all__ = [
     "smooth_grad",
     "top1_accuracy",
     "vanilla_gradient",
+    "write_predictions",
     "write_submission",
 ]
 

@@ -3,7 +3,7 @@
 checkpoints  Saved states of a stopped run: `state-<step>-<hash>.pt`, the newest two kept, each whole or not there.
 config       The settings of a training run, checked when they are made.
 frozen_maps  What frozen stages make of images.
-predict_run  A submission written while predicting: constant memory, several ranks, and it goes on where it stopped.
+predict_run  What a run answers: a record kept beside it, or a submission.
 run          A training run as a folder: its labels, log, checkpoints and result.
 splits       Train and dev rows that share no photograph, neither by id nor by likeness.
 trainer      Training, start to finish.
@@ -16,11 +16,22 @@ from landmark.utils.faces import lazy
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.training.config import TrainConfig
     from landmark.training.frozen_maps import Views
-    from landmark.training.predict_run import write_predictions
+    from landmark.training.predict_run import predict_table, submit
     from landmark.training.run import Run, open_run, saved_config
     from landmark.training.splits import Split, split_dev
     from landmark.training.trainer import fit
 
-__all__ = ["Run", "Split", "TrainConfig", "Views", "fit", "open_run", "saved_config", "split_dev", "write_predictions"]
+__all__ = [
+    "Run",
+    "Split",
+    "TrainConfig",
+    "Views",
+    "fit",
+    "open_run",
+    "predict_table",
+    "saved_config",
+    "split_dev",
+    "submit",
+]
 
 __getattr__, __dir__ = lazy(__name__, __file__)

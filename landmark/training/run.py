@@ -22,11 +22,12 @@ from landmark.models.recipes import data_config
 from landmark.models.weights import load_tensors, read_tensors
 from landmark.training.checkpoints import Checkpoints
 from landmark.training.config import TrainConfig, place_of_weights
-from landmark.utils import distributed
+from landmark.training.splits import SIDES, read_sides
 from landmark.utils.device import device, fast_dtype
+from landmark.utils.distributed import first_alone
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
-from landmark.utils.locks import LOCK, alone
+from landmark.utils.locks import LOCK
 
 LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")
 
@@ -63,6 +64,19 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """The log: one row for each evaluation of the whole dev set, see `LOG`."""
         return pd.read_csv(self.path / "metrics.csv")
+
+    @cached_property
+    def sides(self) -> pd.DataFrame | None:
+        """Which images the run learnt from and which it was scored on: id, landmark_id, side ("train" or "dev").
+
+        None for an older run, which has not kept them.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if not (self.path / SIDES).exists():
+            return None
+        return read_sides(self.path, {"train": self.result["train_images"], "dev": self.result["dev_images"]})
 
     def model(self, which: str = "best") -> LandmarkNet:
         """The network of a checkpoint ("best" or "last"), in evaluation mode on the best device.
@@ -157,14 +171,6 @@ def is_finished(path: Path, wanted: dict) -> bool:
 def needs_weights(path: Path) -> bool:
     """Whether a run has yet to load its first weights: it is not finished, and no state holds all of them."""
     return not (path / "result.json").exists() and not Checkpoints(path).paths()
-
-
-@contextlib.contextmanager
-def first_alone(lock: Path, busy: str = "", waiting: str = "") -> Iterator[None]:
-    """Hold a lock in the first of several ranks, for all of them; none goes on before that. See `locks.alone`."""
-    with alone(lock, busy, waiting=waiting) if distributed.rank() == 0 else contextlib.nullcontext():
-        distributed.gather(None)
-        yield
 
 
 def alone_in(path: Path) -> contextlib.AbstractContextManager:

@@ -12,6 +12,9 @@ from landmark.data.archives import open_images
 from landmark.prepare.duplicates import duplicate_groups
 from landmark.prepare.inspection import inspect_split
 from landmark.utils.errors import InputError
+from landmark.utils.files import atomic_path
+
+SIDES = "split.csv"  # in a run's folder
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,33 @@ class Split:
     dev: pd.DataFrame
     duplicates: list[tuple[str, str]]  # pairs that a plain random split could have torn apart
     notes: list[str] = field(default_factory=list)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the rows of both sides into a run's folder, see `read_sides`."""
+        sides = pd.concat([self.train.assign(side="train"), self.dev.assign(side="dev")])
+        with atomic_path(Path(folder) / SIDES) as part:
+            sides[["id", "landmark_id", "side"]].to_csv(part, index=False, lineterminator="\n")
+
+
+def read_sides(folder: str | Path, counts: dict[str, int]) -> pd.DataFrame:
+    """Read what `Split.save` wrote: id, landmark_id, side ("train" or "dev").
+
+    Args:
+        folder: of a run.
+        counts: rows of each side.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = Path(folder) / SIDES
+    try:
+        sides = pd.read_csv(path, dtype={"id": str, "landmark_id": "int64", "side": str})
+        rows = sides["side"].value_counts().to_dict()
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error}): delete the run's folder and train again") from None
+    if rows != counts:
+        raise InputError(f"{path}: damaged ({rows} rows, not {counts}): delete the run's folder and train again")
+    return sides
 
 
 def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed: int = 0) -> Split:

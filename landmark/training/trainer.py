@@ -66,7 +66,7 @@ def fit(
     Args:
         config: what to train.
         root: folder in the GLDv2 layout: loose images, TARs or both.
-        out: folder of the run: config.json, labels.json, metrics.csv, best.safetensors, last.safetensors,
+        out: folder of the run: config.json, labels.json, metrics.csv, best.safetensors, last.safetensors, split.csv,
             result.json (written last) and, until then, the last two states.
         workers: processes that decode images when they do not all fit in memory, see `make_loader`; the result does
             not depend on them.
@@ -390,6 +390,7 @@ class _Trainer:
         bad = dict(pair for reasons in distributed.gather(self.quarantine.reasons) for pair in reasons.items())
         if distributed.rank() == 0:
             self._write("last")
+            self.split.save(self.out)
             last = {key: self.rows[-1][key] for key in ("dev_loss", "dev_gap", "dev_top1")}
             best = max(self.rows, key=lambda row: row["dev_gap"])
             result = {

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,7 @@ from torch import nn
 
 from landmark.utils.device import device, own_random_numbers
 from landmark.utils.errors import InputError
+from landmark.utils.locks import alone
 
 PATIENCE = timedelta(minutes=30)  # a rank may decode or save for long; one that dies is noticed at once
 
@@ -69,6 +71,14 @@ def gather(item: object) -> list:
     items: list = [None] * size()
     dist.all_gather_object(items, item)
     return items
+
+
+@contextlib.contextmanager
+def first_alone(lock: Path, busy: str = "", waiting: str = "") -> Iterator[None]:
+    """Hold a lock in the first of several ranks, for all of them; none goes on before that. See `locks.alone`."""
+    with alone(lock, busy, waiting=waiting) if rank() == 0 else contextlib.nullcontext():
+        gather(None)
+        yield
 
 
 def parallel(model: nn.Module) -> nn.Module:

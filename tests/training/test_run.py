@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from landmark.data.folder import GoogleLandmarks
 from landmark.training import run as training_run
 from landmark.training import trainer
 from landmark.training.config import TrainConfig
 from landmark.training.run import open_run
+from landmark.training.splits import split_dev
 from landmark.training.trainer import fit
 from landmark.utils.errors import InputError
 from tests.helpers import Small
@@ -33,13 +35,33 @@ def test_a_run_and_its_files(tmp_path, world):
     """Fails when a file of the run is missing, the log has other columns, or a finished run is trained again."""
     run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
     names = {p.name for p in run.path.iterdir()}
-    assert names == {"config.json", "labels.json", "metrics.csv", "best.safetensors", "last.safetensors", "result.json"}
+    weights = {"best.safetensors", "last.safetensors"}
+    assert names == {"config.json", "labels.json", "metrics.csv", "split.csv", "result.json"} | weights
     assert tuple(run.metrics.columns) == training_run.LOG and run.metrics["step"].iloc[-1] == 5
     assert np.isfinite(run.metrics[["train_loss", "dev_loss", "dev_gap"]]).all().all()
     before = (run.path / "best.safetensors").stat().st_mtime_ns
     assert fit(CONFIG, world, tmp_path / "run", workers=0, progress=False).result == run.result
     assert (run.path / "best.safetensors").stat().st_mtime_ns == before
     assert len(run.labels) == 3 and run.result["bad_images"]
+
+
+def test_a_run_knows_its_images(tmp_path, world):
+    """Fails when train and dev are exchanged, cut without notice, or an older run without the list does not open."""
+    run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+    table = GoogleLandmarks(world).labelled(CONFIG.min_images)
+    split = split_dev(table, world, CONFIG.dev_fraction, CONFIG.seed)
+    sides = run.sides.set_index("id")
+    assert sides.index[sides["side"] == "dev"].tolist() == split.dev["id"].tolist()
+    assert sides.index[sides["side"] == "train"].tolist() == split.train["id"].tolist()
+    assert sides["landmark_id"].to_dict() == dict(zip(table["id"], table["landmark_id"], strict=True))
+    path = run.path / "split.csv"
+    text = path.read_text()
+    for damaged in (text[: text.rindex("\n", 0, -1) + 1], "id,side\nx,train\n", "", text.replace(",dev", ",x")):
+        path.write_text(damaged)
+        with pytest.raises(InputError, match=r"split.csv: damaged"):
+            _ = open_run(run.path).sides
+    path.unlink()
+    assert open_run(run.path).sides is None
 
 
 def test_other_settings_are_refused(tmp_path, world):

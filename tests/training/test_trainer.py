@@ -26,7 +26,7 @@ from landmark.training import checkpoints, splits, trainer
 from landmark.training import run as training_run
 from landmark.training.checkpoints import Checkpoints
 from landmark.training.config import TrainConfig
-from landmark.training.predict_run import write_predictions
+from landmark.training.predict_run import submit
 from landmark.training.run import open_run
 from landmark.training.trainer import fit
 from landmark.utils.errors import ArchiveError, InputError
@@ -383,7 +383,7 @@ def test_the_callers_default_dtype_changes_nothing(tmp_path, world, monkeypatch)
         for name, dtype in (("one", torch.float32), ("two", torch.float64)):
             torch.set_default_dtype(dtype)
             run = fit(config, world, tmp_path / name, progress=False)
-            write_predictions(run, GoogleLandmarks(world), tmp_path / f"{name}.csv", bad_limit=12, progress=False)
+            submit(run, GoogleLandmarks(world), tmp_path / f"{name}.csv", bad_limit=12, progress=False)
             written.append((run, (tmp_path / f"{name}.csv").read_text()))
             assert torch.get_default_dtype() == dtype
     finally:
