@@ -13,8 +13,7 @@ from landmark import cli
 from landmark.cli import main
 from landmark.models.recipes import list_models
 from landmark.utils.errors import InputError
-
-PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
+from tests.helpers import PHOTOS
 
 
 def run(*args):
