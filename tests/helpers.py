@@ -1,7 +1,13 @@
 """What several test files use: networks awake, a small network, runs compared, a process that dies."""
 
+import os
+from pathlib import Path
+
 import torch
 from torch import nn
+
+# Real photographs, which not every checkout has beside it
+PHOTOS = Path(os.environ.get("LANDMARK_PHOTOS") or Path(__file__).parents[2] / "shared" / "photos")
 
 
 def texts(fig):

@@ -15,8 +15,7 @@ from landmark.cli import main
 from landmark.evaluation.submission import read_submission
 from landmark.models.recipes import list_models
 from landmark.utils.errors import InputError
-
-PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
+from tests.helpers import PHOTOS
 
 
 def run(*args):

@@ -172,9 +172,12 @@ CALLS = {
     "load_weights": lambda t: weights.load_weights(t.model.backbone, "resnet50", "none"),
     "load_tensors": lambda t: weights.load_tensors(t.model, t.model.state_dict(), "here"),
     "read_tensors": lambda t: weights.read_tensors(t.run().path / "best.safetensors"),
+    "packaged_path": lambda t: weights.packaged_path("efficientnet_lite0"),
+    "in_order": lambda t: weights.in_order(nn.Identity(), {}, "w.pth"),
     "miniature_path": lambda t: weights.miniature_path("resnet50"),
     "freeze_prefix": lambda t: backbones.freeze_prefix(nn.Identity(), 1),
     "stage_names": lambda t: backbones.stage_names(t.model.backbone),
+    "split_stages": lambda t: backbones.split_stages(t.model.backbone, "all"),
     "freeze_stage": lambda t: backbones.freeze_stage(net.create_model("resnet50", 0).backbone, "layer1"),
     "CheckpointError": lambda t: CheckpointError("x"),
     # data

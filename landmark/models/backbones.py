@@ -29,12 +29,38 @@ def create_backbone(name: str) -> nn.Module:
 
 
 def stage_names(backbone: nn.Module) -> list[str]:
-    """Names of a backbone's stages from image to map, without the pooling and the classifier behind it.
+    """List a backbone's stages from image to map, without the pooling and the classifier behind it.
+
+    What timm puts together as `blocks` counts block by block.
 
     >>> stage_names(create_backbone("resnet50"))[-3:]
     ['layer2', 'layer3', 'layer4']
+    >>> stage_names(create_backbone("efficientnet_lite0"))[-4:]
+    ['blocks.5', 'blocks.6', 'conv_head', 'bn2']
     """
-    return [name for name, _ in backbone.named_children() if name not in ("global_pool", "fc")]
+    names: list[str] = []
+    for name, child in backbone.named_children():
+        if name == "blocks":
+            names += [f"blocks.{number}" for number, _ in child.named_children()]
+        elif name not in ("global_pool", "fc", "classifier"):
+            names.append(name)
+    return names
+
+
+def split_stages(backbone: nn.Module, stage: str) -> tuple[list[str], list[str]]:
+    """List the stages up to and including the named one ("all": the last), and those behind it.
+
+    Raises:
+        InputError: no stage of that name.
+
+    >>> split_stages(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), "0")
+    (['0'], ['1'])
+    """
+    names = stage_names(backbone)
+    if stage not in (*names, "all"):
+        raise InputError(f"no stage {stage!r} to freeze: choose one of {', '.join(names)}, or all")
+    cut = len(names) if stage == "all" else names.index(stage) + 1
+    return names[:cut], names[cut:]
 
 
 def freeze_prefix(module: nn.Module, tensors: int = 85) -> int:
@@ -53,22 +79,19 @@ def freeze_prefix(module: nn.Module, tensors: int = 85) -> int:
 
 
 def freeze_stage(module: nn.Module, stage: str) -> int:
-    """Freeze all children up to and including `stage`, BatchNorm statistics too, also after `.train()`.
+    """Freeze the stages up to and including `stage` ("all": every one), also their BatchNorm statistics in `.train()`.
 
     Returns:
         How many parameters no longer learn.
 
     Raises:
-        InputError: no child of that name.
+        InputError: no stage of that name.
 
     >>> freeze_stage(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), "0")
     9
     """
-    names = stage_names(module)
-    if stage not in names:
-        raise InputError(f"no stage {stage!r} to freeze: choose one of {', '.join(names)}")
     total = 0
-    for name in names[: names.index(stage) + 1]:
+    for name in split_stages(module, stage)[0]:
         child = module.get_submodule(name)
         total += freeze_prefix(child, len(list(child.parameters())))
         child.eval()

@@ -147,23 +147,39 @@ class _Features(nn.Module):
         return self.backbone.forward_features(x)
 
 
+class _Tracer(fx.Tracer):
+    """Takes convolutions and BatchNorms as they are: timm's own kinds pad, or activate, in Python."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        kinds = (nn.Conv2d, nn.BatchNorm2d, nn.SyncBatchNorm)
+        return isinstance(m, kinds) or super().is_leaf_module(m, module_qualified_name)
+
+
 def fold_batch_norms(module: nn.Module) -> fx.GraphModule:
     """Fold each BatchNorm into the convolution that feeds it alone, in a copy in evaluation mode.
+
+    An activation that the norm holds stays, in its place.
 
     >>> fold_batch_norms(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval())(torch.zeros(1, 3, 2, 2)).shape
     torch.Size([1, 4, 2, 2])
     """
-    traced = fx.symbolic_trace(copy.deepcopy(module).eval())
+    copied = copy.deepcopy(module).eval()
+    traced = fx.GraphModule(copied, _Tracer().trace(copied))
     for node in list(traced.graph.nodes):
         before = node.args[0] if node.op == "call_module" else None
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             continue
         conv, norm = traced.get_submodule(before.target), traced.get_submodule(node.target)
-        if type(conv) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm) and norm.track_running_stats:
-            owner, _, name = before.target.rpartition(".")
-            setattr(traced.get_submodule(owner), name, fuse_conv_bn_eval(conv, norm))
-            node.replace_all_uses_with(before)
-            traced.graph.erase_node(node)
+        if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm):
+            continue
+        if norm.track_running_stats:
+            traced.set_submodule(before.target, fuse_conv_bn_eval(conv, norm))
+            activation = getattr(norm, "act", nn.Identity())
+            if isinstance(activation, nn.Identity):
+                node.replace_all_uses_with(before)
+                traced.graph.erase_node(node)
+            else:
+                traced.set_submodule(node.target, activation)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced.eval()

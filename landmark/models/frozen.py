@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from landmark.models.backbones import stage_names
+from landmark.models.backbones import split_stages
 from landmark.models.folding import _Folded, _ranges
 from landmark.models.int8 import Ranges
 from landmark.models.net import LandmarkNet
@@ -45,9 +45,7 @@ def prefix_ranges(model: LandmarkNet, stage: str, images: Tensor) -> Ranges:
 
 def _stages(backbone: nn.Module, stage: str) -> tuple[nn.Sequential, nn.Sequential]:
     """The stages up to the named one, and those from there to the map."""
-    names = stage_names(backbone)
-    cut = names.index(stage) + 1
-    first, last = (nn.Sequential(*map(backbone.get_submodule, part)) for part in (names[:cut], names[cut:]))
+    first, last = (nn.Sequential(*map(backbone.get_submodule, part)) for part in split_stages(backbone, stage))
     return first, last
 
 

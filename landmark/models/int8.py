@@ -238,7 +238,7 @@ class _Quantiser:
         elif kind is nn.MaxPool2d:
             self._put(node, code, _MaxPool(self.old.get_submodule(node.target)), self.new[source])
         else:
-            raise ValueError(f"{node.name}: {kind} has no form in 8-bit integers")
+            raise ValueError(f"{node.name}: {kind} has no form in 8-bit integers: do without them")
 
     def _convolve(self, node: fx.Node, source: fx.Node) -> None:
         """A convolution with the sum and the ReLU that follow it, if nothing else wants what lies between."""

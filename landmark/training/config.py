@@ -35,8 +35,9 @@ class TrainConfig:
         steps: optimizer steps. Exactly one of the two; 6 epochs when both are left out.
         lr: of Adam.
         decay: let lr fall along a half cosine to nothing; the paper keeps it constant.
-        freeze: the first N parameter tensors of the backbone do not train, or all up to the named stage. A stage is
-            faster: its BatchNorm statistics rest too, so that what lies before is computed as for prediction.
+        freeze: the first N parameter tensors of the backbone do not train, or all up to the named stage ("all": the
+            whole of it). A stage is faster: its BatchNorm statistics rest too, so that what lies before is computed as
+            for prediction.
         int8: compute the frozen stages in 8-bit integers, see `frozen.fast_prefix`.
         views: flips and shifts of each image; with 0 every epoch draws new ones. The frozen stages are computed once
             for each view and their maps are kept in the run's folder until it is finished, see `frozen_maps.Views`.

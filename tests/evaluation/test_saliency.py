@@ -110,12 +110,14 @@ def test_a_constant_map_is_zero_and_bad_input_is_named(net):
         saliency.deletion_curve(net, x, torch.rand(1, 8, 8))
 
 
-def test_on_a_real_network():
+@pytest.mark.parametrize(("name", "last"), [("resnet50", "layer4"), ("efficientnet_lite0_gem", "bn2")])
+def test_on_a_real_network(name, last):
     """Fails when the networks of the package, with their in-place ReLUs, cannot be explained at a named layer."""
-    model = create_model("resnet50", 3)
-    x = torch.rand(1, 3, 64, 64)
-    whole, named = saliency.grad_cam(model, x), saliency.grad_cam(model, x, layer=model.backbone.layer4)
-    assert torch.allclose(whole, named, atol=1e-4)
+    model = create_model(name, 3)
+    x = torch.rand(1, 3, 224, 224)
+    assert model.eval().forward_features(x).shape[2:] == (7, 7)
+    whole, named = saliency.grad_cam(model, x), saliency.grad_cam(model, x, layer=model.backbone.get_submodule(last))
+    assert torch.allclose(whole, named, atol=1e-4) and whole.amax() == 1
 
 
 EXPLANATIONS = {

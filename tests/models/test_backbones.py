@@ -9,7 +9,8 @@ import timm
 import torch
 from torch import nn
 
-from landmark.models.backbones import create_backbone, freeze_prefix, freeze_stage
+from landmark.models.backbones import create_backbone, freeze_prefix, freeze_stage, split_stages, stage_names
+from landmark.models.recipes import BACKBONES
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
 
@@ -63,6 +64,29 @@ def test_frozen_stage_keeps_its_statistics_in_training():
     assert _moved(net) == {"block8", "block9", "block10", "block11", "block12", "bn3", "bn4"}
     with pytest.raises(InputError, match="block99.*block7"):
         freeze_stage(net, "block99")
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stages_one_after_the_other_are_the_backbone(name):
+    """Fails when a stage is left out, counted twice or out of order, so that a cut between two would change the map."""
+    net, x = create_backbone(name).eval(), torch.rand(1, 3, 65, 65)
+    stages = nn.Sequential(*map(net.get_submodule, stage_names(net)))
+    with torch.no_grad():
+        torch.testing.assert_close(stages(x), net.forward_features(x), rtol=0, atol=0)
+    assert split_stages(net, "all") == split_stages(net, stage_names(net)[-1]) == (stage_names(net), [])
+
+
+def test_blocks_freeze_one_by_one_and_all_together():
+    """Fails when a block cannot be named, the ones behind it rest as well, or a wholly frozen backbone still moves."""
+    net = create_backbone("efficientnet_lite0")
+    freeze_stage(net, "blocks.4")
+    learns = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert {name[: len("blocks.n")] for name in learns} == {"blocks.5", "blocks.6", "conv_hea", "bn2.weig", "bn2.bias"}
+    net.train()
+    awake = {name for name, module in net.named_modules() if module.training and isinstance(module, nn.BatchNorm2d)}
+    assert {name[: len("blocks.n")] for name in awake} == {"blocks.5", "blocks.6", "bn2"}
+    assert freeze_stage(net, "all") == sum(p.numel() for p in net.parameters())
+    assert _moved(net) == set() and not any(p.requires_grad for p in net.parameters())
 
 
 COPIES = {

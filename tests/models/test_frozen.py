@@ -47,7 +47,16 @@ def test_a_step_of_learning_works_without_autocast(precision):
     assert gradients and all(g is not None and g.dtype == torch.float32 and g.isfinite().all() for g in gradients)
 
 
-@pytest.mark.parametrize(("name", "stage"), [("xception", "block11"), ("xception", "conv2"), ("resnet50", "layer3")])
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("xception", "block11"),
+        ("xception", "conv2"),
+        ("resnet50", "layer3"),
+        ("efficientnet_lite0", "blocks.2"),
+        ("xception", "all"),
+    ],
+)
 def test_with_a_fast_prefix_a_network_learns_the_same(monkeypatch, name, stage):
     """Fails when a stage is skipped, repeated or frozen by mistake, or what learns is a copy."""
     monkeypatch.setenv("LANDMARK_PRECISION", "float32")
@@ -65,11 +74,12 @@ def test_with_a_fast_prefix_a_network_learns_the_same(monkeypatch, name, stage):
         moved = {key: v.clone() for key, v in model.state_dict().items() if not torch.equal(v, before[key])}
         gradients.append({"logits": logits} | learns | moved)
     expected, found = gradients
-    assert found.keys() == expected.keys() and any("running_var" in key for key in moved)
+    assert found.keys() == expected.keys() and any("running_var" in key for key in moved) == (stage != "all")
     own, shared = ({id(p) for p in network.parameters() if p.requires_grad} for network in (model, fast))
     assert own == shared
     for key, value in expected.items():  # a ReLU that flips on the last bit moves a gradient by some percent
-        assert (found[key] - value).float().norm() <= (1e-3 if key == "logits" else 0.3) * value.float().norm(), key
+        limit = (1e-3 if key == "logits" else 0.3) * value.float().norm() + 1e-5  # a bias before a norm has none
+        assert (found[key] - value).float().norm() <= limit, key
 
 
 @pytest.mark.skipif(not int8.has_int8(torch.device("cpu")), reason="the chip has no products of bytes")

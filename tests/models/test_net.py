@@ -12,11 +12,14 @@ from landmark.models.net import as_map, build_pooling, create_model, embedding_s
 from landmark.models.recipes import BACKBONES, POOLINGS, RECIPES, list_models
 from landmark.utils.errors import InputError
 
+LITE = [name for name in list_models() if name.startswith("efficientnet_lite0")]
 
-@pytest.mark.parametrize("name", [*list_models()[:8], "resnet50_max", "xception_gem"])
+
+@pytest.mark.parametrize("name", [*list_models()[:8], "resnet50_max", "xception_gem", *LITE])
 def test_every_pooling_learns_and_comes_back_from_disk(name, tmp_path):
     """Fails when a recipe breaks under autocast or channels_last, loses a gradient, or forgets a tensor on disk."""
-    model = create_model(name, 5).to(memory_format=torch.channels_last).train()
+    weights = "imagenet" if name in LITE else "none"
+    model = create_model(name, 5, weights=weights).to(memory_format=torch.channels_last).train()
     x = torch.randn(2, 3, 64, 64).to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         loss = torch.nn.functional.cross_entropy(model(x).float(), torch.tensor([0, 4]))
@@ -24,6 +27,7 @@ def test_every_pooling_learns_and_comes_back_from_disk(name, tmp_path):
     assert torch.isfinite(loss)
     silent = [n for n, p in model.named_parameters() if p.grad is None]
     assert not silent
+    torch.optim.SGD(model.parameters(), 1e-3).step()
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "m.safetensors")
     other = create_model(name, 5, seed=1).eval()
     other.load_state_dict(load_file(tmp_path / "m.safetensors"))
@@ -42,8 +46,7 @@ def test_embedding_sizes_of_all_combinations():
     sizes = embedding_sizes()
     assert torch.equal(first, torch.rand(1))
     assert list(sizes) == list_models()
-    assert sizes == {name: 8192 if "cbp" in name else 2048 for name in RECIPES}
-    assert [build_pooling(pooling, 1280)[1] for pooling in ("average", "max", "gem", "spatial")] == [1280] * 4
+    assert sizes == {name: 8192 if "cbp" in name else 1280 if "lite" in name else 2048 for name in RECIPES}
 
 
 def test_measuring_a_pooling_moves_nothing_in_it():
@@ -78,7 +81,7 @@ def test_another_backbone_is_one_line(lite, precision):
         features = model.eval().forward_features(x)
         difference = fast_model(model).forward_features(x) - features
         assert difference.norm() < (1e-5 if precision == "float32" else 0.2) * features.norm()
-    assert create_model("lite_cbp_attention_map", 0, freeze="blocks").num_features == 8192
+    assert create_model("lite_cbp_attention_map", 0, freeze="blocks.6").num_features == 8192
 
 
 class _Odd(nn.Module):

@@ -19,7 +19,8 @@ def test_the_papers_models_come_first_and_every_combination_has_a_name():
     assert len(RECIPES) == len(set(RECIPES.values())) == len(BACKBONES) * len(POOLINGS)
     assert recipe("resnet50") == ("resnet50", "average") and recipe("resnet50_gem") == ("resnet50", "gem")
     assert recipe("xception_cbp_attention_map") == ("xception", "cbp_attention_map")
-    assert all(backbone_of(name) == name.split("_")[0] for name in list_models())
+    assert recipe("efficientnet_lite0_spatial_map") == ("efficientnet_lite0", "spatial_map")
+    assert all(name.removeprefix(backbone_of(name)).removeprefix("_") in ("", *POOLINGS) for name in list_models())
     assert data_config("resnet50_max") == {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 

@@ -170,7 +170,7 @@ def test_clean_and_index(mirror, tmp_path):
 
 def test_weights(served, monkeypatch):
     """Fails when weights are taken without their sum, or from another place than the mirror."""
-    facts = [{"url": "https://nowhere.invalid/x/f.tar", "sha256": SHA[:8]}]
+    facts = [{"url": "https://nowhere.invalid/x/f.tar", "sha256": SHA[:8]}, {"package": "weights", "sha256": SHA}]
     folder = served.out.parent
     fetch_data(sources.weights(facts, folder, mirror=served.root), yes=True, progress=False)
     assert served.out.read_bytes() == DATA
