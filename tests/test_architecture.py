@@ -23,7 +23,6 @@ TOP = {"": 5, "cli": 5, "__main__": 6}  # the package's face, the command, and w
 # files over 300 lines, with their length
 LONG = {
     "cli.py": 412,
-    "figures/scores.py": 369,
     "models/int8.py": 338,
     "prepare/shrink.py": 345,
     "training/trainer.py": 423,
@@ -45,7 +44,6 @@ UNTESTED = {
     "tests/course/test_samples.py",
     "tests/course/test_speed.py",
     "tests/data/test_tar_index.py",
-    "tests/figures/test_training.py",
     "tests/utils/test_errors.py",
     "tests/utils/test_faces.py",
     "tests/world/render/test_materials.py",

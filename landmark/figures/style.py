@@ -1,4 +1,4 @@
-"""The style that every figure shares: colours, fonts, canvas, labels in any script."""
+"""Share one style among all figures: colours, fonts, canvas, labels in any script."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ styled = matplotlib.rc_context(STYLE)  # a decorator: the style holds while a fi
 
 @functools.cache
 def _drawable() -> frozenset[int]:
-    """Code points that the font list draws."""
+    """List the code points that the fonts draw."""
     files = (font_manager.findfont(font_manager.FontProperties(family=name)) for name in FONTS)
     return frozenset().union(*(font_manager.get_font(file).get_charmap() for file in files))
 
 
 def _spell(char: str) -> str:
-    """One character as text that can be drawn: itself, without accents, its name's sound, or its code point."""
+    """Spell one character as text that can be drawn: itself, without accents, its name's sound, or its code point."""
     if unicodedata.category(char) in {"Cc", "Cf", "Cs"}:  # joiners, direction marks: they draw nothing
         return ""
     if ord(char) in _drawable():
@@ -59,7 +59,7 @@ def _spell(char: str) -> str:
 
 
 def label(text: object, width: int | None = None) -> str:
-    r"""Untrusted text (a place name in any script) as a label that matplotlib draws without boxes or mathtext.
+    r"""Make untrusted text (a place name in any script) a label that matplotlib draws without boxes or mathtext.
 
     Scripts that no installed font covers are spelled by their letters' names, ideographs by their code points.
 
@@ -83,7 +83,7 @@ def label(text: object, width: int | None = None) -> str:
 
 
 def numbers(values: object, what: str, ndim: int = 1, least: int = 1) -> np.ndarray:
-    """`values` as a finite float array of `ndim` axes with at least `least` entries along the last, else ValueError.
+    """Read `values` as finite floats of `ndim` axes with at least `least` entries along the last, else ValueError.
 
     >>> numbers([], "counts")
     Traceback (most recent call last):
@@ -98,14 +98,14 @@ def numbers(values: object, what: str, ndim: int = 1, least: int = 1) -> np.ndar
 
 
 def named(values: Mapping, what: str) -> Mapping:
-    """`values` unless it is empty, which is a ValueError."""
+    """Return `values` unless it is empty, which is a ValueError."""
     if not len(values):
         raise ValueError(f"{what}: nothing to draw, needs one entry or more")
     return values
 
 
 def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.2, 3.8), **grid) -> tuple:
-    """A blank figure of `size` inches and its axes as a list in reading order, in the shared look."""
+    """Make a blank figure of `size` inches; return it and its axes, a list in reading order."""
     fig = Figure(figsize=size, layout="constrained")
     fig.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.04)
     fig.suptitle(label(title), x=0.012, ha="left")
@@ -117,14 +117,14 @@ def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float
 
 
 def plain_log(axis: ticker.TickHelper) -> None:
-    """Plain numbers (1, 2, 5, 10, 20 …) on a logarithmic axis."""
+    """Write plain numbers (1, 2, 5, 10, 20 …) on a logarithmic axis."""
     axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def reference(ax: Axes, value: float, text: str, vertical: bool = True) -> None:
-    """A dashed line at a value that is known without a measurement: chance, perfect, the true value."""
+    """Draw a dashed line at a value that is known without a measurement: chance, perfect, the true value."""
     (ax.axvline if vertical else ax.axhline)(
         value, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label=text, zorder=1
     )
