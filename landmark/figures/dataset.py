@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from landmark.figures.style import BLUE, ORANGE, canvas, numbers, plain_log, reference, styled
 
@@ -39,7 +40,7 @@ def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "A long 
         yscale="log", xlabel="landmarks, largest first", ylabel="images of the landmark", xlim=(0.5, len(sizes) + 0.5)
     )
     ax.set_ylim(0.8, sizes[0] * 1.5)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     plain_log(ax.yaxis)
     ax.grid(axis="x", visible=False)
     ax.legend(loc="upper right")

@@ -67,26 +67,27 @@ def count_sketch_steps(x: Sequence[float], h: Sequence[int], s: Sequence[int], y
 
     Source: Charikar, Chen & Farach-Colton, "Finding frequent items in data streams", 2002.
     """
-    x, y, h, s = np.asarray(x, float), np.asarray(y, float), np.asarray(h, int), np.asarray(s, int)
-    if not len(x) or not len(x) == len(h) == len(s) or not len(y) or h.min() < 0 or h.max() >= len(y):
+    inputs, sketch, bins, signs = np.asarray(x, float), np.asarray(y, float), np.asarray(h, int), np.asarray(s, int)
+    if not len(x) or not len(x) == len(h) == len(s) or not len(y) or bins.min() < 0 or bins.max() >= len(y):
         raise ValueError(f"x, h, s: need one bin in 0..{len(y) - 1} and one sign for each of one input or more")
-    if not np.allclose(np.bincount(h, s * x, minlength=len(y)), y):
-        raise ValueError(f"y: {y.tolist()} is not the sketch of x, which is {np.bincount(h, s * x, len(y)).tolist()}")
+    right = np.bincount(bins, signs * inputs, minlength=len(y))
+    if not np.allclose(right, sketch):
+        raise ValueError(f"y: {sketch.tolist()} is not the sketch of x, which is {right.tolist()}")
     pitch = 0.85
     width = max(len(x), len(y)) * pitch + 1.3
     fig, ax = sheet(f"Count sketch: {len(x)} numbers into {len(y)} bins", max(width, 5), 3.7)
     tops = 1.1 + pitch * (np.arange(len(x)) + (max(len(y) - len(x), 0) + 1) / 2)
-    bins = 1.1 + pitch * (np.arange(len(y)) + (max(len(x) - len(y), 0) + 1) / 2)
+    feet = 1.1 + pitch * (np.arange(len(y)) + (max(len(x) - len(y), 0) + 1) / 2)
     for name, height in (("input x", 2.85), ("bin h, sign s", 2.45), ("sketch y", 0.75)):
         write(ax, 0.15, height, name, ha="left", color=SLATE)
-    for at, value, place, sign in zip(tops, x, h, s, strict=True):
+    for at, value, place, sign in zip(tops, inputs, bins, signs, strict=True):
         colour = BLUE if sign > 0 else RED
         box(ax, at, 2.85, f"{value:g}".replace("-", "−"), 0.6, 0.36)
         write(ax, at, 2.45, f"{place}, {'+' if sign > 0 else '−'}", color=colour)
-        arrow(ax, (at, 2.3), (bins[place], 0.98), colour=colour)
-    for j, (at, value) in enumerate(zip(bins, y, strict=True)):
+        arrow(ax, (at, 2.3), (feet[place], 0.98), colour=colour)
+    for j, (at, value) in enumerate(zip(feet, sketch, strict=True)):
         box(ax, at, 0.75, f"{value:g}".replace("-", "−"), 0.6, 0.36, PALE_ORANGE)
-        terms = " ".join(f"{term:+g}" for term in (s * x)[h == j]).replace("-", "−")
+        terms = " ".join(f"{term:+g}" for term in (signs * inputs)[bins == j]).replace("-", "−")
         write(ax, at, 0.44, f"bin {j}", size=7.5, color=SLATE)
         write(ax, at, 0.22, terms or "nothing", size=7.5, color=SLATE)
     return fig
@@ -137,19 +138,19 @@ def spatial_attention_flow(sums: Sequence[Sequence[float]], weights: Sequence[Se
 
     Source: Wang et al., "Parameter-free spatial attention network", 2018; the paper, Figure 2.
     """
-    sums, weights = np.asarray(sums, float), np.asarray(weights, float)
-    if sums.ndim != 2 or not sums.size or sums.shape != weights.shape:
-        raise ValueError(f"sums, weights: need one and the same shape (H, W), got {sums.shape} and {weights.shape}")
+    total, share = np.asarray(sums, float), np.asarray(weights, float)
+    if total.ndim != 2 or not total.size or total.shape != share.shape:
+        raise ValueError(f"sums, weights: need one and the same shape (H, W), got {total.shape} and {share.shape}")
     fig, ax = sheet("Spatial attention without parameters", 8.8, 2.9)
     half = block(ax, 0.85, 1.35, (64, 32, 32), PALE_BLUE, None)
     write(ax, 0.85, 0.5, "map x (C × H × W)", size=8)
     limits = ax.axis()
-    for x, image, name in ((3.1, sums, "sum over channels"), (5.5, weights, "softmax over places")):
-        low = 0 if image is weights else image.min()  # weights from zero: a flat map must look flat
+    for x, image, name in ((3.1, total, "sum over channels"), (5.5, share, "softmax over places")):
+        low = 0 if image is share else image.min()  # weights from zero: a flat map must look flat
         ax.imshow(image, extent=(x - 0.6, x + 0.6, 0.75, 1.95), cmap="cividis", vmin=low)
-        write(ax, x, 0.5, f"{name} ({times(sums.shape)})", size=8)
+        write(ax, x, 0.5, f"{name} ({times(total.shape)})", size=8)
     ax.axis(limits)  # imshow moves them
-    peak = f"largest weight {weights.max():.2g}, uniform would be {1 / weights.size:.2g}"
+    peak = f"largest weight {share.max():.2g}, uniform would be {1 / share.size:.2g}"
     write(ax, 5.5, 0.27, peak, size=7.5, color=SLATE)
     block(ax, 7.85, 1.35, (64, 32, 32), PALE_ORANGE, None)
     write(ax, 7.85, 0.5, "x · weights (C × H × W)", size=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -44,7 +45,8 @@ class _Sheet:
     ):
         line = 0.17 / tile  # a line of caption, in tiles
         self.tile, self.stub = tile, stub
-        self.head, self.high = (0, 1 + SPACE + line) if captions else (line, 1 + SPACE)  # else over the first row only
+        self.head = 0.0 if captions else line  # else over the first row only
+        self.high = 1 + SPACE + (line if captions else 0.0)
         wide = columns * (1 + SPACE) - SPACE + stub
         size = (max(tile * wide + (0.8 if scale else 0.1), 3.4), tile * (rows * self.high + self.head) + 0.36)
         self.figure = Figure(figsize=size, layout="constrained")
@@ -71,13 +73,13 @@ class _Sheet:
         left, top = column * (1 + SPACE), self.head + (row + 1) * self.high - 1 - SPACE / 2
         wide, high = np.array(pixels.shape[1::-1]) / max(pixels.shape[:2])
         x, y = left + (1 - wide) / 2, top + (1 - high) / 2
-        place = {"extent": (x, x + wide, y + high, y), "aspect": "equal"}
+        place: dict[str, Any] = {"extent": (x, x + wide, y + high, y), "aspect": "equal"}
         if heat is not None:  # the picture goes grey, so that all colour is the map's
             pixels = 0.25 + 0.75 * pixels.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
         limits = self.axes.axis()
         self.axes.imshow(pixels, interpolation="antialiased", **place)
         if heat is not None:
-            look = {"cmap": HEAT, "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
+            look: dict[str, Any] = {"cmap": HEAT, "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
             self.axes.imshow(heat, alpha=0.15 + 0.7 * heat, **look, **place)
         self.axes.axis(limits)  # imshow moves them
         if mark is not None:

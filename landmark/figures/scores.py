@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import seaborn
@@ -49,7 +50,7 @@ def gap_walk(correct: Sequence[bool], total: int, *, names: Sequence[str] | None
     fig, (walk, area) = canvas(title, 1, 2, (8.6, 3.9), sharey=True)
     walk.plot(ranks, precision, color=GREY, linewidth=1.2, zorder=2)
     for kind, colour, marker, text in ((hits, BLUE, "o", "right"), (~hits, RED, "X", "wrong")):
-        look = {"marker": marker, "s": 52} if few else {"marker": "|", "s": 30, "linewidth": 0.4}
+        look: dict[str, Any] = {"marker": marker, "s": 52} if few else {"marker": "|", "s": 30, "linewidth": 0.4}
         height = precision[kind] if few else np.full(kind.sum(), 1.05 if text == "right" else 1.1)
         walk.scatter(ranks[kind], height, color=colour, label=text, zorder=3, clip_on=False, **look)
     if few:
@@ -64,8 +65,8 @@ def gap_walk(correct: Sequence[bool], total: int, *, names: Sequence[str] | None
     handles, texts = walk.get_legend_handles_labels()
     more = area.get_legend_handles_labels()
     key = fig.legend(handles + more[0], texts + more[1], loc="outside lower left", ncols=3)
-    for handle in key.legend_handles[:2]:
-        handle.set_linewidth(1 if few else 4)
+    for handle in filter(None, key.legend_handles[:2]):
+        handle.set(linewidth=1 if few else 4)
     area.set(title=f"Each hit adds P(i) / M: the area is GAP = {gap:.3f}", xlim=(0, 1))
     area.set_xlabel(f"share of the M = {total} landmark images found")
     return fig

@@ -5,12 +5,16 @@ from __future__ import annotations
 import functools
 import unicodedata
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib import font_manager, ticker
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.rcsetup import cycler
 
 # Okabe & Ito (2008): eight colours that stay apart for every kind of colour vision; yellow is too pale for lines.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -24,11 +28,11 @@ WIDE_FONTS = (
 _installed = {font.name for font in font_manager.fontManager.ttflist}
 FONTS = ["DejaVu Sans", *(name for name in WIDE_FONTS if name in _installed)]
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": FONTS, "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY,
     "axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.labelsize": 9, "axes.linewidth": 0.8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(color=CYCLE), "figure.titlesize": 11.5, "figure.titleweight": "normal",
+    "axes.prop_cycle": cycler(color=CYCLE), "figure.titlesize": 11.5, "figure.titleweight": "normal",
     "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 1.8, "lines.solid_capstyle": "round",
     "hatch.linewidth": 0.6, "figure.facecolor": "white", "figure.dpi": 100,
 }  # fmt: skip
@@ -104,10 +108,12 @@ def named(values: Mapping, what: str) -> Mapping:
     return values
 
 
-def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.2, 3.8), **grid) -> tuple:
+def canvas(
+    title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.2, 3.8), **grid: Any
+) -> tuple[Figure, list[Axes]]:
     """Make a blank figure of `size` inches; return it and its axes, a list in reading order."""
-    fig = Figure(figsize=size, layout="constrained")
-    fig.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.04)
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.04)
+    fig = Figure(figsize=size, layout=layout)
     fig.suptitle(label(title), x=0.012, ha="left")
     axes = list(fig.subplots(rows, columns, squeeze=False, **grid).flat)
     for ax in axes:  # ticks are made when drawn, outside the style: they must carry it themselves
@@ -116,7 +122,7 @@ def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float
     return fig, axes
 
 
-def plain_log(axis: ticker.TickHelper) -> None:
+def plain_log(axis: Axis) -> None:
     """Write plain numbers (1, 2, 5, 10, 20 …) on a logarithmic axis."""
     axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -91,12 +92,14 @@ def gradient_flow(
     return fig
 
 
-def _stage_bars(stages: Sequence, frozen: Collection[str], ylabel: str, unit: float, title: str) -> Figure:
+def _stage_bars(
+    stages: Sequence[tuple[str, float]], frozen: Collection[str], ylabel: str, unit: float, title: str
+) -> Figure:
     """Draw one bar a stage, frozen ones pale and hatched."""
-    names, values = [name for name, _ in named(stages, "stages")], numbers([v for _, v in stages], "stages")
+    names, values = [name for name, _ in stages], numbers([value for _, value in stages], "stages")
     fig, (ax,) = canvas(title, size=(max(4.6, 1.2 + 0.42 * len(names)), 3.6))
     for i, (name, value) in enumerate(zip(names, values * unit, strict=True)):
-        look = {"facecolor": "white", "hatch": "////"} if name in frozen else {"facecolor": BLUE}
+        look: dict[str, Any] = {"facecolor": "white", "hatch": "////"} if name in frozen else {"facecolor": BLUE}
         ax.bar(i, value, 0.72, edgecolor=BLUE, linewidth=0.8, **look)
     ax.set_xticks(
         range(len(names)), [label(name, 24) for name in names], rotation=40, ha="right", rotation_mode="anchor"
