@@ -26,7 +26,6 @@ LONG = {
     "models/int8.py": 338,
     "prepare/shrink.py": 345,
     "training/trainer.py": 423,
-    "world/render/renderer.py": 320,
 }
 # folders of more than 9 files, with their number
 CROWDED = {}
@@ -46,15 +45,6 @@ UNTESTED = {
     "tests/data/test_tar_index.py",
     "tests/utils/test_errors.py",
     "tests/utils/test_faces.py",
-    "tests/world/render/test_materials.py",
-    "tests/world/render/test_shapes.py",
-    "tests/world/render/test_sprites.py",
-    "tests/world/test_civic.py",
-    "tests/world/test_config.py",
-    "tests/world/test_distractors.py",
-    "tests/world/test_photographs.py",
-    "tests/world/test_scenery.py",
-    "tests/world/test_worship.py",
 }
 # notebooks that show what is not public
 PRIVATE = {
