@@ -38,10 +38,6 @@ NAMED = {
 }
 # files with a public name that have no test file of their own yet
 UNTESTED = {
-    "tests/course/test_layers.py",
-    "tests/course/test_runs.py",
-    "tests/course/test_samples.py",
-    "tests/course/test_speed.py",
     "tests/data/test_tar_index.py",
     "tests/utils/test_errors.py",
     "tests/utils/test_faces.py",
