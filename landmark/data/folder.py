@@ -18,7 +18,7 @@ from landmark.utils.files import atomic_path
 class GoogleLandmarks:
     """A folder in the Google Landmarks v2 layout; tables are read when first asked for.
 
-    Attributes: `root`, `train`, `test`, `solution`, `categories`, `nonlandmark` (DataFrames, see `tables`).
+    Attributes: `root`, `train`, `test`, `solution`, `nonlandmark` (DataFrames, see `tables`).
     """
 
     def __init__(self, root: str | Path):
@@ -68,11 +68,6 @@ class GoogleLandmarks:
         """Rows of recognition_solution_v2.1.csv."""
         return tables.read_solution(self.root / "recognition_solution_v2.1.csv")
 
-    @cached_property
-    def categories(self) -> pd.DataFrame:
-        """Rows of train_label_to_category.csv."""
-        return tables.read_categories(self.root / "train_label_to_category.csv")
-
 
 class LabelMap:
     """landmark_id ↔ class_index 0..K-1, in ascending order of landmark_id.
@@ -113,12 +108,3 @@ class LabelMap:
             return cls(landmark_ids)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not a label map ({type(error).__name__}: {error})") from None
-
-    def check_same(self, other: LabelMap) -> None:
-        """Refuse two label sets that differ, with the first differences."""
-        ours, theirs = set(self.landmark_ids), set(other.landmark_ids)
-        if ours != theirs:
-            raise InputError(
-                f"the label sets differ: {len(ours)} and {len(theirs)} landmarks; only in the first: "
-                f"{sorted(ours - theirs)[:5]}, only in the second: {sorted(theirs - ours)[:5]}"
-            )

@@ -1,13 +1,14 @@
 """Arrays become figures.
 
-dataset     Figures of a data set: sizes of its classes, what a filter keeps, how well an order mixes.
-mechanisms  Drawings of how the layers work: separable convolution, count sketch, self-attention, spatial attention.
-networks    Drawings that explain.
-pictures    Figures made of pictures: contact sheets, saliency and attention overlays, nearest neighbours.
-save        Figures on disk: one name pattern, small files, the same bytes from the same figure.
-scores      Figures of scores: tables of GAP, GAP step by step, in an open world, over batches, by deletion.
-style       The style that every figure shares: colours, fonts, canvas, labels in any script.
-training    Figures of networks that learn: curves, parameters and gradients of each stage, images a second.
+dataset     Draw a data set: sizes of its classes, what a filter keeps, how well an order mixes.
+intervals   Draw values with their intervals: dots and whiskers, a row for each.
+mechanisms  Draw how the layers work: separable convolution, count sketch, self-attention, spatial attention.
+networks    Draw networks and their evaluation: the pen and the boxes, rows of tensors, closed against open.
+pictures    Draw pictures: contact sheets, saliency and attention laid over them, nearest neighbours.
+save        Save figures: one name pattern, small files, the same bytes from the same figure.
+scores      Draw scores: GAP step by step, in an open world and over batches, curves of deletion, errors of a sketch.
+style       Share one style among all figures: colours, fonts, canvas, labels in any script.
+training    Draw networks that learn: curves, parameters and gradients of each stage, images a second.
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.figures.dataset import class_sizes, filter_curve, window_mixing
+    from landmark.figures.intervals import gap_table, interval_bars
     from landmark.figures.mechanisms import (
         count_sketch_steps,
         depthwise_separable,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.figures.networks import architecture, evaluation_flow
     from landmark.figures.pictures import attention_maps, image_grid, nearest_neighbours, saliency_panels
     from landmark.figures.save import save_figure
-    from landmark.figures.scores import batch_gap_noise, deletion_curves, gap_table, gap_walk, open_world, sketch_error
+    from landmark.figures.scores import batch_gap_noise, deletion_curves, gap_walk, open_world, sketch_error
     from landmark.figures.training import gradient_flow, learning_curves, parameter_bars, throughput_bars
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "gap_walk",
     "gradient_flow",
     "image_grid",
+    "interval_bars",
     "learning_curves",
     "nearest_neighbours",
     "open_world",

@@ -1,18 +1,19 @@
-"""Figures of a data set: sizes of its classes, what a filter keeps, how well an order mixes."""
+"""Draw a data set: sizes of its classes, what a filter keeps, how well an order mixes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from landmark.figures.style import BLUE, CYCLE, ORANGE, canvas, label, numbers, plain_log, reference, styled
+from landmark.figures.style import BLUE, ORANGE, canvas, numbers, plain_log, reference, styled
 
 
 @styled
 def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "A long tail of landmarks") -> Figure:
-    """Images of each landmark, sorted, and the cut that the min-images filter makes.
+    """Draw the images of each landmark, sorted, and the cut that the min-images filter makes.
 
     Args:
         counts: (K,) images of each landmark.
@@ -27,9 +28,9 @@ def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "A long 
     sizes = np.sort(numbers(counts, "counts"))[::-1]
     if sizes[-1] < 1:
         raise ValueError("counts: a landmark without an image cannot be drawn on a logarithmic axis")
-    ranks, kept = np.arange(1, len(sizes) + 1), sizes >= min_images
+    ranks, large = np.arange(1, len(sizes) + 1), sizes >= min_images
     fig, (ax,) = canvas(title)
-    for part, colour, word in ((kept, BLUE, "kept"), (~kept, ORANGE, "dropped")):
+    for part, colour, word in ((large, BLUE, "kept"), (~large, ORANGE, "dropped")):
         share = (
             f"{word}: {part.sum():,} landmarks ({part.mean():.0%}), {sizes[part].sum() / sizes.sum():.0%} of the images"
         )
@@ -39,7 +40,7 @@ def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "A long 
         yscale="log", xlabel="landmarks, largest first", ylabel="images of the landmark", xlim=(0.5, len(sizes) + 0.5)
     )
     ax.set_ylim(0.8, sizes[0] * 1.5)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     plain_log(ax.yaxis)
     ax.grid(axis="x", visible=False)
     ax.legend(loc="upper right")
@@ -50,7 +51,7 @@ def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "A long 
 def filter_curve(
     counts: Sequence[int], min_images: int | None = None, *, title: str = "What a stricter filter keeps"
 ) -> Figure:
-    """Share of landmarks and of images that remain, against the smallest class size allowed.
+    """Draw the share of landmarks and of images that remain against the smallest class size allowed.
 
     Args:
         counts: (K,) images of each landmark, K >= 2.
@@ -76,52 +77,9 @@ def filter_curve(
 
 
 @styled
-def split_bars(
-    train: Sequence[int],
-    dev: Sequence[int],
-    duplicates: Mapping[str, int] | None = None,
-    *,
-    title: str = "The split into train and dev",
-) -> Figure:
-    """Images of each class on either side of the split, and on which side the duplicate groups fell.
-
-    Args:
-        train: (K,) training images of each class; dev: (K,) dev images of the same classes.
-        duplicates: side → groups of duplicate images, such as `{"both in train": 12, "torn apart": 0}`.
-        title: over the figure.
-
-    >>> len(split_bars([8, 4], [2, 1], {"all in train": 3, "all in dev": 1, "torn apart": 0}).axes)
-    2
-    """
-    left, right = numbers(train, "train"), numbers(dev, "dev")
-    if len(left) != len(right):
-        raise ValueError(f"train, dev: {len(left)} and {len(right)} classes, must be the same ones")
-    order = np.argsort(-(left + right), kind="stable")
-    fig, axes = canvas(title, 1, 1 + bool(duplicates), (8.6, 3.6), width_ratios=[2.4, 1][: 1 + bool(duplicates)])
-    x = np.arange(1, len(order) + 1)
-    axes[0].bar(x, left[order], 1, color=BLUE, linewidth=0, label=f"train: {int(left.sum()):,} images")
-    share = right.sum() / (left.sum() + right.sum())
-    text = f"dev: {int(right.sum()):,} images ({share:.1%})"
-    axes[0].bar(x, right[order], 1, left[order], color=ORANGE, linewidth=0, label=text)
-    axes[0].set(
-        title="Images of each class", xlabel="classes, largest first", ylabel="images", xlim=(0.5, len(x) + 0.5)
-    )
-    axes[0].legend()
-    axes[0].grid(axis="x", visible=False)
-    if duplicates:
-        bars = axes[1].bar(range(len(duplicates)), list(duplicates.values()), 0.6, color=[*CYCLE][: len(duplicates)])
-        axes[1].bar_label(bars, padding=2, fontsize=8.5)
-        axes[1].set_xticks(range(len(duplicates)), [label(name, 24).replace(" ", "\n", 1) for name in duplicates])
-        axes[1].set(title="Duplicates stay together", ylabel="groups of duplicates")
-        axes[1].margins(y=0.15)
-        axes[1].grid(axis="x", visible=False)
-    return fig
-
-
-@styled
 def window_mixing(windows: Sequence[int], shares: Sequence[float], *, chosen: int | None = None,
                   title: str = "How well a shuffling window mixes") -> Figure:  # fmt: skip
-    """Archives that take part in a batch, as a share of what a full shuffle gives, against the window.
+    """Draw how many archives take part in a batch, as a share of what a full shuffle gives, against the window.
 
     Args:
         windows: (N,) widths of the window, in archives.

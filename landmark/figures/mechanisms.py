@@ -1,4 +1,4 @@
-"""Drawings of how the layers work: separable convolution, count sketch, self-attention, spatial attention."""
+"""Draw how the layers work: separable convolution, count sketch, self-attention, spatial attention."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from landmark.figures.networks import BLUE, GREY, RED, SAND, SKY, arrow, block, box, count, sheet, times, write
+from landmark.figures.networks import PALE_BLUE, PALE_ORANGE, SLATE, arrow, block, box, count, sheet, times, write
+from landmark.figures.style import BLUE, RED
 
 
 def depthwise_separable(channels: int = 728, filters: int = 728, places: int = 19, kernel: int = 3) -> Figure:
-    """A standard convolution beside a depthwise separable one, with the multiplications that each needs.
+    """Draw a standard convolution beside a depthwise separable one, with the multiplications that each needs.
 
     Args:
         channels: of the input; filters: channels of the output; the defaults are Xception's middle flow.
@@ -35,11 +36,13 @@ def depthwise_separable(channels: int = 728, filters: int = 728, places: int = 1
     )
     for y, pitch, steps, name, cost in rows:
         write(ax, 0.15, y + 0.95, name, size=9.5, ha="left", color=BLUE)
-        x, before = 0.85, 0.85 + block(ax, 0.85, y, (channels, places, places), SKY, None)
+        x, before = 0.85, 0.85 + block(ax, 0.85, y, (channels, places, places), PALE_BLUE, None)
         for i, step in enumerate(steps):
             x += pitch
             end = i == len(steps) - 1
-            half = block(ax, x, y, (filters if end else channels, places, places), SAND if end else SKY, None)
+            half = block(
+                ax, x, y, (filters if end else channels, places, places), PALE_ORANGE if end else PALE_BLUE, None
+            )
             arrow(ax, (before + 0.05, y), (x - half - 0.05, y))
             write(ax, (before + x - half) / 2, y + 0.32, step, size=8)
             write(ax, x, y - 0.7, times((filters if end else channels, places, places)), size=7.5, color=BLUE)
@@ -50,7 +53,7 @@ def depthwise_separable(channels: int = 728, filters: int = 728, places: int = 1
 
 
 def count_sketch_steps(x: Sequence[float], h: Sequence[int], s: Sequence[int], y: Sequence[float]) -> Figure:
-    """A count sketch by hand: each input goes, with its sign, into one bin; a bin adds what falls into it.
+    """Draw a count sketch by hand: each input goes, with its sign, into one bin; a bin adds what falls into it.
 
     Args:
         x: (N,) inputs; h: (N,) bin of each; s: (N,) sign of each, +1 or -1.
@@ -64,33 +67,34 @@ def count_sketch_steps(x: Sequence[float], h: Sequence[int], s: Sequence[int], y
 
     Source: Charikar, Chen & Farach-Colton, "Finding frequent items in data streams", 2002.
     """
-    x, y, h, s = np.asarray(x, float), np.asarray(y, float), np.asarray(h, int), np.asarray(s, int)
-    if not len(x) or not len(x) == len(h) == len(s) or not len(y) or h.min() < 0 or h.max() >= len(y):
+    inputs, sketch, bins, signs = np.asarray(x, float), np.asarray(y, float), np.asarray(h, int), np.asarray(s, int)
+    if not len(x) or not len(x) == len(h) == len(s) or not len(y) or bins.min() < 0 or bins.max() >= len(y):
         raise ValueError(f"x, h, s: need one bin in 0..{len(y) - 1} and one sign for each of one input or more")
-    if not np.allclose(np.bincount(h, s * x, minlength=len(y)), y):
-        raise ValueError(f"y: {y.tolist()} is not the sketch of x, which is {np.bincount(h, s * x, len(y)).tolist()}")
+    right = np.bincount(bins, signs * inputs, minlength=len(y))
+    if not np.allclose(right, sketch):
+        raise ValueError(f"y: {sketch.tolist()} is not the sketch of x, which is {right.tolist()}")
     pitch = 0.85
     width = max(len(x), len(y)) * pitch + 1.3
     fig, ax = sheet(f"Count sketch: {len(x)} numbers into {len(y)} bins", max(width, 5), 3.7)
     tops = 1.1 + pitch * (np.arange(len(x)) + (max(len(y) - len(x), 0) + 1) / 2)
-    bins = 1.1 + pitch * (np.arange(len(y)) + (max(len(x) - len(y), 0) + 1) / 2)
+    feet = 1.1 + pitch * (np.arange(len(y)) + (max(len(x) - len(y), 0) + 1) / 2)
     for name, height in (("input x", 2.85), ("bin h, sign s", 2.45), ("sketch y", 0.75)):
-        write(ax, 0.15, height, name, ha="left", color=GREY)
-    for at, value, place, sign in zip(tops, x, h, s, strict=True):
+        write(ax, 0.15, height, name, ha="left", color=SLATE)
+    for at, value, place, sign in zip(tops, inputs, bins, signs, strict=True):
         colour = BLUE if sign > 0 else RED
         box(ax, at, 2.85, f"{value:g}".replace("-", "−"), 0.6, 0.36)
         write(ax, at, 2.45, f"{place}, {'+' if sign > 0 else '−'}", color=colour)
-        arrow(ax, (at, 2.3), (bins[place], 0.98), colour=colour)
-    for j, (at, value) in enumerate(zip(bins, y, strict=True)):
-        box(ax, at, 0.75, f"{value:g}".replace("-", "−"), 0.6, 0.36, SAND)
-        terms = " ".join(f"{term:+g}" for term in (s * x)[h == j]).replace("-", "−")
-        write(ax, at, 0.44, f"bin {j}", size=7.5, color=GREY)
-        write(ax, at, 0.22, terms or "nothing", size=7.5, color=GREY)
+        arrow(ax, (at, 2.3), (feet[place], 0.98), colour=colour)
+    for j, (at, value) in enumerate(zip(feet, sketch, strict=True)):
+        box(ax, at, 0.75, f"{value:g}".replace("-", "−"), 0.6, 0.36, PALE_ORANGE)
+        terms = " ".join(f"{term:+g}" for term in (signs * inputs)[bins == j]).replace("-", "−")
+        write(ax, at, 0.44, f"bin {j}", size=7.5, color=SLATE)
+        write(ax, at, 0.22, terms or "nothing", size=7.5, color=SLATE)
     return fig
 
 
 def self_attention_flow(channels: int = 8, side: int = 32, reduction: int = 8) -> Figure:
-    """Self-attention as in SAGAN with the shapes that flow: the paper's Figure 3.
+    """Draw self-attention as in SAGAN with the shapes that flow: the paper's Figure 3.
 
     Args:
         channels: of the map; side: of the map, N = side² places; reduction: of channels in queries and keys.
@@ -114,16 +118,16 @@ def self_attention_flow(channels: int = 8, side: int = 32, reduction: int = 8) -
     box(ax, 6.45, 0.6, f"weighted values\n{times((channels, side, side))}", 1.3, 0.6, "white")
     arrow(ax, (3.5, 0.6), (5.8, 0.6))
     arrow(ax, (5.53, 1.3), (6.2, 0.9))
-    box(ax, 8.25, 1.75, f"γ · attention + x\n{times((channels, side, side))}", 1.4, 0.6, SAND)
+    box(ax, 8.25, 1.75, f"γ · attention + x\n{times((channels, side, side))}", 1.4, 0.6, PALE_ORANGE)
     arrow(ax, (7.1, 0.7), (8.0, 1.45))
     arrow(ax, (0.85, 2.05), (0.85, 3.15), (8.25, 3.15), (8.25, 2.05))
-    write(ax, 6.3, 3.28, "x, unchanged", color=GREY, size=8)
+    write(ax, 6.3, 3.28, "x, unchanged", color=SLATE, size=8)
     write(ax, 7.75, 0.95, "γ starts at 0", color=RED, size=8, ha="left")
     return fig
 
 
 def spatial_attention_flow(sums: Sequence[Sequence[float]], weights: Sequence[Sequence[float]]) -> Figure:
-    """Parameter-free spatial attention on one map: channel sum, softmax over places, product (the paper's Figure 2).
+    """Draw parameter-free spatial attention on one map: channel sum, softmax, product (the paper's Figure 2).
 
     Args:
         sums: (H, W) the map summed over its channels.
@@ -134,21 +138,21 @@ def spatial_attention_flow(sums: Sequence[Sequence[float]], weights: Sequence[Se
 
     Source: Wang et al., "Parameter-free spatial attention network", 2018; the paper, Figure 2.
     """
-    sums, weights = np.asarray(sums, float), np.asarray(weights, float)
-    if sums.ndim != 2 or not sums.size or sums.shape != weights.shape:
-        raise ValueError(f"sums, weights: need one and the same shape (H, W), got {sums.shape} and {weights.shape}")
+    total, share = np.asarray(sums, float), np.asarray(weights, float)
+    if total.ndim != 2 or not total.size or total.shape != share.shape:
+        raise ValueError(f"sums, weights: need one and the same shape (H, W), got {total.shape} and {share.shape}")
     fig, ax = sheet("Spatial attention without parameters", 8.8, 2.9)
-    half = block(ax, 0.85, 1.35, (64, 32, 32), SKY, None)
+    half = block(ax, 0.85, 1.35, (64, 32, 32), PALE_BLUE, None)
     write(ax, 0.85, 0.5, "map x (C × H × W)", size=8)
     limits = ax.axis()
-    for x, image, name in ((3.1, sums, "sum over channels"), (5.5, weights, "softmax over places")):
-        low = 0 if image is weights else image.min()  # weights from zero: a flat map must look flat
+    for x, image, name in ((3.1, total, "sum over channels"), (5.5, share, "softmax over places")):
+        low = 0 if image is share else image.min()  # weights from zero: a flat map must look flat
         ax.imshow(image, extent=(x - 0.6, x + 0.6, 0.75, 1.95), cmap="cividis", vmin=low)
-        write(ax, x, 0.5, f"{name} ({times(sums.shape)})", size=8)
+        write(ax, x, 0.5, f"{name} ({times(total.shape)})", size=8)
     ax.axis(limits)  # imshow moves them
-    peak = f"largest weight {weights.max():.2g}, uniform would be {1 / weights.size:.2g}"
-    write(ax, 5.5, 0.27, peak, size=7.5, color=GREY)
-    block(ax, 7.85, 1.35, (64, 32, 32), SAND, None)
+    peak = f"largest weight {share.max():.2g}, uniform would be {1 / share.size:.2g}"
+    write(ax, 5.5, 0.27, peak, size=7.5, color=SLATE)
+    block(ax, 7.85, 1.35, (64, 32, 32), PALE_ORANGE, None)
     write(ax, 7.85, 0.5, "x · weights (C × H × W)", size=8)
     for start, end in ((0.9 + half, 2.45), (3.75, 4.85), (6.15, 7.8 - half)):
         arrow(ax, (start, 1.35), (end, 1.35))

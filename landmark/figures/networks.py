@@ -1,24 +1,33 @@
-"""Drawings that explain: the pen and the boxes, network architectures, evaluation. Facts in, a `Figure` out."""
+"""Draw networks and their evaluation: the pen and the boxes, rows of tensors, closed against open."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
-BLUE, RED, INK, GREY = "#0072B2", "#D55E00", "#22252A", "#6B7178"  # the blue and red of Okabe & Ito
-SKY, SAND = "#D6E8F3", "#FBEBCB"  # their blue and orange made pale, to fill
-HEAD = {"arrowstyle": "-|>,head_length=5,head_width=2.4", "mutation_scale": 1, "shrinkA": 0, "shrinkB": 0}
+from landmark.figures.style import BLUE, INK, RED
+
+PALE_BLUE, PALE_ORANGE = "#D6E8F3", "#FBEBCB"  # to fill
+SLATE = "#6B7178"  # for small letters, darker than the grey of lines
+HEAD: dict[str, Any] = {
+    "arrowstyle": "-|>,head_length=5,head_width=2.4",
+    "mutation_scale": 1,
+    "shrinkA": 0,
+    "shrinkB": 0,
+}
 
 
 def sheet(title: str, width: float, height: float) -> tuple[Figure, Axes]:
-    """A blank drawing of width × height inches whose coordinates are inches, y upwards."""
-    fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    fig.get_layout_engine().set(w_pad=0, h_pad=0)
+    """Make a blank drawing of width × height inches whose coordinates are inches, y upwards."""
+    layout = ConstrainedLayoutEngine(w_pad=0, h_pad=0)
+    fig = Figure(figsize=(width, height), layout=layout, facecolor="white")
     ax = fig.add_subplot()
     ax.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     ax.set_axis_off()
@@ -26,28 +35,30 @@ def sheet(title: str, width: float, height: float) -> tuple[Figure, Axes]:
     return fig, ax
 
 
-def write(ax: Axes, x: float, y: float, text: str, size: float = 8.5, **look) -> None:
-    """Plain text: never mathtext, whatever it holds."""
-    look = {"ha": "center", "va": "center", "color": INK, "linespacing": 1.3} | look
-    ax.text(x, y, text, fontsize=size, parse_math=False, fontfamily="DejaVu Sans", **look)
+def write(ax: Axes, x: float, y: float, text: str, size: float = 8.5, **look: Any) -> None:
+    """Write plain text: never mathtext, whatever it holds."""
+    plain: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "linespacing": 1.3}
+    ax.text(x, y, text, fontsize=size, parse_math=False, fontfamily="DejaVu Sans", **plain | look)
 
 
-def arrow(ax: Axes, *points: Sequence[float], colour: str = GREY) -> None:
-    """A thin line through the points with a head at the last."""
+def arrow(ax: Axes, *points: tuple[float, float], colour: str = SLATE) -> None:
+    """Draw a thin line through the points with a head at the last."""
     ax.plot(*zip(*points[:-1], strict=True), color=colour, linewidth=1.2)
     ax.add_patch(FancyArrowPatch(points[-2], points[-1], color=colour, linewidth=1.2, **HEAD))
 
 
-def box(ax: Axes, x: float, y: float, text: str, width: float = 1.2, height: float = 0.5, fill: str = SKY) -> None:
-    """A rounded box with its text, centred on (x, y)."""
+def box(
+    ax: Axes, x: float, y: float, text: str, width: float = 1.2, height: float = 0.5, fill: str = PALE_BLUE
+) -> None:
+    """Draw a rounded box with its text, centred on (x, y)."""
     style = "round,pad=0,rounding_size=0.06"
     corner = (x - width / 2, y - height / 2)
-    ax.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=fill, edgecolor=GREY, linewidth=0.8))
+    ax.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=fill, edgecolor=SLATE, linewidth=0.8))
     write(ax, x, y, text)
 
 
 def block(ax: Axes, x: float, y: float, shape: Sequence[int], fill: str, hatch: str | None) -> float:
-    """A tensor as a slab centred on (x, y): width for channels, height and depth for places. Returns half its width."""
+    """Draw a tensor as a slab around (x, y), wide by channels, high and deep by places; return half its width."""
     channels, *places = shape
     wide = 0.10 + 0.055 * np.log2(max(channels, 1))
     high = 0.12 + 0.135 * np.log2(max(places[0], 1)) if places else 0.12
@@ -55,7 +66,7 @@ def block(ax: Axes, x: float, y: float, shape: Sequence[int], fill: str, hatch: 
     left, low = x - (wide + 0.7 * deep) / 2, y - (high + 0.5 * deep) / 2
     slant = np.array([0.7 * deep, 0.5 * deep])
     corners = np.array([[0, 0], [wide, 0], [wide, high], [0, high]]) + (left, low)
-    shade = {"edgecolor": BLUE, "linewidth": 0.9, "joinstyle": "round"}
+    shade: dict[str, Any] = {"edgecolor": BLUE, "linewidth": 0.9, "joinstyle": "round"}
     ax.add_patch(Polygon([corners[3], corners[2], corners[2] + slant, corners[3] + slant], facecolor="white", **shade))
     ax.add_patch(Polygon([corners[1], corners[2], corners[2] + slant, corners[1] + slant], facecolor="white", **shade))
     ax.add_patch(Polygon(corners, facecolor=fill, hatch=hatch, **shade))
@@ -63,7 +74,7 @@ def block(ax: Axes, x: float, y: float, shape: Sequence[int], fill: str, hatch: 
 
 
 def count(parameters: int) -> str:
-    """A large number, short.
+    """Shorten a large number.
 
     >>> count(20806952), count(81)
     ('20.8 M', '81')
@@ -75,7 +86,7 @@ def count(parameters: int) -> str:
 
 
 def times(shape: Sequence[int]) -> str:
-    """A shape in words.
+    """Write a shape in words.
 
     >>> times((8, 16, 16))
     '8 × 16 × 16'
@@ -95,7 +106,7 @@ def architecture(
     frozen: Collection[str] = (),
     notes: Mapping[str, str] | None = None,
 ) -> Figure:
-    """A network as a row of tensors: the paper's Figures 1 to 3 with the shapes that flow.
+    """Draw a network as a row of tensors: the paper's Figures 1 to 3 with the shapes that flow.
 
     Args:
         stages: (name, shape of the output without the batch, parameters) from image to logits: `LandmarkNet.shapes`.
@@ -124,11 +135,11 @@ def architecture(
     for i, (name, shape, parameters) in enumerate(stages):
         row, column = divmod(i, columns)
         x, y, fixed = 0.8 + pitch * column, tall * (rows - row) - 1.15, name in frozen
-        half = block(ax, x, y, shape, "white" if fixed else SKY, "////" if fixed else None)
+        half = block(ax, x, y, shape, "white" if fixed else PALE_BLUE, "////" if fixed else None)
         write(ax, x, y + 0.92, _spell(name), size=9)
         lines = [f"{count(parameters)} parameters" if parameters else "no parameters" if i else "input"]
         lines += ["frozen"] * fixed + textwrap.wrap(notes.get(name, ""), 24, max_lines=3, placeholder="…")
-        write(ax, x, y - 0.8, "\n".join(lines), size=7.5, color=GREY, va="top")
+        write(ax, x, y - 0.8, "\n".join(lines), size=7.5, color=SLATE, va="top")
         if column == columns - 1 or i == len(stages) - 1:  # no arrow to the right to carry the shape
             write(ax, x, y - 0.68, times(shape), size=7.5, color=BLUE)
         if before and column:
@@ -144,36 +155,35 @@ def architecture(
 
 
 def evaluation_flow() -> Figure:
-    """Closed against open test: the same predictions ranked without and with the images that show no known landmark.
+    """Draw closed against open: the same predictions ranked without and with images that show no known landmark.
 
     >>> len(evaluation_flow().axes)
     1
     """
     fig, ax = sheet("Closed and open evaluation of the same predictions", 9.0, 3.9)
-    kinds = ((2.9, "landmarks of the\nlabel set: M images", BLUE), (2.1, "other landmarks and\ndistractors", GREY))
+    kinds = ((2.9, "landmarks of the\nlabel set: M images", BLUE), (2.1, "other landmarks and\ndistractors", SLATE))
     for y, text, colour in kinds:
         box(ax, 1.05, y, text, 1.75, 0.56, "white")
         ax.add_patch(Rectangle((0.17, y - 0.28), 0.06, 0.56, color=colour))
         arrow(ax, (1.93, y), (2.5, 2.5 + (y - 2.5) * 0.3))
     box(ax, 3.25, 2.5, "network:\na label and a score\nfor every image", 1.5, 0.85)
-    write(ax, 0.15, 1.2, "squares: predictions, highest score first", size=8, color=GREY, ha="left")
-    for i, (text, colour) in enumerate((("right", BLUE), ("wrong", RED), ("no known landmark", GREY))):
+    write(ax, 0.15, 1.2, "squares: predictions, highest score first", size=8, color=SLATE, ha="left")
+    for i, (text, colour) in enumerate((("right", BLUE), ("wrong", RED), ("no known landmark", SLATE))):
         ax.add_patch(Rectangle((0.17, 0.85 - 0.27 * i), 0.17, 0.17, color=colour))
         write(ax, 0.45, 0.93 - 0.27 * i, text, size=8, ha="left")
     worlds = (("closed: landmark images only", 2.9, "++-+"), ("open: every image", 1.3, "+o+-oo+"))
     for name, y, ranked in worlds:
         arrow(ax, (4.0, 2.5 + (y - 2.5) * 0.2), (4.65, y))
         write(ax, 4.8, y + 0.42, name, size=9.5, ha="left", color=BLUE)
-        terms, found = [], 0
+        terms: list[tuple[int, int]] = []
         for rank, mark in enumerate(ranked, start=1):
             x = 4.5 + 0.47 * rank
-            ax.add_patch(Rectangle((x - 0.17, y - 0.17), 0.34, 0.34, color={"+": BLUE, "-": RED, "o": GREY}[mark]))
+            ax.add_patch(Rectangle((x - 0.17, y - 0.17), 0.34, 0.34, color={"+": BLUE, "-": RED, "o": SLATE}[mark]))
             write(ax, x, y, str(rank), color="white")
             if mark == "+":
-                found += 1
-                terms.append((found, rank))
+                terms.append((len(terms) + 1, rank))
         gap = sum(hits / rank for hits, rank in terms) / 4
         write(ax, 4.8, y - 0.42, f"GAP = ({' + '.join(f'{a}/{b}' for a, b in terms)}) / 4 = {gap:.2f}", ha="left")
     moral = "M = 4 in both: a confident guess on a distractor\npushes right answers down and costs GAP"
-    write(ax, 4.8, 0.4, moral, size=8, color=GREY, ha="left")
+    write(ax, 4.8, 0.4, moral, size=8, color=SLATE, ha="left")
     return fig

@@ -1,9 +1,10 @@
-"""Figures made of pictures: contact sheets, saliency and attention overlays, nearest neighbours."""
+"""Draw pictures: contact sheets, saliency and attention laid over them, nearest neighbours."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -17,7 +18,7 @@ SPACE, HEAT = 0.06, "inferno"  # between tiles, in tiles; a perceptually even co
 
 
 def _pixels(image: object, what: str) -> np.ndarray:
-    """A picture as (H, W, 3) floats in [0, 1]."""
+    """Read a picture as (H, W, 3) floats in [0, 1]."""
     array = np.asarray(image)
     if array.ndim == 2:
         array = np.stack([array] * 3, axis=-1)
@@ -44,7 +45,8 @@ class _Sheet:
     ):
         line = 0.17 / tile  # a line of caption, in tiles
         self.tile, self.stub = tile, stub
-        self.head, self.high = (0, 1 + SPACE + line) if captions else (line, 1 + SPACE)  # else over the first row only
+        self.head = 0.0 if captions else line  # else over the first row only
+        self.high = 1 + SPACE + (line if captions else 0.0)
         wide = columns * (1 + SPACE) - SPACE + stub
         size = (max(tile * wide + (0.8 if scale else 0.1), 3.4), tile * (rows * self.high + self.head) + 0.36)
         self.figure = Figure(figsize=size, layout="constrained")
@@ -67,17 +69,17 @@ class _Sheet:
         heat: np.ndarray | None = None,
         mark: Sequence[float] | None = None,
     ) -> None:
-        """One picture, whole and centred in its tile, with what lies over it and around it."""
+        """Draw one picture, whole and centred in its tile, with what lies over it and around it."""
         left, top = column * (1 + SPACE), self.head + (row + 1) * self.high - 1 - SPACE / 2
         wide, high = np.array(pixels.shape[1::-1]) / max(pixels.shape[:2])
         x, y = left + (1 - wide) / 2, top + (1 - high) / 2
-        place = {"extent": (x, x + wide, y + high, y), "aspect": "equal"}
+        place: dict[str, Any] = {"extent": (x, x + wide, y + high, y), "aspect": "equal"}
         if heat is not None:  # the picture goes grey, so that all colour is the map's
             pixels = 0.25 + 0.75 * pixels.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
         limits = self.axes.axis()
         self.axes.imshow(pixels, interpolation="antialiased", **place)
         if heat is not None:
-            look = {"cmap": HEAT, "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
+            look: dict[str, Any] = {"cmap": HEAT, "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
             self.axes.imshow(heat, alpha=0.15 + 0.7 * heat, **look, **place)
         self.axes.axis(limits)  # imshow moves them
         if mark is not None:
@@ -89,13 +91,13 @@ class _Sheet:
         self.axes.text(left + 0.5, top - 0.03, text, ha="center", va="bottom", fontsize=7.5)
 
     def name_row(self, row: int, text: str) -> None:
-        """A name in the stub column, level with its row."""
+        """Write a name in the stub column, level with its row."""
         lines = textwrap.wrap(label(text, 60), max(int(13 * self.tile * self.stub), 4))[:4]
         middle = self.head + (row + 1) * self.high - 0.5 - SPACE / 2
         self.axes.text(-0.06, middle, "\n".join(lines), ha="right", va="center", fontsize=8, linespacing=1.25)
 
     def _scale(self, text: str) -> None:
-        """The bar that says what the colours of the overlays mean."""
+        """Draw the bar that says what the colours of the overlays mean."""
         colours = ScalarMappable(Normalize(0, 1), HEAT)
         bar = self.figure.colorbar(colours, ax=self.axes, shrink=0.8, aspect=22, pad=0.01, ticks=[0, 0.5, 1])
         bar.outline.set_visible(False)
@@ -104,7 +106,7 @@ class _Sheet:
 
 
 def _same(count: int, **lists: Sequence | None) -> None:
-    """ValueError unless every list that is given has `count` entries."""
+    """Refuse lists that are given and have not `count` entries."""
     for name, values in lists.items():
         if values is not None and len(values) != count:
             raise ValueError(f"{name}: {len(values)} entries for {count} pictures")
@@ -121,7 +123,7 @@ def image_grid(
     title: str = "",
     tile: float = 1.0,
 ) -> Figure:
-    """A contact sheet in reading order.
+    """Draw a contact sheet in reading order.
 
     Args:
         images: N pictures (H, W, 3), (H, W, 4) or (H, W): uint8, or floats in [0, 1]. They may differ in size.
@@ -153,7 +155,7 @@ def image_grid(
 
 
 def _heat(values: object, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """Maps as floats (B, H, W) in [0, 1], each divided by its own largest value when that exceeds one."""
+    """Read maps (B, H, W) as floats that are finite and not negative."""
     array = np.asarray(values, float)
     if array.ndim != 3 or array.shape[0] != shape[0] or not array.size:
         raise ValueError(f"{what}: maps have shape (B, H, W) with B = {shape[0]}, these have {array.shape}")
@@ -171,7 +173,7 @@ def saliency_panels(
     title: str = "What the network looks at",
     tile: float = 1.5,
 ) -> Figure:
-    """A row per picture: the picture, then the saliency map of each method over it (the paper's Figure 6).
+    """Draw a row per picture: the picture, then the saliency map of each method over it (the paper's Figure 6).
 
     Args:
         images: B pictures, as in `image_grid`.
@@ -213,7 +215,7 @@ def attention_maps(
     tile: float = 1.5,
     columns: int = 4,
 ) -> Figure:
-    """Attention over pictures, each map scaled to its own largest weight; a cross marks the place that asks.
+    """Draw attention over pictures, each map scaled to its own largest weight; a cross marks the place that asks.
 
     Args:
         images: B pictures, as in `image_grid`; give one again for each place of it that asks.
@@ -253,7 +255,7 @@ def nearest_neighbours(
     title: str = "Nearest neighbours (blue frame: same landmark, red: another)",
     tile: float = 1.2,
 ) -> Figure:
-    """A row per query: the query, then its nearest neighbours, framed blue when right and red when wrong.
+    """Draw a row per query: the query, then its nearest neighbours, framed blue when right and red when wrong.
 
     Args:
         queries: Q pictures, as in `image_grid`.

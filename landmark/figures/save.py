@@ -1,4 +1,4 @@
-"""Figures on disk: one name pattern, small files, the same bytes from the same figure."""
+"""Save figures: one name pattern, small files, the same bytes from the same figure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = ((120, 256), (110, 256), (100, 256), (100, 128), (90, 128), (90, 64), (8
 
 
 def encode(figure: Figure, limit: int = LIMIT) -> bytes:
-    """A figure as the sharpest palette PNG of at most `limit` bytes, without time or software in it.
+    """Encode a figure as the sharpest palette PNG of at most `limit` bytes, without time or software in it.
 
     Args:
         figure: any figure; it is left as it was.
@@ -57,10 +57,10 @@ def encode(figure: Figure, limit: int = LIMIT) -> bytes:
 
 
 def save_figure(figure: Figure, name: str, alt: str | None = None) -> Image:
-    """Write `figures_root()/name.png`, whole or not at all, and give it back for a notebook to show.
+    """Write `figures_root()/name.png`, whole or not at all, and return it for a notebook to show.
 
     Args:
-        figure: what a function of `plots`, `charts`, `panels` or `diagrams` returned.
+        figure: what a function of this wing returned.
         name: `NN-what-it-shows`: two digits (the notebook's number), then words of a-z and 0-9 joined by "-".
         alt: what a reader who cannot see it should know; the figure's title when left out.
 

@@ -1,16 +1,20 @@
-"""The style that every figure shares: colours, fonts, canvas, labels in any script."""
+"""Share one style among all figures: colours, fonts, canvas, labels in any script."""
 
 from __future__ import annotations
 
 import functools
 import unicodedata
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib import font_manager, ticker
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.rcsetup import cycler
 
 # Okabe & Ito (2008): eight colours that stay apart for every kind of colour vision; yellow is too pale for lines.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -24,11 +28,11 @@ WIDE_FONTS = (
 _installed = {font.name for font in font_manager.fontManager.ttflist}
 FONTS = ["DejaVu Sans", *(name for name in WIDE_FONTS if name in _installed)]
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": FONTS, "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY,
     "axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.labelsize": 9, "axes.linewidth": 0.8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(color=CYCLE), "figure.titlesize": 11.5, "figure.titleweight": "normal",
+    "axes.prop_cycle": cycler(color=CYCLE), "figure.titlesize": 11.5, "figure.titleweight": "normal",
     "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 1.8, "lines.solid_capstyle": "round",
     "hatch.linewidth": 0.6, "figure.facecolor": "white", "figure.dpi": 100,
 }  # fmt: skip
@@ -37,13 +41,13 @@ styled = matplotlib.rc_context(STYLE)  # a decorator: the style holds while a fi
 
 @functools.cache
 def _drawable() -> frozenset[int]:
-    """Code points that the font list draws."""
+    """List the code points that the fonts draw."""
     files = (font_manager.findfont(font_manager.FontProperties(family=name)) for name in FONTS)
     return frozenset().union(*(font_manager.get_font(file).get_charmap() for file in files))
 
 
 def _spell(char: str) -> str:
-    """One character as text that can be drawn: itself, without accents, its name's sound, or its code point."""
+    """Spell one character as text that can be drawn: itself, without accents, its name's sound, or its code point."""
     if unicodedata.category(char) in {"Cc", "Cf", "Cs"}:  # joiners, direction marks: they draw nothing
         return ""
     if ord(char) in _drawable():
@@ -59,7 +63,7 @@ def _spell(char: str) -> str:
 
 
 def label(text: object, width: int | None = None) -> str:
-    r"""Untrusted text (a place name in any script) as a label that matplotlib draws without boxes or mathtext.
+    r"""Make untrusted text (a place name in any script) a label that matplotlib draws without boxes or mathtext.
 
     Scripts that no installed font covers are spelled by their letters' names, ideographs by their code points.
 
@@ -83,7 +87,7 @@ def label(text: object, width: int | None = None) -> str:
 
 
 def numbers(values: object, what: str, ndim: int = 1, least: int = 1) -> np.ndarray:
-    """`values` as a finite float array of `ndim` axes with at least `least` entries along the last, else ValueError.
+    """Read `values` as finite floats of `ndim` axes with at least `least` entries along the last, else ValueError.
 
     >>> numbers([], "counts")
     Traceback (most recent call last):
@@ -98,16 +102,18 @@ def numbers(values: object, what: str, ndim: int = 1, least: int = 1) -> np.ndar
 
 
 def named(values: Mapping, what: str) -> Mapping:
-    """`values` unless it is empty, which is a ValueError."""
+    """Return `values` unless it is empty, which is a ValueError."""
     if not len(values):
         raise ValueError(f"{what}: nothing to draw, needs one entry or more")
     return values
 
 
-def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.2, 3.8), **grid) -> tuple:
-    """A blank figure of `size` inches and its axes as a list in reading order, in the shared look."""
-    fig = Figure(figsize=size, layout="constrained")
-    fig.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.04)
+def canvas(
+    title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.2, 3.8), **grid: Any
+) -> tuple[Figure, list[Axes]]:
+    """Make a blank figure of `size` inches; return it and its axes, a list in reading order."""
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.04)
+    fig = Figure(figsize=size, layout=layout)
     fig.suptitle(label(title), x=0.012, ha="left")
     axes = list(fig.subplots(rows, columns, squeeze=False, **grid).flat)
     for ax in axes:  # ticks are made when drawn, outside the style: they must carry it themselves
@@ -116,15 +122,15 @@ def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float
     return fig, axes
 
 
-def plain_log(axis: ticker.TickHelper) -> None:
-    """Plain numbers (1, 2, 5, 10, 20 …) on a logarithmic axis."""
+def plain_log(axis: Axis) -> None:
+    """Write plain numbers (1, 2, 5, 10, 20 …) on a logarithmic axis."""
     axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def reference(ax: Axes, value: float, text: str, vertical: bool = True) -> None:
-    """A dashed line at a value that is known without a measurement: chance, perfect, the true value."""
+    """Draw a dashed line at a value that is known without a measurement: chance, perfect, the true value."""
     (ax.axvline if vertical else ax.axhline)(
         value, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label=text, zorder=1
     )

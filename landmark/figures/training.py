@@ -1,8 +1,9 @@
-"""Figures of networks that learn: curves, parameters and gradients of each stage, images a second."""
+"""Draw networks that learn: curves, parameters and gradients of each stage, images a second."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from landmark.figures.style import BLUE, CYCLE, canvas, label, named, numbers, p
 @styled
 def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = None,
                     title: str = "Learning curves") -> Figure:  # fmt: skip
-    """Loss and GAP against training step, one colour per run: the paper's Figure 4, of the whole dev set.
+    """Draw loss and GAP against training step, one colour per run: the paper's Figure 4, of the whole dev set.
 
     Args:
         runs: name → table with columns `step`, `train_loss`, `dev_loss`, `dev_gap`; NaN where a row has no value.
@@ -55,7 +56,7 @@ def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = 
 def parameter_bars(
     stages: Sequence[tuple[str, int]], frozen: Collection[str] = (), *, title: str = "Where the parameters are"
 ) -> Figure:
-    """Parameters of each stage of a network, the frozen part hatched.
+    """Draw the parameters of each stage of a network, the frozen part hatched.
 
     Args:
         stages: (name, parameters) in the order of the network.
@@ -75,7 +76,7 @@ def gradient_flow(
     *,
     title: str = "Gradient that reaches each stage",
 ) -> Figure:
-    """Norm of the gradient of each stage of a network, on a logarithmic axis; a frozen stage gets none.
+    """Draw the norm of the gradient of each stage of a network, on a logarithmic axis; a frozen stage gets none.
 
     Args:
         stages: (name, gradient norm) in the order of the network.
@@ -91,12 +92,14 @@ def gradient_flow(
     return fig
 
 
-def _stage_bars(stages: Sequence, frozen: Collection[str], ylabel: str, unit: float, title: str) -> Figure:
-    """One bar a stage, frozen ones pale and hatched."""
-    names, values = [name for name, _ in named(stages, "stages")], numbers([v for _, v in stages], "stages")
+def _stage_bars(
+    stages: Sequence[tuple[str, float]], frozen: Collection[str], ylabel: str, unit: float, title: str
+) -> Figure:
+    """Draw one bar a stage, frozen ones pale and hatched."""
+    names, values = [name for name, _ in stages], numbers([value for _, value in stages], "stages")
     fig, (ax,) = canvas(title, size=(max(4.6, 1.2 + 0.42 * len(names)), 3.6))
     for i, (name, value) in enumerate(zip(names, values * unit, strict=True)):
-        look = {"facecolor": "white", "hatch": "////"} if name in frozen else {"facecolor": BLUE}
+        look: dict[str, Any] = {"facecolor": "white", "hatch": "////"} if name in frozen else {"facecolor": BLUE}
         ax.bar(i, value, 0.72, edgecolor=BLUE, linewidth=0.8, **look)
     ax.set_xticks(
         range(len(names)), [label(name, 24) for name in names], rotation=40, ha="right", rotation_mode="anchor"
@@ -113,7 +116,7 @@ def _stage_bars(stages: Sequence, frozen: Collection[str], ylabel: str, unit: fl
 def throughput_bars(
     rates: Mapping[str, float], *, device: str = "", title: str = "Training speed by precision"
 ) -> Figure:
-    """Images a second under each precision or setting, one bar each.
+    """Draw the images a second under each precision or setting, one bar each.
 
     Args:
         rates: setting → images a second.

@@ -8,8 +8,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from landmark.world.render.camera import Camera
 from landmark.world.render.materials import clouds
-from landmark.world.render.renderer import Camera, Frame, Light
+from landmark.world.render.renderer import Frame, Light
 from landmark.world.render.sprites import furniture, people, trees
 
 Rng = np.random.Generator

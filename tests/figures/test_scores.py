@@ -14,7 +14,42 @@ def test_gap_walk_area_is_the_gap():
     assert f"{area:.3f}" in fig.axes[1].get_title(loc="left")
 
 
-def test_sibling_confusion_shares_sum_to_a_hundred_along_rows():
-    """Fails when columns are normalised instead of rows."""
-    mesh = scores.sibling_confusion([[3, 1], [0, 0]], ["a", "b"]).axes[0].collections[0]
-    assert np.asarray(mesh.get_array()).reshape(2, 2).tolist() == [[75, 25], [0, 0]]
+def test_open_world_shares_are_of_each_kind_and_bins_are_shared():
+    """Fails when kinds of unequal number are drawn in counts or as shares of all, or over bins of their own."""
+    values = {"right": [0.9] * 3 + [1.0], "distractor": [0.0, 0.0, 0.5, 0.99]}
+    left, right = scores.open_world(values, [0, 0.5], [0.8, 0.6], here=0.4).axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["right (4)", "distractor (4)"]
+    for drawn, value in zip(left.collections, values.values(), strict=True):
+        shares, edges = np.histogram(value, np.linspace(0, 1, 31))
+        corners = drawn.get_paths()[0].vertices
+        for share, middle in zip(shares * 25.0, (edges[:-1] + edges[1:]) / 2, strict=True):
+            at = corners[np.abs(corners[:, 0] - middle) < 1 / 60 + 1e-9]
+            assert at[:, 1].max() >= share and (not share or share in at[:, 1].round(6))
+        assert corners[:, 1].max() == pytest.approx(shares.max() * 25)
+    assert right.lines[0].get_xdata().tolist() == [0, 50] and right.lines[1].get_xdata()[0] == 40
+
+
+def test_batches_are_drawn_in_percent_beside_the_whole():
+    """Fails when a row's bars are not those of its batches, or do not add up to all of them."""
+    gaps = {16: [0.2, 0.4, 0.4, 0.9], 64: [0.5, 0.5]}
+    for ax, values in zip(scores.batch_gap_noise(gaps, 0.5).axes, gaps.values(), strict=True):
+        heights = np.array([bar.get_height() for bar in ax.patches])
+        assert heights.sum() == pytest.approx(100) and len(heights) == 40
+        inside = [bar for bar in ax.patches if bar.get_x() <= values[1] < bar.get_x() + bar.get_width()]
+        assert sum(bar.get_height() for bar in inside) == pytest.approx(100 * values.count(values[1]) / len(values))
+        assert ax.lines[0].get_xdata()[0] == 0.5 and f"mean {np.mean(values):.3f}" in ax.get_title(loc="left")
+
+
+def test_deletion_curve_is_the_mean_with_its_area():
+    """Fails when images are summed, steps are taken for images, or the area is not that under the mean."""
+    (ax,) = scores.deletion_curves({"grad_cam": [[1.0, 0.4, 0.0], [0.8, 0.2, 0.0]]}).axes
+    assert ax.lines[0].get_ydata() == pytest.approx([0.9, 0.3, 0.0])
+    assert ax.lines[0].get_label() == f"grad_cam: area {(0.9 + 0.3) / 4 + 0.3 / 4:.3f}"
+
+
+def test_sketch_error_is_a_root_mean_square_over_draws():
+    """Fails when draws and dimensions change places, or the guide is not the 1/√D through the points."""
+    (ax,) = scores.sketch_error([64, 256], [[0.3, 0.4], [0.1, 0.2]]).axes
+    typical, guide = (line.get_ydata() for line in ax.lines)
+    assert typical == pytest.approx([(0.25 / 2) ** 0.5, (0.05 / 2) ** 0.5])
+    assert guide[0] / guide[1] == pytest.approx(2) and np.prod(guide) == pytest.approx(np.prod(typical))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from landmark.figures import dataset, pictures, scores, style, training
+from landmark.figures import dataset, intervals, pictures, scores, style, training
 
 RNG = np.random.default_rng(0)
 PICTURES = list(RNG.integers(0, 256, (4, 12, 16, 3), dtype=np.uint8))
@@ -26,14 +26,13 @@ def gap_frame(names, **more):
     return pd.DataFrame([row] * len(names), index=pd.Index(names, dtype=object))  # Arrow holds no lone surrogates
 
 
-MATRIX = np.eye(8) * 5 + 1
 MAPS = RNG.random((4, 6, 8))
 SAMPLES = {
     "learning_curves": lambda: training.learning_curves({n: run_table() for n in NAMES}, chance=3.0),
-    "interval_bars": lambda: scores.interval_bars(
+    "interval_bars": lambda: intervals.interval_bars(
         NAMES, [0.5] * 8, [0.4] * 8, [0.6] * 8, xlabel="GAP", title="$ 北京", lines={"chance": 0.1, "perfect": 1}
     ),
-    "gap_table": lambda: scores.gap_table(gap_frame(NAMES, paper=0.6, loss=1.2, paper_loss=1.3)),
+    "gap_table": lambda: intervals.gap_table(gap_frame(NAMES, paper=0.6, loss=1.2, paper_loss=1.3)),
     "gap_walk": lambda: scores.gap_walk([1, 0, 1, 1, 0, 1, 0, 0], 5, names=NAMES),
     "gap_walk, long": lambda: scores.gap_walk(RNG.random(300) < 0.5, 400),
     "open_world": lambda: scores.open_world({"right": [0.9, 0.8], "$": [0.1]}, [0, 0.5], [0.8, 0.5], here=0.4),
@@ -43,11 +42,9 @@ SAMPLES = {
     "window_mixing": lambda: dataset.window_mixing([1, 2, 4], [0.1, 0.5, 1.0], chosen=2),
     "class_sizes": lambda: dataset.class_sizes([100, 30, 10, 3, 1], 10),
     "filter_curve": lambda: dataset.filter_curve([100, 30, 10, 3, 1], 10),
-    "split_bars": lambda: dataset.split_bars([9, 5], [1, 2], {"all in train": 3, "torn apart": 0}),
     "parameter_bars": lambda: training.parameter_bars([(n, i) for i, n in enumerate(NAMES)], {NAMES[0]}),
     "gradient_flow": lambda: training.gradient_flow([("a", 0.0), ("b", 0.2), ("c", 1e-4)], {"a"}),
     "throughput_bars": lambda: training.throughput_bars({n: 10.0 for n in NAMES}, device="a $ GPU"),
-    "sibling_confusion": lambda: scores.sibling_confusion(MATRIX, NAMES, families=[0, 0, 1, 1, 1, 2, 3, 3]),
     "image_grid": lambda: pictures.image_grid(
         PICTURES, NAMES[:4], columns=2, frames=[None, style.RED] * 2, row_labels=NAMES[4:6], title="$"
     ),
@@ -100,9 +97,9 @@ def test_label_cuts_by_width_and_escapes_after_cutting():
 def test_the_readers_style_survives():
     """Fails when building a figure changes matplotlib's settings for the reader's own figures."""
     before = dict(plt.rcParams)
-    scores.interval_bars(["a"], [1], [0], [2], xlabel="x", title="t")
+    intervals.interval_bars(["a"], [1], [0], [2], xlabel="x", title="t")
     with pytest.raises(ValueError):
-        scores.interval_bars([], [], [], [], xlabel="x", title="t")
+        intervals.interval_bars([], [], [], [], xlabel="x", title="t")
     assert dict(plt.rcParams) == before
 
 
@@ -110,9 +107,9 @@ REFUSED = {
     "no runs": lambda: training.learning_curves({}),
     "a run without dev loss": lambda: training.learning_curves({"a": run_table().drop(columns="dev_loss")}),
     "a run of one row": lambda: training.learning_curves({"a": run_table()[:1]}),
-    "unequal lists": lambda: scores.interval_bars(["a", "b"], [1], [0], [2], xlabel="x", title="t"),
-    "an empty table": lambda: scores.gap_table(gap_frame([])),
-    "a table without open": lambda: scores.gap_table(gap_frame(["a"]).drop(columns="open")),
+    "unequal lists": lambda: intervals.interval_bars(["a", "b"], [1], [0], [2], xlabel="x", title="t"),
+    "an empty table": lambda: intervals.gap_table(gap_frame([])),
+    "a table without open": lambda: intervals.gap_table(gap_frame(["a"]).drop(columns="open")),
     "no predictions": lambda: scores.gap_walk([], 3),
     "more hits than landmarks": lambda: scores.gap_walk([True, True], 1),
     "no scores": lambda: scores.open_world({}, [0, 1], [1, 0]),
@@ -125,11 +122,9 @@ REFUSED = {
     "no classes": lambda: dataset.class_sizes([], 3),
     "an empty class": lambda: dataset.class_sizes([3, 0], 3),
     "one class to filter": lambda: dataset.filter_curve([3]),
-    "other classes": lambda: dataset.split_bars([1, 2], [1]),
     "no stages": lambda: training.parameter_bars([]),
     "no gradients": lambda: training.gradient_flow([]),
     "no rates": lambda: training.throughput_bars({}),
-    "a matrix of another size": lambda: scores.sibling_confusion([[1, 2]], ["a"]),
     "no pictures": lambda: pictures.image_grid([]),
     "channels first": lambda: pictures.image_grid([np.zeros((3, 9, 9))]),
     "a picture in 0..255 floats": lambda: pictures.image_grid([np.full((3, 3, 3), 200.0)]),

@@ -1,31 +1,12 @@
-"""The plan of a world: counts, shares, the smallest ones, settings out of range."""
+"""The plan of a world: counts, shares, the smallest ones."""
 
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from landmark.utils.errors import InputError
 from landmark.world import distractors, plan
 from landmark.world.config import WorldConfig
-from landmark.world.make import make_world
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"landmarks": 0},
-        {"nonlandmarks": -1},
-        {"size": 2.5},
-        {"known": 1.2},
-        {"known": 0.8, "unknown": 0.4},
-        {"colour": 1},
-    ],
-)
-def test_bad_settings_are_named(tmp_path, settings):
-    """Fails when a setting out of range starts to render."""
-    with pytest.raises(InputError, match=next(iter(settings))):
-        make_world(tmp_path / "w", progress=False, **settings)
 
 
 def test_counts_and_shares():

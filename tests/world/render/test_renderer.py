@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from landmark.world.render import renderer, shapes
+from landmark.world.render.camera import Camera
 
 
 def test_a_face_covers_the_pixels_it_projects_to():
     """Fails when the picture is mirrored, upside down, or drawn from behind."""
-    camera = renderer.Camera(np.array([0.0, -10, 0]), np.array([0.0, 0, 0]), 90.0, 40, 40)
+    camera = Camera(np.array([0.0, -10, 0]), np.array([0.0, 0, 0]), 90.0, 40, 40)
     points = [[(0, 0, 0), (5, 0, 0), (5, 0, 5), (0, 0, 5)]]  # to the right and above, facing us
     textures = renderer.Textures.of(np.full((1, 16, 16, 4), (200, 100, 50, 0), np.uint8))
     light = renderer.Light(np.array([0, -1.0, 0]), np.ones(3), np.zeros(3), np.ones(3))
@@ -25,7 +26,7 @@ def test_a_face_covers_the_pixels_it_projects_to():
 
 def test_the_nearer_face_wins_in_any_order():
     """Fails when the depth buffer is a painter's order in disguise."""
-    camera = renderer.Camera(np.array([0.0, -10, 0]), np.array([0.0, 0, 0]), 90.0, 20, 20)
+    camera = Camera(np.array([0.0, -10, 0]), np.array([0.0, 0, 0]), 90.0, 20, 20)
     colours = np.zeros((2, 16, 16, 4), np.uint8)
     colours[0, ..., 0], colours[1, ..., 1] = 200, 200
     square = np.array([[(-20, 0, -20), (20, 0, -20), (20, 0, 20), (-20, 0, 20)]], float)
@@ -41,7 +42,7 @@ def test_the_nearer_face_wins_in_any_order():
 
 def test_shadow_falls_away_from_the_sun():
     """Fails when shadows point to the sun or lit ground is dark."""
-    frame = renderer.Frame(renderer.Camera(np.array([0.0, -30, 10]), np.zeros(3), 60.0, 8, 8))
+    frame = renderer.Frame(Camera(np.array([0.0, -30, 10]), np.zeros(3), 60.0, 8, 8))
     light = renderer.Light(np.array([1, 0, 1]) / 2**0.5, np.ones(3), np.zeros(3), np.ones(3))
     frame.cast_shadows(shapes.box(4, 4, 10), light)
     east, west = frame.sunlight(np.array([[6, 0, 0], [-6, 0, 0]], np.float32), light)

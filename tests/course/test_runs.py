@@ -1,0 +1,121 @@
+"""The course's data, settings and runs in each of its three sizes."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from landmark.course import runs
+from landmark.data.folder import GoogleLandmarks
+from landmark.utils.errors import InputError
+from landmark.world.config import WorldConfig
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """The course in quick mode, in folders of its own, on a world of a few images."""
+    monkeypatch.setenv("LANDMARK_QUICK", "1")
+    for name in ("DATA", "RUNS"):
+        monkeypatch.setenv(f"LANDMARK_{name}", str(tmp_path / name.lower()))
+    monkeypatch.setattr(runs, "QUICK_WORLD", WorldConfig(landmarks=2, images=4, test=4, size=32))
+    return tmp_path
+
+
+def test_three_sizes(monkeypatch, world):
+    """Fails when the real data is run with the miniature's budget, or quick mode wins over the real data."""
+    monkeypatch.delenv("LANDMARK_QUICK", raising=False)
+    full = runs.course_config("xception")
+    assert (runs.mode(), full.weights, full.min_images) == ("miniature", "miniature", runs.FULL_WORLD.min_images)
+    monkeypatch.setenv("LANDMARK_QUICK", "1")
+    small = runs.course_config("xception")
+    assert runs.mode() == "quick" and small.steps and small.size < full.size
+    monkeypatch.setenv("LANDMARK_GLDV2", str(world))
+    real = runs.course_config("xception", lr=0.5)
+    assert (runs.mode(), real.min_images, real.weights, real.lr) == ("gldv2", 100, "imagenet", 0.5)
+    assert (real.size, real.epochs) == (299, 6), "the paper's"
+    assert runs.course_data().root == world and runs.more_queries().root == world
+
+
+def test_the_world_is_made_once_and_told_each_time_it_is_another(quick, capsys):
+    """Fails when a notebook reads its tables again at every call, or does not say what it runs on."""
+    first = runs.course_data()
+    assert runs.course_data() is first and first.root == quick / "data" / "quick"
+    assert capsys.readouterr().out.count("data: the quick world, 2 invented landmarks at 32 px, seed 0") == 1
+    assert runs.min_images() == runs.QUICK_WORLD.min_images
+
+
+def test_more_queries_are_of_the_same_landmarks(quick):
+    """Fails when small differences are measured on landmarks that no run has seen, or on the very same images."""
+    few, many = runs.course_data(), runs.more_queries()
+    assert many.root != few.root
+    known = set(few.labelled(runs.min_images())["landmark_id"])
+    asked = [landmarks for landmarks in many.solution["landmarks"] if landmarks]
+    assert asked and all(set(landmarks) <= set(few.train["landmark_id"]) for landmarks in asked)
+    assert any(set(landmarks) <= known for landmarks in asked)
+
+
+def test_the_split_is_that_of_the_runs(quick, monkeypatch):
+    """Fails when a notebook shows another split than the runs train on, or the dev set shares images with train."""
+    source = runs.course_data()
+    split = runs.course_split(source)
+    rows = source.labelled(runs.min_images())
+    assert not set(split.train["id"]) & set(split.dev["id"])
+    assert {*split.train["id"], *split.dev["id"]} <= set(rows["id"]) and len(split.dev)
+    again = runs.course_split(source)
+    assert again.train.equals(split.train) and again.dev.equals(split.dev)
+
+
+def test_runs_of_one_model_have_a_folder_for_each_name(quick, monkeypatch):
+    """Fails when a run with changed settings takes the folder of the course's own, or settings are not handed on."""
+    trained = []
+    monkeypatch.setattr(runs, "fit", lambda config, root, out: trained.append((config, root, out)) or "run")
+    assert runs.course_run("resnet50", weights="none") == "run"
+    runs.course_run("resnet50", name="other", weights="none", seed=3)
+    (one, root, out), (two, _, other) = trained
+    assert root == runs.course_data().root and (out.name, other.name) == ("quick-resnet50", "quick-other")
+    assert replace(one, seed=3) == two == runs.course_config("resnet50", weights="none", seed=3)
+
+
+def test_notebook_ten_trains_half_as_long_on_the_miniature(monkeypatch):
+    """Fails when real photographs get the miniature's weights, or the miniature the budget of the real ones."""
+    monkeypatch.delenv("LANDMARK_QUICK", raising=False)
+    monkeypatch.setattr(runs, "miniature_weights", lambda backbone: None)
+    full = runs.course_config("xception")
+    half, real = runs.real_config("xception"), runs.real_config("xception", real=True)
+    assert half == replace(full, epochs=full.epochs // 2, min_images=full.min_images // 2)
+    assert (real.weights, real.size, real.min_images) == ("imagenet", 299, 10)
+
+
+def test_scratch_is_seen_from_here(quick, monkeypatch):
+    """Fails when a notebook prints a path of somebody's machine, or scratch of one mode is another's."""
+    monkeypatch.chdir(quick)
+    assert str(runs.scratch("download")) == os.path.join("data", "quick-download")
+
+
+def test_the_public_servers_are_asked_for_real_data(quick, capsys):
+    """Fails when a reader who wants the real photographs gets the miniature's, or is not told where they come from."""
+    assert runs.course_mirror(real=True) == "" and "public servers" in capsys.readouterr().out
+    assert runs.course_mirror().startswith("http://127.0.0.1:") and "from this machine" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
+    """Fails when a wrong LANDMARK_GLDV2 is answered with the miniature world."""
+    monkeypatch.setenv("LANDMARK_GLDV2", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="no such folder"):
+        runs.course_data()
+
+
+def test_tables_that_changed_are_read_again(tmp_path, capsys):
+    """Fails when a notebook that runs on goes on with the tables of before, and says nothing."""
+    path = tmp_path / "test.csv"
+    ids = [f"{i:016x}" for i in range(3)]
+    path.write_text("id\n" + "\n".join(ids) + "\n")
+    first = runs._opened(tmp_path, "greys")
+    assert first.test["id"].tolist() == ids and runs._opened(tmp_path, "greys") is first
+    before = path.stat()
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the same size under the same time, as `cp -p` leaves it
+        path.write_text("id\n" + "\n".join(ids[::-1]) + "\n")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = runs._opened(tmp_path, "greys")
+    assert isinstance(second, GoogleLandmarks) and second.test["id"].tolist() == ids[::-1]
+    assert capsys.readouterr().out.count("data: greys") == 2

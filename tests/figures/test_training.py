@@ -1,0 +1,53 @@
+"""Networks that learn, against the numbers that were given."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from landmark.figures import style, training
+
+STAGES = [("block1", 900), ("block2", 4000), ("head", 50)]
+
+
+def test_learning_curves_draw_each_run_from_its_own_rows():
+    """Fails when a run is drawn from another's table, a row without a value counts as zero, or dev GAP is the loss."""
+    table = pd.DataFrame(
+        {"step": [0, 5, 9], "train_loss": [3, 2, 1.0], "dev_loss": [3, np.nan, 1.5], "dev_gap": [np.nan, 0.2, 0.4]}
+    )
+    loss, gap = training.learning_curves({"a": table, "b": table.assign(dev_gap=[0.1, np.nan, 0.9])}, chance=2.5).axes
+    train, dev = loss.lines[:2]
+    assert train.get_xdata().tolist() == [0, 5, 9] and dev.get_xdata().tolist() == [0, 9]
+    assert dev.get_ydata().tolist() == [3, 1.5] and train.get_color() == dev.get_color()
+    curves = {line.get_label(): line.get_ydata() for line in gap.lines}
+    assert list(curves["a"]) == [0.2, 0.4] and list(curves["b"]) == [0.1, 0.9]
+    assert list(curves["perfect"]) == [1, 1] and list(loss.lines[-1].get_ydata()) == [2.5, 2.5]
+
+
+def test_training_loss_is_a_running_mean():
+    """Fails when the noise of single steps is drawn, or the mean looks ahead: against a plain loop of span n / 20."""
+    values = np.random.default_rng(0).random(100)
+    table = pd.DataFrame({"step": range(100), "train_loss": values, "dev_loss": values, "dev_gap": values})
+    smooth = training.learning_curves({"a": table}).axes[0].lines[0].get_ydata()
+    decay = 1 - 2 / (100 // 20 + 1)
+    for last in (0, 1, 50, 99):
+        weights = decay ** np.arange(last, -1, -1)
+        assert smooth[last] == pytest.approx((weights * values[: last + 1]).sum() / weights.sum())
+
+
+@pytest.mark.parametrize(("draw", "unit"), [(training.parameter_bars, 1e-3), (training.gradient_flow, 1)])
+def test_stages_stand_in_order_and_frozen_ones_are_hatched(draw, unit):
+    """Fails when a bar has another stage's height, the unit is wrong, or what trains looks frozen."""
+    (ax,) = draw(STAGES, {"block2"}).axes
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([value * unit for _, value in STAGES])
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [name for name, _ in STAGES]
+    assert [bar.get_hatch() for bar in ax.patches] == [None, "////", None]
+    assert [to_hex(bar.get_facecolor()).upper() for bar in ax.patches] == [style.BLUE, "#FFFFFF", style.BLUE]
+
+
+def test_bars_of_throughput_are_as_long_as_the_rates():
+    """Fails when rates and names are paired wrongly, or the number beside a bar is another's."""
+    (ax,) = training.throughput_bars({"float32": 10.0, "bfloat16": 1234.0}).axes
+    assert [bar.get_width() for bar in ax.patches] == [10, 1234]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["float32", "bfloat16"] and ax.yaxis_inverted()
+    assert [text.get_text() for text in ax.texts] == ["10", "1,234"]
