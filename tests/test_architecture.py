@@ -26,7 +26,6 @@ LONG = {
     "figures/scores.py": 369,
     "models/int8.py": 338,
     "prepare/shrink.py": 345,
-    "training/trainer.py": 423,
     "world/render/renderer.py": 320,
 }
 # folders of more than 9 files, with their number
@@ -59,9 +58,7 @@ UNTESTED = {
     "tests/world/test_worship.py",
 }
 # notebooks that show what is not public
-PRIVATE = {
-    "07_training_on_gpu",
-}
+PRIVATE: set[str] = set()
 FREE_OF_TORCH = ("evaluation/metrics.py", "evaluation/bootstrap.py", "evaluation/open_world.py")
 HEAVY = {"torch", "torchvision", "timm", "safetensors"}
 
