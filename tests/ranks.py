@@ -12,7 +12,7 @@ from landmark.data.loader import make_loader
 from landmark.evaluation import prediction
 from landmark.models.layers import Dropout
 from landmark.models.net import create_model
-from landmark.training import run, trainer
+from landmark.training import run, step, trainer
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
 
@@ -39,7 +39,7 @@ def create(name, classes, *, weights=None, freeze=0, seed=0):
 def fit(config, root, out):
     """`trainer.fit` of the plain network, unless stages are frozen."""
     if not isinstance(config.freeze, str):
-        trainer.create_model = run.create_model = create
+        step.create_model = run.create_model = create
     trainer.fit(config, root, out, workers=0, progress=False)
 
 
@@ -65,7 +65,7 @@ def embed(root, out):
     """Each rank embeds its share of the train images; all write what they got."""
     with distributed.group():
         data = GoogleLandmarks(root)
-        dataset = LandmarkDataset(data.train, root, transform=eval_transform(32, (0.5,) * 3, (0.5,) * 3))
+        dataset = LandmarkDataset(data.train, root, "train", None, *eval_transform(32, (0.5,) * 3, (0.5,) * 3))
         model = create_model("resnet50", 0)
         ids, rows = prediction.embed(model, make_loader(dataset, 4, shared=True))
         np.savez(out / f"rank{distributed.rank()}.npz", ids=np.array(ids), rows=rows)

@@ -453,7 +453,7 @@ def test_views_are_of_their_own_images(tmp_path, greys, monkeypatch):
     """Fails when maps on disk are used for other images, other weights or another arithmetic."""
     monkeypatch.setattr(frozen_maps, "PIECE", 2)
     table = pd.DataFrame({"id": IDS[:5], "landmark_id": 1})
-    dataset = LandmarkDataset(table, greys, "test", transform=eval_transform(32, (0.5,) * 3, (0.5,) * 3))
+    dataset = LandmarkDataset(table, greys, "test", None, *eval_transform(32, (0.5,) * 3, (0.5,) * 3))
 
     def fill(basis):
         made = Views(dataset, 1, tmp_path / "views")
@@ -474,11 +474,11 @@ def test_a_run_that_goes_on_looks_at_changed_images_again(tmp_path, world, monke
     class Stopped(Exception):
         pass
 
-    def stopping(self, batch, count):
+    def stopping(*given):
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr("landmark.training.trainer._Trainer._update", stopping)
+        patch.setattr("landmark.training.trainer.train_step", stopping)
         for _ in range(2):
             with pytest.raises(Stopped):
                 fit(config, root, tmp_path / "run", workers=0, progress=False)

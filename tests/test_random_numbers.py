@@ -47,7 +47,7 @@ from landmark.evaluation.metrics import auroc, gap_steps
 from landmark.figures import scores
 from landmark.figures.save import save_figure
 from landmark.models import backbones, folding, frozen, int8, layers, net, weights
-from landmark.training import frozen_maps, predict_run, splits, trainer
+from landmark.training import frozen_maps, predict_run, splits, state, step, trainer
 from landmark.training import run as training_run
 from landmark.training.config import TrainConfig
 from landmark.utils.errors import CheckpointError
@@ -55,8 +55,8 @@ from landmark.world.config import WorldConfig
 
 PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, data_dataset, folding, layers, net, prediction, training_run, saliency, splits,
-           course_layers, predict_run, label_errors, trainer, frozen_maps, course_runs, course_tables, frozen, loader,
-           open_world, resuming, samples, speed, weights, confidence, write)  # fmt: skip
+           course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, course_runs, course_tables, frozen,
+           loader, open_world, resuming, samples, speed, weights, confidence, write)  # fmt: skip
 
 
 class Things:
@@ -79,10 +79,9 @@ class Things:
         return self.folder / str(next(self.count))
 
     def dataset(self, augmented=False):
-        transform = (data_dataset.train_transform if augmented else data_dataset.eval_transform)(
-            32, (0.5,) * 3, (0.5,) * 3
-        )
-        return data_dataset.LandmarkDataset(self.train, self.world, "train", self.labels, transform)
+        transform = data_dataset.train_transform if augmented else data_dataset.eval_transform
+        both = transform(32, (0.5,) * 3, (0.5,) * 3)
+        return data_dataset.LandmarkDataset(self.train, self.world, "train", self.labels, *both)
 
     def loader(self, **settings):
         return make_loader(self.dataset(), 4, **({"workers": 0} | settings))
@@ -188,7 +187,9 @@ CALLS = {
     "Batch": lambda t: data_dataset.Batch(t.images, t.targets, ["a", "b"], []),
     "LandmarkDataset": lambda t: t.dataset(augmented=True)[3, 1],
     "collate": lambda t: data_dataset.collate([data_dataset.Sample(t.images[0], 0, "a")]),
-    "CentreSquare": lambda t: data_dataset.CentreSquare(),
+    "CentreSquare": lambda t: data_dataset.CentreSquare(32),
+    "Transforms": lambda t: data_dataset.Transforms(*data_dataset.eval_transform(32, (0.5,) * 3, (0.5,) * 3)),
+    "Samples": lambda t: data_dataset.Samples(),
     "eval_transform": lambda t: data_dataset.eval_transform(32, (0.5,) * 3, (0.5,) * 3),
     "train_transform": lambda t: data_dataset.train_transform(32, (0.5,) * 3, (0.5,) * 3),
     "make_loader": lambda t: [list(t.loader(shuffle=True)), list(t.loader(workers=1))],
@@ -201,6 +202,7 @@ CALLS = {
     "prefix_ranges": integers,
     "check_int8": integers,
     "Learner": lambda t: frozen.Learner(t.model, "layer2", None),
+    "Rest": lambda t: frozen.Learner(t.model, "layer2", None).rest,
     "fold_batch_norms": lambda t: folding.fold_batch_norms(t.model.backbone),
     # models
     "as_map": lambda t: net.as_map(2048),
@@ -228,6 +230,10 @@ CALLS = {
     "embed": lambda t: prediction.embed(t.model, t.loader()),
     # runs
     "Run": lambda t: [t.run().model(), t.run().basis(t.test, t.world), list(t.run().loader(t.test, t.world))],
+    "fingerprint": lambda t: training_run.fingerprint(t.train),
+    "save_weights": lambda t: training_run.save_weights(t.model, t.new()),
+    "write_log": lambda t: training_run.write_log(t.new(), []),
+    "weights_sha256": lambda t: training_run.weights_sha256("none"),
     "write_json": lambda t: training_run.write_json(t.new(), {}),
     "read_json": lambda t: training_run.read_json(t.run().path / "result.json"),
     "saved_config": lambda t: training_run.saved_config(t.run().path),
@@ -253,8 +259,16 @@ CALLS = {
     "submit": lambda t: predict_run.submit(t.run(), t.source, t.new(), bad_limit=9, workers=0, progress=False),
     "predict_table": lambda t: predict_run.predict_table(t.run(), t.test, t.world, keep=["embedding"]),
     "read_sides": lambda t: t.run().sides,
-    "dev_scores": lambda t: trainer.dev_scores(prediction.predict(t.model, t.loader()), t.labels, t.train),
+    "dev_scores": lambda t: splits.dev_scores(prediction.predict(t.model, t.loader()), t.labels, t.train),
     "Views": filled,
+    "basis_of": lambda t: frozen_maps.basis_of(t.model, t.dataset(), None),
+    "network_of": lambda t: step.network_of(t.config(), 3),
+    "ranges_of": integers,
+    "learner_of": lambda t: step.learner_of(t.config(), t.model),
+    "Learning": lambda t: step.Learning.of(t.model, t.config()),
+    "learning_rate": lambda t: step.learning_rate(t.config(decay=True), 0, 2),
+    "State": lambda t: state.State(splits.Split(t.train, t.train, [])),
+    "open_state": lambda t: state.open_state(t.new(), "float32"),
     # studies
     "stage_sizes": lambda t: course_layers.stage_sizes(t.model),
     "frozen_stages": lambda t: course_layers.frozen_stages(t.model.backbone),
@@ -290,6 +304,8 @@ CALLS = {
     "matrix_peak": lambda t: measure.matrix_peak(torch.float32, 8, 1),
 }  # fmt: skip
 MEANT = {
+    "train_step": "seeds them for dropout; `fit` puts the caller's back",
+    "Trainer": "the same",
     "seed_everything": "moves them, that is its purpose",
     "LandmarkNet": "draws its first weights from them, as every torch module does",
     "create_backbone": "the same; `create_model` gives it numbers of its own",

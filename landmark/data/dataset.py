@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -58,20 +59,37 @@ class Batch:
         return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
 
 
-FIXED = 3  # transforms of the lists below that draw no random numbers: centre square, to uint8, resize
+class Samples(Dataset):
+    """Gives a `Sample` or a `Bad` for (epoch, index): of a split of a data folder."""
+
+    root: str | Path
+    split: str
+
+    @property
+    def shards(self) -> np.ndarray:
+        """Which TAR, or folder, each one is read from: (N,)."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
 
 
-class LandmarkDataset(Dataset):
-    """Images of a table. A bad one gives `Bad`, never another image; random numbers depend on (seed, epoch, index).
+class LandmarkDataset(Samples):
+    """Images of a table. A bad one gives `Bad`, never another image; what is drawn depends on (seed, epoch, index).
 
     Args:
         table: rows with id and, for labels, landmark_id.
         root: GLDv2 folder: loose images, TARs or both.
         split: "train" or "test".
         label_map: gives class indices; without it every label is -1.
-        transform: of `eval_transform` or `train_transform`; the image's own pixels without.
-        seed: of the augmentation; set `epoch` before each pass.
-        keep: hold the decoded, resized images in memory, so that later passes only augment them.
+        prepare: what is done once to an image: PIL → (3, H, W), its own pixels when left out.
+        augment: what is done to that in each epoch anew; nothing when left out.
+        seed: of random numbers; set `epoch` before each pass.
+        keep: hold the prepared images in memory, so that later passes only augment them.
+
+    `*eval_transform(…)` and `*train_transform(…)` are such pairs of `prepare` and `augment`. In pairs of your own
+    torch's random numbers may be drawn in either: in `prepare` they depend on (seed, index), in `augment` on the epoch,
+    too.
     """
 
     def __init__(
@@ -80,15 +98,15 @@ class LandmarkDataset(Dataset):
         root: str | Path,
         split: str = "train",
         label_map: LabelMap | None = None,
-        transform: Callable | None = None,
+        prepare: Callable[[Image.Image], Tensor] | None = None,
+        augment: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
         keep: bool = False,
     ):
         self.root, self.split, self.seed, self.epoch = root, split, seed, 0
-        steps = transform.transforms if transform else [v2.PILToTensor()]
-        self.prepare, self.augment = v2.Compose(steps[:FIXED]), v2.Compose(steps[FIXED:]) if steps[FIXED:] else None
-        self.at_least = next((step.size[0] for step in steps if isinstance(step, v2.Resize)), 0)
-        self.kept: dict[int, Tensor | Bad] | None = {} if keep else None
+        self.prepare, self.augment = prepare or v2.PILToTensor(), augment
+        self.at_least = prepare.size if isinstance(prepare, CentreSquare) else 0
+        self.prepared: dict[int, Tensor | Bad] | None = {} if keep else None
         self.images = open_images(root, split)
         self.ids = np.array(table["id"].tolist(), "S")  # no Python objects: workers share the memory
         self.labels = np.full(len(table), -1)
@@ -116,8 +134,8 @@ class LandmarkDataset(Dataset):
     def _read(self, key: int | tuple[int, int]) -> Image.Image | Tensor | Bad:
         """An image from its file, or prepared if it is in memory."""
         index = key[1] if isinstance(key, tuple) else key
-        if self.kept is not None and index in self.kept:
-            return self.kept[index]
+        if self.prepared is not None and index in self.prepared:
+            return self.prepared[index]
         try:
             return self.decode(index)
         except ImageError as error:
@@ -125,26 +143,32 @@ class LandmarkDataset(Dataset):
 
     def _sample(self, key: int | tuple[int, int], image: Image.Image | Tensor | Bad) -> Sample | Bad:
         epoch, index = key if isinstance(key, tuple) else (self.epoch, key)
-        if isinstance(image, Image.Image):
-            image = self.prepare(image).contiguous()  # (3, S, S) uint8, the same in every epoch
-        if self.kept is not None:
-            self.kept[index] = image
-        if isinstance(image, Tensor) and self.augment:
-            with torch.random.fork_rng(devices=[]):  # torch.manual_seed would seed every other device as well
-                torch.default_generator.manual_seed(
-                    int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0])
-                )
+        with torch.random.fork_rng(devices=[]):
+            if isinstance(image, Image.Image):
+                _seed(self.seed, index)
+                image = self.prepare(image).contiguous()  # the same in every epoch
+            if self.prepared is not None:
+                self.prepared[index] = image
+            if isinstance(image, Bad):
+                return image
+            if self.augment is not None:
+                _seed(self.seed, epoch, index)
                 image = self.augment(image)
-        return Sample(image, int(self.labels[index]), self.ids[index].decode()) if isinstance(image, Tensor) else image
+        return Sample(image, int(self.labels[index]), self.ids[index].decode())
 
     def release(self) -> None:
         """Forget the images in memory."""
-        if self.kept:
-            self.kept.clear()
+        if self.prepared:
+            self.prepared.clear()
 
     def decode(self, index: int) -> Image.Image:
         """One image, at reduced scale where that leaves enough pixels; ImageError as `read_image`."""
         return read_image(self.images.read(self.ids[index].decode()), at_least=self.at_least)
+
+
+def _seed(*numbers: int) -> None:
+    """Let torch's random numbers on the CPU follow from some numbers: `torch.manual_seed` would seed every device."""
+    torch.default_generator.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
 @functools.cache
@@ -180,30 +204,50 @@ def _moved(image: Tensor, by: int, axis: int) -> Tensor:
     size = image.shape[axis]
     by = max(-size, min(size, by))
     edge = image.narrow(axis, size - 1 if by > 0 else 0, 1)
-    kept = image.narrow(axis, max(by, 0), size - abs(by))
+    rest = image.narrow(axis, max(by, 0), size - abs(by))
     edges = edge.expand(*(abs(by) if i == axis else -1 for i in range(image.dim())))
-    return torch.cat([kept, edges] if by > 0 else [edges, kept], axis)
+    return torch.cat([rest, edges] if by > 0 else [edges, rest], axis)
 
 
 class CentreSquare:
-    """The largest centred square of a PIL image: no squashing."""
+    """The largest centred square of a picture, resized and not squashed: PIL → (3, `size`, `size`) uint8."""
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """Crop."""
+    def __init__(self, size: int):
+        self.size = size
+        self.scale = v2.Resize((size, size), v2.InterpolationMode.BICUBIC, antialias=True)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Crop and resize a picture."""
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
-        return image.crop((left, top, left + side, top + side))
+        return self.scale(v2.functional.pil_to_tensor(image.crop((left, top, left + side, top + side))))
 
 
-def eval_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
-    """Centre square, resize to `size`, normalise."""
-    resize = v2.Resize((size, size), v2.InterpolationMode.BICUBIC, antialias=True)
-    return v2.Compose(
-        [CentreSquare(), v2.PILToTensor(), resize, v2.ToDtype(torch.float32, True), v2.Normalize(mean, std, True)]
-    )
+class Transforms(NamedTuple):
+    """How pictures become input of a network, in two parts, see `LandmarkDataset`."""
+
+    prepare: CentreSquare
+    augment: v2.Compose
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Do both to a picture: PIL → (3, S, S)."""
+        return self.augment(self.prepare(image))
 
 
-def train_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
+def eval_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> Transforms:
+    """Centre square, resize to `size`; then normalise.
+
+    >>> prepare, augment = eval_transform(8, mean=(0.5,) * 3, std=(0.5,) * 3)
+    >>> augment(prepare(Image.new("RGB", (20, 10), "white"))).mean()
+    tensor(1.)
+    """
+    return Transforms(CentreSquare(size), v2.Compose(_normalise(mean, std)))
+
+
+def train_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> Transforms:
     """`eval_transform` with a horizontal flip and a width and height shift of up to 10 %, as in the paper."""
-    square, tensor, resize, scale, normalise = eval_transform(size, mean, std).transforms
-    return v2.Compose([square, tensor, resize, v2.RandomHorizontalFlip(), Shift(), scale, normalise])
+    return Transforms(CentreSquare(size), v2.Compose([v2.RandomHorizontalFlip(), Shift(), *_normalise(mean, std)]))
+
+
+def _normalise(mean: Sequence[float], std: Sequence[float]) -> list[Callable]:
+    return [v2.ToDtype(torch.float32, True), v2.Normalize(mean, std, True)]

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from landmark.data.archives import open_images
-from landmark.data.dataset import Bad, LandmarkDataset, collate
+from landmark.data.dataset import Bad, Samples, collate
 from landmark.utils import distributed
 from landmark.utils.device import device
 from landmark.utils.errors import InputError
@@ -40,7 +40,7 @@ def _leave_signals(worker: int) -> None:
 
 
 def make_loader(
-    dataset: LandmarkDataset,
+    dataset: Samples,
     batch_size: int,
     *,
     shuffle: bool = False,

@@ -157,7 +157,7 @@ def find_suspects(
         A row for each readable image: id, landmark_id, suspicion (share of neighbours), turn (degrees
         counter-clockwise that would make it upright), gain, wrong_label (bool), rotated (bool).
     """
-    dataset = LandmarkDataset(table, root, split, transform=eval_transform(size, **model.data_config))
+    dataset = LandmarkDataset(table, root, split, None, *eval_transform(size, **model.data_config))
     ids, embeddings = embed_turned(model, make_loader(dataset, batch_size, workers=workers), progress)
     found = table.set_index("id").loc[ids, ["landmark_id"]].reset_index()
     k = min(NEIGHBOURS, max(len(ids) // 16, 5), len(ids) - 1)

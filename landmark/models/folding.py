@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from landmark.models.int8 import Ranges, has_int8, measure, quantise
+from landmark.models.int8 import ADD, Ranges, has_int8, measure, quantise
 from landmark.models.net import LandmarkNet
 from landmark.utils.device import fast_dtype
 from landmark.utils.errors import InputError
 
 SAMPLE = 32  # images to measure the ranges of 8-bit integers on
+FORMS = (nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Identity)  # what 8-bit integers are made for, beside sums
 X86 = {"x86_64", "AMD64"}
 CACHE = 4 * 299**2  # pixels of the images whose maps fit in a CPU's cache: a batch of 32 at a time is a fifth slower
 
@@ -60,7 +61,20 @@ def _ranges(module: nn.Module, images: Tensor) -> Ranges:
     check_int8(where)
     if not len(images):
         raise InputError("no image to measure the ranges of 8-bit integers on: do without them")
-    return measure(fold_batch_norms(module), images.to(where).split(4))
+    graph = fold_batch_norms(module)
+    _check_forms(graph)
+    return measure(graph, images.to(where).split(4))
+
+
+def _check_forms(graph: fx.GraphModule) -> None:
+    """InputError when a folded module does anything that `quantise` has no form for."""
+    layers = {type(graph.get_submodule(str(n.target))) for n in graph.graph.nodes if n.op == "call_module"}
+    others = {n.target for n in graph.graph.nodes if n.op.startswith("call_") and n.op != "call_module"}
+    strange = sorted(getattr(kind, "__name__", str(kind)) for kind in (layers - {*FORMS}) or (others - {*ADD}))
+    if strange:
+        raise InputError(
+            f"no 8-bit integers for this network: they have no form of {', '.join(strange)}: do without them"
+        )
 
 
 class _Folded(nn.Module):

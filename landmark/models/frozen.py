@@ -49,30 +49,43 @@ def _stages(backbone: nn.Module, stage: str) -> tuple[nn.Sequential, nn.Sequenti
     return first, last
 
 
+class Rest(nn.Module):
+    """What learns behind frozen stages: their maps → logits."""
+
+    def __init__(self, model: LandmarkNet, stages: nn.Sequential, prefix: _Folded):
+        super().__init__()
+        self.stages, self.pool, self.head = stages, model.pool, model.head
+        self.opened = prefix.opened
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, C, H', W') of `Learner.maps` → logits (B, K)."""
+        # In the dtype of the stages to come: a shortcut in float32 would make all that follows float32
+        kind = maps.device.type
+        mixed = torch.is_autocast_enabled(kind)
+        x = self.opened(maps, torch.get_autocast_dtype(kind) if mixed else torch.float32)
+        x = x.contiguous(memory_format=torch.channels_last)
+        return self.head(self.pool(self.stages(x)))
+
+
 class Learner(nn.Module):
     """A network that learns behind frozen stages, see `fast_prefix`.
 
-    Attributes: `kept` (it is given what its `maps` once made of the images, in place of them).
+    Attributes: `prefix` (images → maps, fixed), `rest` (maps → logits, learns; a network of its own where the maps of
+    the images are known already).
     """
 
     def __init__(self, model: LandmarkNet, stage: str, ranges: Ranges | None):
         super().__init__()
-        first, self.stages = _stages(model.backbone, stage)
-        self.prefix, self.pool, self.head = _Folded(first, ranges), model.pool, model.head
-        self.kept = False
+        first, last = _stages(model.backbone, stage)
+        self.prefix = _Folded(first, ranges)
+        self.rest = Rest(model, last, self.prefix)
 
     @torch.no_grad()
     def maps(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W) → maps (B, C, H', W') of the frozen stages, as they are to be kept."""
+        """Images (B, 3, H, W) → maps (B, C, H', W') of the frozen stages, as they may be kept."""
         with torch.autocast(x.device.type, enabled=False):
             return self.prefix.maps(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W), or their maps if `kept`, → logits (B, K)."""
-        x = x if self.kept else self.maps(x)
-        # In the dtype of the stages to come: a shortcut in float32 would make all that follows float32
-        kind = x.device.type
-        mixed = torch.is_autocast_enabled(kind)
-        x = self.prefix.opened(x, torch.get_autocast_dtype(kind) if mixed else torch.float32)
-        x = x.contiguous(memory_format=torch.channels_last)
-        return self.head(self.pool(self.stages(x)))
+        """Images (B, 3, H, W) → logits (B, K)."""
+        return self.rest(self.maps(x))

@@ -6,6 +6,8 @@ frozen_maps  What frozen stages make of images.
 predict_run  What a run answers: a record kept beside it, or a submission.
 run          A training run as a folder: its labels, log, checkpoints and result.
 splits       Train and dev rows that share no photograph, neither by id nor by likeness.
+state        What is saved of a run while it lasts.
+step         One step of learning: a batch goes in, weights move.
 trainer      Training, start to finish.
 """
 
@@ -19,12 +21,15 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.training.predict_run import predict_table, submit
     from landmark.training.run import Run, open_run, saved_config
     from landmark.training.splits import Split, split_dev
-    from landmark.training.trainer import fit
+    from landmark.training.step import Learning, train_step
+    from landmark.training.trainer import Trainer, fit
 
 __all__ = [
+    "Learning",
     "Run",
     "Split",
     "TrainConfig",
+    "Trainer",
     "Views",
     "fit",
     "open_run",
@@ -32,6 +37,7 @@ __all__ = [
     "saved_config",
     "split_dev",
     "submit",
+    "train_step",
 ]
 
 __getattr__, __dir__ = lazy(__name__, __file__)

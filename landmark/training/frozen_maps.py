@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.data import Dataset
+from tqdm.auto import tqdm
 
-from landmark.data.dataset import Bad, Batch, LandmarkDataset, Sample
-from landmark.data.loader import loader_of
+from landmark.data.dataset import Bad, Batch, LandmarkDataset, Sample, Samples
+from landmark.data.loader import Quarantine, loader_of
+from landmark.models.frozen import Learner
+from landmark.models.int8 import Ranges
+from landmark.models.net import LandmarkNet
 from landmark.utils import distributed
+from landmark.utils.device import device, fast_dtype
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
 
 PIECE = 32  # images in a file, which is there whole or not at all: a stopped pass goes on in the same batches
 
 
-class Views(Dataset):
+class Views(Samples):
     """A dataset of maps (C, H, W) in place of images: epoch e sees each as it was in epoch e mod `count`.
 
     With as many views as epochs it gives what the images would; with fewer, flips and shifts are seen again.
@@ -39,8 +46,13 @@ class Views(Dataset):
 
     def __init__(self, dataset: LandmarkDataset, count: int, folder: str | Path):
         self.dataset, self.count, self.folder = dataset, count, Path(folder)
-        self.root, self.split, self.shards = dataset.root, dataset.split, dataset.shards
+        self.root, self.split = dataset.root, dataset.split
         self.shape: tuple[int, ...] = ()  # of a map, once `fill` knows it
+
+    @property
+    def shards(self) -> np.ndarray:
+        """Which TAR, or folder, each image is read from."""
+        return self.dataset.shards
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -50,12 +62,12 @@ class Views(Dataset):
 
     def bind(self, basis: dict) -> None:
         """Drop the files that are there unless they rest on the same `basis`, as those to come will."""
-        path, told = self.folder / "basis.json", json.dumps(basis)
-        if path.is_file() and path.read_text() == told:
+        path, text = self.folder / "basis.json", json.dumps(basis)
+        if path.is_file() and path.read_text() == text:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         with atomic_path(path) as part:
-            part.write_text(told)
+            part.write_text(text)
 
     def missing(self) -> list[tuple[int, int]]:
         """View and number of each file that is still to be made."""
@@ -99,6 +111,42 @@ class Views(Dataset):
                 save_file({"maps": whole}, part, {"bad": json.dumps(bad)})
             yield batch
 
+    def complete(
+        self, learner: Learner, basis: dict, asked: Event, quarantine: Quarantine, *, workers: int | None = None,
+        progress: bool = False,
+    ) -> None:  # fmt: skip
+        """Let frozen stages make all that is missing.
+
+        Args:
+            learner: the network with these stages.
+            basis: what their maps depend on, see `bind`.
+            asked: set when it is to stop; files that are whole stay.
+            quarantine: takes in the bad images.
+            workers: as for `make_loader`.
+            progress: show a bar.
+
+        Raises:
+            InputError: as `fill`, or other ranks' files are not to be seen here.
+            KeyboardInterrupt: it was to stop.
+        """
+
+        def maps(images: Tensor) -> Tensor:
+            return learner.maps(images.to(device(), memory_format=torch.channels_last)).cpu()
+
+        if distributed.rank() == 0:
+            self.bind(basis)
+        total = len(self.missing())
+        with tqdm(total=total, unit="image", unit_scale=PIECE, desc="views", disable=not progress) as bar:
+            for batch in self.fill(maps, workers):
+                quarantine.add(batch.bad)
+                bar.update(distributed.size())
+                if asked.is_set():
+                    break
+        if distributed.total(asked.is_set())[0]:
+            raise KeyboardInterrupt
+        if self.missing():
+            raise InputError(f"{self.folder}: other processes' maps are not there: choose a --scratch that all share")
+
     def _indices(self, piece: int) -> range:
         return range(piece * PIECE, min(len(self), (piece + 1) * PIECE))
 
@@ -118,3 +166,19 @@ class Views(Dataset):
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             why = str(error).splitlines()[0][:120]
             raise InputError(f"{path}: damaged ({why}): delete it, then the same command makes it again") from None
+
+
+def basis_of(model: LandmarkNet, dataset: LandmarkDataset, ranges: Ranges | None) -> dict:
+    """List all that the maps of frozen stages depend on.
+
+    Args:
+        model: the network; what does not learn of its backbone is frozen.
+        dataset: of the images.
+        ranges: of the stages' 8-bit integers.
+    """
+    weights = hashlib.sha256(json.dumps(ranges, default=Tensor.tolist).encode())
+    for p in model.backbone.parameters():
+        if not p.requires_grad:
+            weights.update(p.detach().cpu().numpy().tobytes())
+    return {"weights": weights.hexdigest(), "images": dataset.images.fingerprint(dataset.ids.astype(str).tolist()),
+            "size": dataset.at_least, "seed": dataset.seed, "arithmetic": str(fast_dtype(device()))}  # fmt: skip

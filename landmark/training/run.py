@@ -6,12 +6,16 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
+from safetensors.torch import save_file
+from torch import nn
 
 from landmark.data.archives import open_images
 from landmark.data.dataset import LandmarkDataset, eval_transform
@@ -26,8 +30,11 @@ from landmark.training.splits import SIDES, read_sides
 from landmark.utils.device import device, fast_dtype
 from landmark.utils.distributed import first_alone
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path
+from landmark.utils.files import atomic_path, sha256
 from landmark.utils.locks import LOCK
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")
 
@@ -49,6 +56,21 @@ def read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged (not a JSON object): delete the run's folder and train again")
     return content
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a checkpoint of a run, whole or not at all."""
+    with atomic_path(path) as part:
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, part)
+
+
+def write_log(path: Path, rows: list[dict[str, float]], board: SummaryWriter | None = None) -> None:
+    """Write the log of a run, and its last row for TensorBoard."""
+    with atomic_path(path / "metrics.csv") as part:
+        pd.DataFrame(rows, columns=LOG).to_csv(part, index=False, lineterminator="\n")
+    if board:
+        for name in LOG[2:]:
+            board.add_scalar(name, rows[-1][name], rows[-1]["step"])
 
 
 @dataclass(frozen=True)
@@ -103,9 +125,9 @@ class Run:
     def loader(self, table: pd.DataFrame, root: str | Path, split: str = "test", *, workers: int | None = None,
                batch_size: int | None = None):  # fmt: skip
         """Batches of a table's images, prepared as this run's network wants them, in the table's order."""
-        transform = eval_transform(self.config.size, **data_config(self.config.model))
+        transforms = eval_transform(self.config.size, **data_config(self.config.model))
         labels = self.labels if "landmark_id" in table else None
-        dataset = LandmarkDataset(table, root, split, labels, transform)
+        dataset = LandmarkDataset(table, root, split, labels, *transforms)
         return make_loader(dataset, batch_size or self.config.batch_size, workers=workers)
 
 
@@ -137,6 +159,12 @@ def saved_config(path: str | Path) -> TrainConfig:
     return TrainConfig.of(settings)
 
 
+def fingerprint(table: pd.DataFrame) -> dict:
+    """Give what tells the images and labels of a run from those of another."""
+    rows = table.sort_values("id")[["id", "landmark_id"]].to_csv(index=False)
+    return {"images": len(table), "sha256": hashlib.sha256(rows.encode()).hexdigest()}
+
+
 def is_finished(path: Path, wanted: dict) -> bool:
     """Whether a folder holds this very run, finished; False where it can begin or go on.
 
@@ -146,26 +174,46 @@ def is_finished(path: Path, wanted: dict) -> bool:
             does not decide what is learnt.
 
     Raises:
-        InputError: the folder holds another run, or other things; lists what differs.
+        InputError: the folder holds another run, or other things; lists what differs. Or it holds this one, not
+            finished, and the file of its first weights has changed.
     """
     if (path / "config.json").exists():
-        found = read_json(path / "config.json")
-        if isinstance(found.get("settings"), dict):  # what an older run could not be told was as by default
-            found["settings"] = asdict(TrainConfig()) | found["settings"]
-            found["settings"]["weights"] = place_of_weights(found["settings"]["weights"])  # nor where it lay
+        recorded = read_json(path / "config.json")
+        if isinstance(recorded.get("settings"), dict):  # what an older run could not be told was as by default
+            recorded["settings"] = asdict(TrainConfig()) | recorded["settings"]
+            recorded["settings"]["weights"] = place_of_weights(recorded["settings"]["weights"])  # nor where it lay
         changed = [
-            f"{name}: {found.get(part, {}).get(name)} → {value}"
+            f"{name}: {recorded.get(part, {}).get(name)} → {value}"
             for part, values in wanted.items() for name, value in values.items()
-            if name != "bad_limit" and found.get(part, {}).get(name) != value
+            if name != "bad_limit" and recorded.get(part, {}).get(name) != value
         ]  # fmt: skip
         if changed:
             what = "; ".join(changed)
             raise InputError(f"{path}: holds a run of other settings ({what}): choose another folder or delete it")
-        return (path / "result.json").exists()
+        if (path / "result.json").exists():
+            return True
+        _check_weights(path, recorded)
+        return False
     # What is hidden are locks and files half-written, by another process or a killed one
     if path.exists() and (not path.is_dir() or any(not entry.name.startswith(".") for entry in path.iterdir())):
         raise InputError(f"{path}: exists and is not a training run: choose a new folder")
     return False
+
+
+def weights_sha256(weights: str) -> str | None:
+    """SHA-256 of a file of first weights, None where it is gone or where they have a name, as "imagenet" does."""
+    return sha256(weights) if os.path.isabs(weights) and os.path.isfile(weights) else None
+
+
+def _check_weights(path: Path, recorded: dict) -> None:
+    """InputError when the file that a run began with is another one by now; it may be gone, once there are states."""
+    before = recorded.get("weights_sha256")  # older runs and weights with a name have none
+    now = weights_sha256(recorded["settings"]["weights"])
+    if before and now and now != before:
+        raise InputError(
+            f"{path}: this run began with other weights in {recorded['settings']['weights']}, whose sha256 was "
+            f"{before[:8]}… and is {now[:8]}… now: choose another folder for the new ones, or put the old ones back"
+        )
 
 
 def needs_weights(path: Path) -> bool:
@@ -179,7 +227,7 @@ def alone_in(path: Path) -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def board_of(path: Path, wanted: bool) -> Iterator[object | None]:
+def board_of(path: Path, wanted: bool) -> Iterator[SummaryWriter | None]:
     """A TensorBoard writer into a run's folder when one is wanted."""
     if not wanted:
         yield None

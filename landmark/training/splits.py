@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from landmark.data.archives import open_images
+from landmark.data.folder import LabelMap
+from landmark.evaluation.metrics import global_average_precision, top1_accuracy
+from landmark.evaluation.prediction import Predictions
 from landmark.prepare.duplicates import duplicate_groups
 from landmark.prepare.inspection import inspect_split
 from landmark.utils.errors import InputError
@@ -32,6 +37,29 @@ class Split:
         with atomic_path(Path(folder) / SIDES) as part:
             sides[["id", "landmark_id", "side"]].to_csv(part, index=False, lineterminator="\n")
 
+    @cached_property
+    def packed(self) -> dict:
+        """As tensors and text, by the places of images in the order of their ids."""
+        ids = np.sort(np.array([*self.train["id"], *self.dev["id"]], "S"))
+        pairs = np.searchsorted(ids, np.array(self.duplicates, "S").reshape(-1, 2))
+        return {"dev": torch.from_numpy(np.isin(ids, np.array([*self.dev["id"]], "S"))),
+                "duplicates": torch.from_numpy(pairs), "notes": self.notes}  # fmt: skip
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, saved: dict) -> Split:
+        """Divide a table as it was divided before.
+
+        Args:
+            table: the rows that `split_dev` divided, in their order.
+            saved: its `packed`.
+        """
+        order = table["id"].argsort(kind="stable").to_numpy()
+        chosen = np.zeros(len(table), bool)
+        chosen[order] = saved["dev"].numpy()
+        ids = table["id"].to_numpy(object)[order]
+        pairs = [(a, b) for a, b in ids[saved["duplicates"].numpy()].tolist()]
+        return cls(*_divided(table, chosen), pairs, list(saved["notes"]))
+
 
 def read_sides(folder: str | Path, counts: dict[str, int]) -> pd.DataFrame:
     """Read what `Split.save` wrote: id, landmark_id, side ("train" or "dev").
@@ -54,11 +82,15 @@ def read_sides(folder: str | Path, counts: dict[str, int]) -> pd.DataFrame:
     return sides
 
 
+def _divided(table: pd.DataFrame, dev: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return table[~dev].reset_index(drop=True), table[dev].reset_index(drop=True)
+
+
 def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed: int = 0) -> Split:
     """Hold out `fraction` of every landmark's images; the same or nearly the same picture stays on one side.
 
     Images that cannot be read go to train, where they are quarantined. A landmark with one group of images goes to
-    train whole. Of many images what is found is kept beside the data, so a second call reads none.
+    train whole. Of many images the inspection is kept beside the data, so a second call reads none.
 
     Args:
         train: id, landmark_id rows.
@@ -72,15 +104,15 @@ def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed
     if not 0 < fraction < 1:
         raise InputError(f"dev fraction {fraction}: give a number between 0 and 1")
     ids = np.array(train["id"].tolist(), "S")
-    seen = inspect_split(open_images(root, "train"), progress=len(ids) > 2_000, ids=ids)
-    names = seen.ids.astype(str)
-    readable = set(names[seen.facts["readable"]].tolist())
-    pairs = [(str(names[group[0]]), str(names[other])) for groups in duplicate_groups(seen.facts) for group in groups
-             for other in group[1:]]  # fmt: skip
+    inspection = inspect_split(open_images(root, "train"), progress=len(ids) > 2_000, ids=ids)
+    names = inspection.ids.astype(str)
+    readable = set(names[inspection.facts["readable"]].tolist())
+    pairs = [(str(names[group[0]]), str(names[other])) for groups in duplicate_groups(inspection.facts)
+             for group in groups for other in group[1:]]  # fmt: skip
     leader = _leaders(train["id"], pairs)
     leaders, in_order = train["id"].map(leader), train.sort_values("id")  # the order of the table must not matter
     landmark_of = dict(zip(in_order["id"].map(leader), in_order["landmark_id"], strict=True))
-    random, dev, single = np.random.default_rng(seed), set(), 0
+    random, dev, single = np.random.default_rng(seed), set[str](), 0
     by_landmark = pd.Series(list(landmark_of), dtype=str).groupby(pd.Series(list(landmark_of.values()))).agg(list)
     for candidates in by_landmark:
         candidates = sorted(name for name in candidates if name in readable)
@@ -89,12 +121,12 @@ def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed
             continue
         count = min(max(1, round(fraction * len(candidates))), len(candidates) - 1)
         dev.update(random.choice(candidates, count, replace=False))
-    chosen = leaders.isin(dev)
+    chosen = leaders.isin(dev).to_numpy()
     if chosen.all() or not chosen.any():
         side = "train" if chosen.all() else "dev"
         raise InputError(f"0 images left for {side}: {len(train)} images of {len(by_landmark)} landmarks are too few")
     notes = [f"{single} landmarks with one group of images are in train only"] if single else []
-    return Split(train[~chosen].reset_index(drop=True), train[chosen].reset_index(drop=True), pairs, notes)
+    return Split(*_divided(train, chosen), pairs, notes)
 
 
 def _leaders(ids: pd.Series, pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -109,3 +141,20 @@ def _leaders(ids: pd.Series, pairs: list[tuple[str, str]]) -> dict[str, str]:
     for a, b in pairs:
         leader[find(b)] = find(a)
     return {image_id: find(image_id) for image_id in leader}
+
+
+def dev_scores(predictions: Predictions, labels: LabelMap, table: pd.DataFrame) -> dict[str, float]:
+    """Give loss, GAP and top-1 accuracy of a whole set of labelled images.
+
+    Args:
+        predictions: of every image of `table` that could be read.
+        labels: the run's label set.
+        table: id and landmark_id of the set; an unreadable image counts as one without a prediction.
+    """
+    truth = {i: [int(landmark)] for i, landmark in zip(table["id"], table["landmark_id"], strict=True)}
+    answers = predictions.mapping(labels)
+    return {
+        "dev_loss": float(np.mean(predictions.loss)) if len(predictions.ids) else float("nan"),
+        "dev_gap": global_average_precision(answers, truth),
+        "dev_top1": top1_accuracy(answers, truth),
+    }

@@ -4,41 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from safetensors.torch import save_file
-from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from landmark.data.dataset import Batch, LandmarkDataset, eval_transform, train_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.loader import Quarantine, check_coverage, make_loader
-from landmark.evaluation.metrics import global_average_precision, top1_accuracy
-from landmark.evaluation.prediction import Predictions, merged, predict
-from landmark.models.backbones import freeze_stage
-from landmark.models.folding import SAMPLE, check_int8
-from landmark.models.frozen import fast_prefix, prefix_ranges
-from landmark.models.int8 import Ranges, arithmetic
-from landmark.models.net import create_model
+from landmark.evaluation.prediction import merged, predict
+from landmark.models.folding import check_int8
+from landmark.models.frozen import Learner
+from landmark.models.int8 import arithmetic
 from landmark.training.checkpoints import Checkpoints
 from landmark.training.config import SAVE_EVERY, TrainConfig
-from landmark.training.frozen_maps import PIECE, Views
-from landmark.training.run import LOG, Run, alone_in, board_of, check_tensorboard, is_finished, open_run, write_json
-from landmark.training.splits import split_dev
+from landmark.training.frozen_maps import Views, basis_of
+from landmark.training.run import (
+    Run,
+    alone_in,
+    board_of,
+    check_tensorboard,
+    fingerprint,
+    is_finished,
+    open_run,
+    save_weights,
+    weights_sha256,
+    write_json,
+    write_log,
+)
+from landmark.training.splits import Split, dev_scores, split_dev
+from landmark.training.state import State, open_state
+from landmark.training.step import Learning, learner_of, learning_rate, network_of, ranges_of, train_step
 from landmark.utils import distributed
-from landmark.utils.device import autocast, device, fast_dtype, float32_by_default, own_random_numbers, reseed
+from landmark.utils.device import device, float32_by_default, own_random_numbers
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path, sha256
+from landmark.utils.files import sha256
 from landmark.utils.process import asked_to_stop
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
 
@@ -93,7 +104,7 @@ def fit(
         check_tensorboard()
     with distributed.group(), own_random_numbers(device()), torch.inference_mode(False), torch.enable_grad():
         table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
-        wanted = {"settings": asdict(config), "data": _fingerprint(table)}
+        wanted = {"settings": asdict(config), "data": fingerprint(table)}
 
         def finished() -> bool:
             return distributed.gather(is_finished(out, wanted))[0]
@@ -101,11 +112,10 @@ def fit(
         if not finished():
             with alone_in(out):
                 if not finished():  # looked at again: whoever was inside may have finished it meanwhile
-                    trainer = _Trainer(config, table, root, out, workers, progress and distributed.rank() == 0)
-                    trainer.save_seconds, trainer.save_steps = save_seconds, save_steps
-                    if scratch is not None:
-                        run = hashlib.sha256(bytes(out.resolve())).hexdigest()
-                        trainer.views = Path(scratch) / f"{out.name}-{run[:12]}"  # another run's may have this name
+                    name = hashlib.sha256(bytes(out.resolve())).hexdigest()[:12]  # another run may be called so, too
+                    views = out / "views" if scratch is None else Path(scratch) / f"{out.name}-{name}"
+                    trainer = Trainer(config, table, root, out, workers=workers, progress=progress, views=views,
+                                      save_seconds=save_seconds, save_steps=save_steps)  # fmt: skip
                     return trainer.run(wanted, tensorboard)
         run = open_run(out)
         if sha256(out / "best.safetensors") != run.result["sha256"]:
@@ -113,56 +123,50 @@ def fit(
         return run
 
 
-def _fingerprint(table: pd.DataFrame) -> dict:
-    rows = table.sort_values("id")[["id", "landmark_id"]].to_csv(index=False)
-    return {"images": len(table), "sha256": hashlib.sha256(rows.encode()).hexdigest()}
+class Trainer:
+    """The loop of one run: what it reads, where it writes, how far it has come. Of several ranks the first one writes.
 
-
-class _Trainer:
-    """One run: what it reads, what it has learnt so far, where it writes. Of several ranks the first one writes."""
+    Args:
+        table: the images, id and landmark_id.
+        views: folder for the maps of frozen stages; the others are as for `fit`.
+    """
 
     def __init__(
-        self, config: TrainConfig, table: pd.DataFrame, root: Path, out: Path, workers: int | None, progress: bool
-    ):
-        self.config, self.root, self.out, self.progress = config, root, out, progress
-        self.views, self.labels = out / "views", LabelMap(table["landmark_id"])
-        self.where, self.states = device(), Checkpoints(out)
-        self.arithmetic = arithmetic(self.where, config.int8)
-        self.state = self.states.load()
-        if self.state is not None:
-            self._check_state()
-        self.model = self._network()  # before the images: a wrong setting is told at once
+        self, config: TrainConfig, table: pd.DataFrame, root: Path, out: Path, *, workers: int | None, progress: bool,
+        views: Path, save_seconds: float, save_steps: int | None,
+    ):  # fmt: skip
+        self.config, self.out, self.views = config, out, views
+        self.progress = progress and distributed.rank() == 0
+        self.save_seconds, self.save_steps, self.save_cost = save_seconds, save_steps, 0.0
+        self.labels, self.states = LabelMap(table["landmark_id"]), Checkpoints(out)
+        self.arithmetic = arithmetic(device(), config.int8)
+        if config.int8:
+            check_int8(device())
+        saved = open_state(out, self.arithmetic)
+        # A state holds all weights: the file may be gone. Before the images, for a wrong setting is told at once
+        self.model = network_of(config, len(self.labels), config.weights if saved is None else None)
         limit = config.bad_limit if config.bad_limit is not None else max(10, len(table) // 100)
         self.quarantine = Quarantine(limit)
         self.quarantine.add(check_coverage(table, root, "train", limit))
-        self.split = split_dev(table, root, config.dev_fraction, config.seed)
-        learning = [p for p in self.model.parameters() if p.requires_grad]
-        self.adam = torch.optim.Adam(learning, lr=config.lr, fused=True)
-        self.scaler = torch.amp.GradScaler(self.where.type, enabled=fast_dtype(self.where) == torch.float16)
-        facts = self.model.data_config
-        augment, plain = train_transform(config.size, **facts), eval_transform(config.size, **facts)
+        before = saved and saved.get("split")  # older states do not hold it
+        split = Split.of(table, before) if before else split_dev(table, root, config.dev_fraction, config.seed)
+        self.state = State.of(saved, split) if saved else State(split, weights=weights_sha256(config.weights))
+        self.learning = Learning.of(self.model, config, saved)
+        if config.int8 and self.state.ranges is None:
+            self.state.ranges = ranges_of(config, self.model, split.train, root)
+        self.quarantine.reasons.update(self.state.bad)
+        self.state.bad = self.quarantine.reasons
         keep = len(table) * 3 * config.size**2 < IN_MEMORY
         self.workers = 0 if keep else workers  # augmenting what is in memory is not worth a process
-        self.train = LandmarkDataset(self.split.train, root, "train", self.labels, augment, config.seed, keep)
-        dev = LandmarkDataset(self.split.dev, root, "train", self.labels, plain, keep=keep)
+        norm = self.model.data_config
+        self.train = LandmarkDataset(split.train, root, "train", self.labels, *train_transform(config.size, **norm),
+                                     config.seed, keep)  # fmt: skip
+        dev = LandmarkDataset(split.dev, root, "train", self.labels, *eval_transform(config.size, **norm), keep=keep)
         self.dev = make_loader(dev, config.batch_size, workers=self.workers, shared=True)
-        self.per_epoch = len(make_loader(self.train, config.batch_size, shuffle=True, shared=True).batch_sampler)
-        self.steps = config.steps or config.epochs * self.per_epoch
+        self.per_epoch = len(make_loader(self.train, config.batch_size, shuffle=True, shared=True))
+        self.steps = config.steps or (config.epochs or 0) * self.per_epoch
         self.every = self.per_epoch if config.steps is None else max(1, config.steps // 10)
-        self.step, self.rows, self.seconds, self.losses, self.best = 0, [], 0.0, [], -1.0
-        self.shape, self.save_cost = (3, config.size, config.size), 0.0
-        self.ranges: Ranges | None = None
-
-    def _network(self) -> nn.Module:
-        config = self.config
-        if config.int8:
-            check_int8(self.where)
-        weights = config.weights if self.state is None else None  # a state holds all weights: the file may be gone
-        model = create_model(config.model, len(self.labels), weights=weights, freeze=config.freeze, seed=config.seed)
-        model = distributed.synchronised(model)
-        if isinstance(config.freeze, str):  # exchanged BatchNorms have forgotten that they are frozen
-            freeze_stage(model.backbone, config.freeze)
-        return model.to(self.where, memory_format=torch.channels_last)
+        self.clock = self.saved_at = time.monotonic()
 
     def run(self, wanted: dict, tensorboard: bool = False) -> Run:
         """Train what is left to train.
@@ -171,254 +175,126 @@ class _Trainer:
             wanted: what `run.is_finished` tells this run from another by.
             tensorboard: write the log for TensorBoard, too.
         """
+        self.clock = self.saved_at = time.monotonic()
         first = distributed.rank() == 0
+        learner = learner_of(self.config, self.model, self.state.ranges)
         if first:  # only now: a setting that failed must not claim the folder
-            write_json(self.out / "config.json", wanted | {"precision": self.arithmetic})
+            made = {"precision": self.arithmetic, "weights_sha256": self.state.weights}
+            write_json(self.out / "config.json", wanted | made)
             self.labels.save(self.out / "labels.json")
             self.states.sweep()
-        with asked_to_stop() as self.asked, board_of(self.out, tensorboard and first) as self.board:
-            self.clock = self.saved = time.monotonic()
-            self.start()
-            if self.config.views and self.step < self.steps:
-                self._keep_views()
+        with asked_to_stop() as asked, board_of(self.out, tensorboard and first) as board:
+            data: LandmarkDataset | Views = self.train
+            network, shape = learner, self.learning.shape
+            if isinstance(learner, Learner) and self.config.views and self.state.step < self.steps:
+                data = self._views(learner, asked)
+                network, shape = learner.rest, data.shape
+            learning = replace(self.learning, network=distributed.parallel(network), shape=shape)
             self._tick()
-            bar = tqdm(total=self.steps, initial=self.step, unit="step", desc=self.out.name, disable=not self.progress)
-            with bar:
-                for batch in self._batches():
-                    self._learn(batch, bar)
-                    if distributed.total(self.asked.is_set())[0]:  # every rank stops after the same step
-                        self._save_state()
-                        raise KeyboardInterrupt
-            return self._finish()
+            self.learn(learning, self._batches(data), asked, board)
+        return self._finish()
 
-    def start(self) -> None:
-        """Take up the saved state, if there is one, and put together what learns: the frozen stages as fast as may be.
+    def learn(self, learning: Learning, batches: Iterable[Batch], asked: Event, board: SummaryWriter | None) -> None:
+        """Make a step with each batch, score the dev set and save the state where they are due.
 
-        The ranges of their 8-bit integers are part of the state: measured again, their last bits could differ.
+        Args:
+            learning: the network and its optimizer.
+            batches: this rank's share of those of the steps that are left.
+            asked: set when the run is to stop.
+            board: log for TensorBoard.
+
+        Raises:
+            KeyboardInterrupt: it was to stop; the state after the last step is saved.
         """
-        self._restore()
-        learner, stage = self.model, self.config.freeze
-        if isinstance(stage, str):
-            if self.config.int8 and self.ranges is None:
-                prepare = eval_transform(self.config.size, **self.model.data_config)
-                first = LandmarkDataset(self.split.train[:SAMPLE], self.root, "train", transform=prepare)
-                (some,) = make_loader(first, SAMPLE, workers=0)
-                self.ranges = distributed.gather(prefix_ranges(self.model, stage, some.images))[0]
-            learner = fast_prefix(self.model, stage, self.ranges)
-        self.learner, self.parallel = learner, distributed.parallel(learner)
+        state = self.state
+        bar = tqdm(total=self.steps, initial=state.step, unit="step", desc=self.out.name, disable=not self.progress)
+        with bar:
+            for batch in batches:
+                self.quarantine.add(batch.bad)
+                (count,) = distributed.total(len(batch.ids))
+                if count > 1:  # BatchNorm cannot learn from one image
+                    rate = learning_rate(self.config, state.step, self.steps)
+                    state.losses.append((train_step(learning, batch, state.step, rate, count), count))
+                state.step += 1
+                self._show(bar)
+                if state.step % self.every == 0 or state.step == self.steps:
+                    self._evaluate(board)
+                stop = distributed.total(asked.is_set())[0]  # every rank stops after the same step
+                if stop or self._save_is_due():
+                    self._save()
+                if stop:
+                    raise KeyboardInterrupt
 
-    def _keep_views(self) -> None:
+    def _views(self, learner: Learner, asked: Event) -> Views:
         """Let frozen stages look at every image once for all epochs."""
         if distributed.rank() == 0 and not self.states.paths():
             shutil.rmtree(self.views, ignore_errors=True)  # another start's, maybe with other weights or ranges
-            self._save_state()  # from now on they are these
+            self._save()  # from now on they are these
         views = Views(self.train, min(self.config.views, -(-self.steps // self.per_epoch)), self.views)
-        if distributed.rank() == 0:
-            views.bind(self._views_basis())
-        bar = tqdm(total=len(views.missing()), unit="image", unit_scale=PIECE, desc="views", disable=not self.progress)
-        with bar:
-            for batch in views.fill(self.maps, self.workers):
-                self.quarantine.add(batch.bad)
-                bar.update(distributed.size())
-                if self.asked.is_set():
-                    break
-        if distributed.total(self.asked.is_set())[0]:
-            raise KeyboardInterrupt
-        if views.missing():
-            raise InputError(f"{self.views}: other processes' maps are not there: choose a --scratch that all share")
+        basis = basis_of(self.model, self.train, self.state.ranges)
+        views.complete(learner, basis, asked, self.quarantine, workers=self.workers, progress=self.progress)
         self.train.release()
-        self.train, self.shape, self.learner.kept = views, views.shape, True
+        return views
 
-    def _views_basis(self) -> dict:
-        """All that the maps of the frozen stages depend on."""
-        weights = hashlib.sha256(json.dumps(self.ranges, default=Tensor.tolist).encode())
-        for p in self.model.backbone.parameters():
-            if not p.requires_grad:
-                weights.update(p.detach().cpu().numpy().tobytes())
-        images = self.train.images.fingerprint(self.train.ids.astype(str).tolist())
-        return {"weights": weights.hexdigest(), "images": images, "size": self.config.size, "seed": self.config.seed,
-                "arithmetic": str(fast_dtype(self.where))}  # fmt: skip
-
-    def maps(self, images: Tensor) -> Tensor:
-        """What the frozen stages make of images (B, 3, S, S), on the CPU."""
-        return self.learner.maps(images.to(self.where, memory_format=torch.channels_last)).cpu()
-
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self, data: LandmarkDataset | Views) -> Iterator[Batch]:
         """This rank's share of the batches of the steps that are left."""
-        first, skip = divmod(self.step, self.per_epoch)
+        first, skip = divmod(self.state.step, self.per_epoch)
         epochs = range(first, -(-self.steps // self.per_epoch))
-        loader = make_loader(self.train, self.config.batch_size, shuffle=True, workers=self.workers,
-                             seed=self.config.seed, epochs=epochs, skip=skip, shared=True)  # fmt: skip
-        return itertools.islice(loader, self.steps - self.step)
+        loader = make_loader(data, self.config.batch_size, shuffle=True, workers=self.workers, seed=self.config.seed,
+                             epochs=epochs, skip=skip, shared=True)  # fmt: skip
+        return itertools.islice(loader, self.steps - self.state.step)
 
-    def _learn(self, batch: Batch, bar: tqdm) -> None:
-        """One step; evaluation and a saved state where they are due."""
-        self.quarantine.add(batch.bad)
-        self.parallel.train()
-        (count,) = distributed.total(len(batch.ids))
-        if count > 1:  # BatchNorm cannot learn from one image
-            self.losses.append((self._update(batch, count), count))
-        self.step += 1
-        now = time.monotonic()
-        if self.losses and self.progress:
-            speed = sum(n for _, n in self.losses) / max(now - self.clock, 1e-9)
-            bar.set_postfix(loss=f"{self.losses[-1][0]:.3f}", gap=f"{self.best:.3f}" if self.rows else "-",
+    def _show(self, bar: tqdm) -> None:
+        """Move the bar by one step."""
+        if (state := self.state).losses and self.progress:
+            speed = sum(n for _, n in state.losses) / max(time.monotonic() - self.clock, 1e-9)
+            bar.set_postfix(loss=f"{state.losses[-1][0]:.3f}", gap=f"{state.best:.3f}" if state.rows else "-",
                             images_s=f"{speed:.1f}", refresh=False)  # fmt: skip
         bar.update()
-        if self.step % self.every == 0 or self.step == self.steps:
-            self._evaluate()
-        waited = time.monotonic() - self.saved
-        due = self.save_steps and self.step % self.save_steps == 0
-        if due or waited > max(self.save_seconds, 20 * self.save_cost):
-            self._save_state()
 
-    def _update(self, batch: Batch, count: float) -> float:
-        """One optimizer step on this rank's share of a batch of `count` images; returns the mean loss of all of it."""
-        images = batch.images.to(self.where, memory_format=torch.channels_last, non_blocking=True)
-        targets = batch.labels.to(self.where, non_blocking=True)
-        blank = 2 - len(targets)
-        if blank > 0:  # a rank that lacks its share takes part all the same, and BatchNorm wants two images
-            images = torch.cat([images.reshape(-1, *self.shape), images.new_zeros(blank, *self.shape)])
-            targets = torch.cat([targets, targets.new_full((blank,), -100)])  # -100: no loss, no gradient
-        reseed(self.config.seed * 1_000_003 + self.step, self.where)  # dropout, too, follows from seed and step
-        with autocast(self.where):
-            logits = self.parallel(images)
-        # Ranks average their gradients: shares of unequal size still add up to the mean over the whole batch
-        loss = F.cross_entropy(logits.float(), targets, reduction="sum") / count * distributed.size()
-        self.adam.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.adam)
-        norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        value, length = torch.stack([loss.detach(), norm.float()]).tolist()  # one wait for the device, not two
-        if not np.isfinite(value):
-            self._refuse("loss", value, batch)
-        if not np.isfinite(length) and not self.scaler.is_enabled():  # float16 skips such a step by itself
-            self._refuse("gradient", length, batch)
-        for group in self.adam.param_groups:
-            group["lr"] = self._rate()
-        self.scaler.step(self.adam)
-        self.scaler.update()
-        return distributed.total(value)[0] / distributed.size()
-
-    def _rate(self) -> float:
-        """Learning rate of the next step."""
-        fall = 0.5 * (1 + np.cos(np.pi * self.step / self.steps)) if self.config.decay else 1.0
-        return self.config.lr * float(fall)
-
-    def _refuse(self, what: str, value: float, batch: Batch) -> None:
-        raise InputError(
-            f"{self.out}: the {what} of step {self.step + 1} is {value}, so the step was not made; its images: "
-            f"{', '.join(batch.ids[:4])}{' …' if len(batch.ids) > 4 else ''}: check them or lower --lr"
-        )
-
-    def _evaluate(self) -> None:
+    def _evaluate(self, board: SummaryWriter | None) -> None:
         """Score the whole dev set, log a row, keep the checkpoints."""
         predictions = merged(distributed.gather(predict(self.model, self.dev, quarantine=self.quarantine)))
-        scores = dev_scores(predictions, self.labels, self.split.dev)
         self._tick()
-        count = sum(n for _, n in self.losses)
-        speed = count / max(self.seconds - (self.rows[-1]["seconds"] if self.rows else 0), 1e-9)
-        mean = sum(loss * n for loss, n in self.losses) / count if count else float("nan")
-        self.losses = []
-        row = {"step": self.step, "epoch": round(self.step / self.per_epoch, 3), "seconds": round(self.seconds, 2),
-               "train_loss": mean, **scores, "images_per_second": round(speed, 2), "lr": self._rate()}  # fmt: skip
-        self.rows.append(row)
-        better = scores["dev_gap"] > self.best
-        self.best = max(self.best, scores["dev_gap"])
+        rate = learning_rate(self.config, self.state.step, self.steps)
+        better = self.state.log(dev_scores(predictions, self.labels, self.state.split.dev), self.per_epoch, rate)
         if distributed.rank():
             return
         if better:
-            self._write("best")
-        with atomic_path(self.out / "metrics.csv") as part:
-            pd.DataFrame(self.rows, columns=LOG).to_csv(part, index=False, lineterminator="\n")
-        if self.board:
-            for name in LOG[2:]:
-                self.board.add_scalar(name, row[name], self.step)
+            save_weights(self.model, self.out / "best.safetensors")
+        write_log(self.out, self.state.rows, board)
 
-    def _write(self, name: str) -> None:
-        with atomic_path(self.out / f"{name}.safetensors") as part:
-            save_file({key: value.contiguous() for key, value in self.model.state_dict().items()}, part)
+    def _save_is_due(self) -> bool:
+        waited = time.monotonic() - self.saved_at
+        by_steps = self.save_steps and self.state.step % self.save_steps == 0
+        return bool(by_steps) or waited > max(self.save_seconds, 20 * self.save_cost)
 
-    def _save_state(self) -> None:
-        """All that the next step depends on, as plain tensors and text."""
+    def _save(self) -> None:
+        """Write all that the next step depends on."""
         start = self._tick()
-        kept = {"step": self.step, "rows": self.rows, "losses": self.losses, "seconds": self.seconds, "best": self.best,
-                "bad": self.quarantine.reasons}  # fmt: skip
-        state: dict[str, object] = {
-            "model": self.model.state_dict(), "adam": self.adam.state_dict(), "scaler": self.scaler.state_dict(),
-            "kept": json.dumps(kept), "ranks": distributed.size(), "ranges": self.ranges,
-            "precision": self.arithmetic,
-        }  # fmt: skip
         if distributed.rank() == 0:
-            self.states.save(self.step, state)
-        self.saved = time.monotonic()
-        self.save_cost = self.saved - start
+            packed = self.state.pack(self.model.state_dict(), self.learning, self.arithmetic)
+            self.states.save(self.state.step, packed)
+        self.saved_at = time.monotonic()
+        self.save_cost = self.saved_at - start
 
     def _tick(self) -> float:
         """Count the time since the last call as the run's; returns the clock."""
         now = time.monotonic()
-        self.seconds, self.clock = self.seconds + now - self.clock, now
+        self.state.seconds, self.clock = self.state.seconds + now - self.clock, now
         return now
-
-    def _check_state(self) -> None:
-        """Refuse to go on from a saved state with another number of processes or in another arithmetic."""
-        if self.state["ranks"] != distributed.size():
-            raise InputError(
-                f"{self.out}: {self.state['ranks']} processes trained this run until it stopped, not "
-                f"{distributed.size()}: go on with as many, or choose another folder"
-            )
-        before = self.state.get("precision", self.arithmetic)  # older states do not tell
-        if before != self.arithmetic:
-            raise InputError(
-                f"{self.out}: this run computed in {before} until it stopped, here it would be {self.arithmetic}: go "
-                f"on with LANDMARK_PRECISION={before.partition(',')[0]} on such a chip, or choose another folder"
-            )
-
-    def _restore(self) -> None:
-        state, self.state = self.state, None
-        if state is None:
-            return
-        kept, self.ranges = json.loads(state["kept"]), state.get("ranges")
-        self.model.load_state_dict(state["model"])
-        self.adam.load_state_dict(state["adam"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.step, self.rows, self.seconds, self.best = (kept[k] for k in ("step", "rows", "seconds", "best"))
-        self.losses = [tuple(pair) for pair in kept["losses"]]
-        self.quarantine.reasons.update(kept["bad"])
 
     def _finish(self) -> Run:
         bad = dict(pair for reasons in distributed.gather(self.quarantine.reasons) for pair in reasons.items())
         if distributed.rank() == 0:
-            self._write("last")
-            self.split.save(self.out)
-            last = {key: self.rows[-1][key] for key in ("dev_loss", "dev_gap", "dev_top1")}
-            best = max(self.rows, key=lambda row: row["dev_gap"])
-            result = {
-                **{key: best[key] for key in ("step", "dev_loss", "dev_gap", "dev_top1")}, "last": last,
-                "seconds": self.seconds, "classes": len(self.labels), "train_images": len(self.split.train),
-                "dev_images": len(self.split.dev), "duplicate_pairs": len(self.split.duplicates),
-                "bad_images": bad, "precision": self.arithmetic, "settings": asdict(self.config),
-                "sha256": sha256(self.out / "best.safetensors"),
+            save_weights(self.model, self.out / "last.safetensors")
+            self.state.split.save(self.out)
+            result = self.state.result() | {
+                "classes": len(self.labels), "bad_images": bad, "precision": self.arithmetic,
+                "settings": asdict(self.config), "sha256": sha256(self.out / "best.safetensors"),
             }  # fmt: skip
             write_json(self.out / "result.json", result)
             shutil.rmtree(self.views, ignore_errors=True)
             self.states.clear()
         distributed.gather(None)  # nobody opens the run before it is written
         return open_run(self.out)
-
-
-def dev_scores(predictions: Predictions, labels: LabelMap, table: pd.DataFrame) -> dict[str, float]:
-    """Loss, GAP and top-1 accuracy over a whole set of labelled images.
-
-    Args:
-        predictions: of every image of `table` that could be read.
-        labels: the run's label set.
-        table: id and landmark_id of the set; an unreadable image counts as one without a prediction.
-    """
-    truth = {i: [int(landmark)] for i, landmark in zip(table["id"], table["landmark_id"], strict=True)}
-    found = predictions.mapping(labels)
-    return {
-        "dev_loss": float(np.mean(predictions.loss)) if len(predictions.ids) else float("nan"),
-        "dev_gap": global_average_precision(found, truth),
-        "dev_top1": top1_accuracy(found, truth),
-    }

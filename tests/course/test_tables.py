@@ -8,7 +8,7 @@ import torch
 from landmark.course import tables
 from landmark.data.folder import GoogleLandmarks
 from landmark.training import run as training_run
-from landmark.training import trainer
+from landmark.training import step
 from landmark.training.config import TrainConfig
 from landmark.training.trainer import fit
 from tests.helpers import Small
@@ -21,7 +21,7 @@ def small(monkeypatch):
             torch.manual_seed(seed)
             return Small(classes)
 
-    monkeypatch.setattr(trainer, "create_model", create)
+    monkeypatch.setattr(step, "create_model", create)
     monkeypatch.setattr(training_run, "create_model", create)
 
 

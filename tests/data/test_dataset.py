@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 from landmark.data import dataset as data_dataset
 from landmark.data.dataset import Bad, CentreSquare, LandmarkDataset, _moved, collate, eval_transform, train_transform
@@ -23,7 +24,7 @@ HALF = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
 def test_bad_images_are_named_not_replaced(folder):
     """Fails when a broken image becomes another one, a black one, or shortens the batch without a word."""
     data = GoogleLandmarks(folder)
-    dataset = LandmarkDataset(data.train, folder, "train", LabelMap(range(3)), eval_transform(32, **HALF))
+    dataset = LandmarkDataset(data.train, folder, "train", LabelMap(range(3)), *eval_transform(32, **HALF))
     items = [dataset[i] for i in range(12)]
     bad = {item.image_id[0]: item.reason for item in items if isinstance(item, Bad)}
     assert set(bad) == {"a", "b"} and "no such file" in bad["b"]
@@ -49,7 +50,7 @@ def test_shift_looks_places_up(monkeypatch, size):
 def test_threads_that_decode_leave_no_trace(folder):
     """Fails when a batch differs from its images one by one, or decoding in threads changes what Python warns of."""
     table, filters = GoogleLandmarks(folder).train, list(warnings.filters)
-    dataset = LandmarkDataset(table, folder, "train", LabelMap(range(3)), train_transform(32, **HALF), seed=4)
+    dataset = LandmarkDataset(table, folder, "train", LabelMap(range(3)), *train_transform(32, **HALF), seed=4)
     keys = [(1, i) for i in range(12)] * 4
     for found, key in zip(dataset.__getitems__(keys), keys, strict=True):
         single = dataset[key]
@@ -79,7 +80,7 @@ def test_kept_images_are_the_same_batches(folder):
     table = GoogleLandmarks(folder).train
     passes = []
     for keep in (False, True):
-        dataset = LandmarkDataset(table, folder, "train", LabelMap(range(3)), train_transform(32, **HALF), 4, keep)
+        dataset = LandmarkDataset(table, folder, "train", LabelMap(range(3)), *train_transform(32, **HALF), 4, keep)
         passes.append(list(make_loader(dataset, 12, shuffle=True, seed=4, epochs=range(2))))
     for a, b in zip(*passes, strict=True):
         assert torch.equal(a.images, b.images) and a.ids == b.ids and len(b.bad) == 2
@@ -87,11 +88,46 @@ def test_kept_images_are_the_same_batches(folder):
     assert any(not torch.equal(first[i], second[i]) for i in first)
 
 
+def _blurred(image):
+    return image // 2
+
+
+ORDERS = {
+    "flip first": (None, v2.Compose([v2.RandomHorizontalFlip(), v2.CenterCrop(32)])),
+    "flip before it is prepared": (v2.Compose([v2.RandomHorizontalFlip(), CentreSquare(32)]), None),
+    "crop first": (v2.Compose([v2.RandomCrop(24), v2.PILToTensor()]), v2.RandomHorizontalFlip()),
+    "all in one": (None, v2.Compose([v2.RandomResizedCrop(20), v2.RandomHorizontalFlip(), _blurred])),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_image_follows_from_seed_epoch_and_index(folder, order):
+    """Fails when with a reader's own order of transforms one key gives two images, by itself or for being in memory."""
+    table, (prepare, augment) = GoogleLandmarks(folder).train, ORDERS[order]
+    passes = []
+    for seed, keep in ((4, False), (4, True), (5, False)):
+        dataset = LandmarkDataset(table, folder, "train", None, prepare, augment, seed, keep)
+        for _ in range(2):
+            keys = list(itertools.product(range(3), range(12)))
+            torch.rand(1)  # the caller's own numbers have no part in it
+            passes.append([item if isinstance(item, Bad) else item.image for item in dataset.__getitems__(keys)])
+
+    def same(a, b):
+        return all(x == y if isinstance(x, Bad) else torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+    assert all(same(passes[0], other) for other in passes[1:4]), "the same for the same key"
+    assert same(*passes[4:]) and not same(passes[0], passes[4]), "another seed, other images"
+    epochs = [passes[0][start : start + 12] for start in (0, 12, 24)]
+    assert augment is None or not same(epochs[0], epochs[1]), "drawn anew in each epoch"
+
+
 def test_transforms_by_hand():
     """Fails when the crop is off centre, colours are scaled wrongly, or the shift leaves the picture."""
     wide = Image.new("RGB", (90, 30), "red")
     wide.paste((0, 0, 255), (30, 0, 60, 30))
-    assert CentreSquare()(wide).getcolors() == [(900, (0, 0, 255))]
+    assert torch.equal(
+        CentreSquare(30)(wide), torch.tensor([0, 0, 255], dtype=torch.uint8).view(3, 1, 1).expand(3, 30, 30)
+    )
     x = eval_transform(30, **HALF)(wide)
     assert x.shape == (3, 30, 30) and torch.allclose(x[:, 15, 15], torch.tensor([-1.0, -1.0, 1.0]))
     torch.manual_seed(0)

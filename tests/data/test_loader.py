@@ -18,7 +18,7 @@ HALF = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
 def test_batches_do_not_depend_on_workers(folder):
     """Fails when augmentation uses a worker's own random numbers, or skipping batches changes the rest."""
     data = GoogleLandmarks(folder)
-    dataset = LandmarkDataset(data.train, folder, "train", LabelMap(range(3)), train_transform(32, **HALF), seed=4)
+    dataset = LandmarkDataset(data.train, folder, "train", LabelMap(range(3)), *train_transform(32, **HALF), seed=4)
     passes = [list(make_loader(dataset, 5, shuffle=True, workers=w, seed=4, epochs=range(2))) for w in (0, 2)]
     for a, b in zip(*passes, strict=True):
         assert a.ids == b.ids and torch.equal(a.images, b.images)

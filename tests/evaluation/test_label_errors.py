@@ -82,7 +82,7 @@ def test_from_images_to_suspects(world):
     """Fails when the upright embedding is another than prediction's, or an unreadable image shifts the rows."""
     train = GoogleLandmarks(world).train
     network = create_model("resnet50", 0)
-    loader = make_loader(LandmarkDataset(train, world, transform=eval_transform(32, **network.data_config)), 8)
+    loader = make_loader(LandmarkDataset(train, world, "train", None, *eval_transform(32, **network.data_config)), 8)
     ids, embeddings = embed_turned(network, loader, progress=False)
     expected_ids, expected = embed(network, loader)
     assert ids == expected_ids and len(ids) < len(train), "the planted unreadable files are left out"

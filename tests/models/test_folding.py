@@ -6,12 +6,14 @@ import sys
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 
-from landmark.models import folding
+from landmark.models import folding, int8
 from landmark.models.backbones import freeze_stage
 from landmark.models.folding import fast_model, fold_batch_norms
 from landmark.models.net import create_model
+from landmark.utils.errors import InputError
 from tests.helpers import _awake
 
 pytestmark = pytest.mark.arithmetic
@@ -103,3 +105,16 @@ def test_a_convolution_with_two_readers_keeps_its_norm():
 
     model, x = _awake(Forked()), torch.randn(2, 3, 5, 5)
     torch.testing.assert_close(fold_batch_norms(model)(x), model(x))
+
+
+@pytest.mark.skipif(not int8.has_int8(torch.device("cpu")), reason="the chip has no products of bytes")
+@pytest.mark.parametrize("layers", [
+    [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6()],
+    [nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)],
+    [nn.Conv2d(3, 4, 3), BatchNormAct2d(4)],
+], ids=["ReLU6", "BatchNorm2d", "batch_norm"])  # fmt: skip
+def test_what_has_no_form_in_integers_is_named(request, layers):
+    """Fails when a network with an operation that integers lack ends in an AttributeError while it is measured."""
+    name = request.node.callspec.id
+    with pytest.raises(InputError, match=rf"no 8-bit integers for this network: .*\b{name}\b.* do without them$"):
+        folding._ranges(nn.Sequential(*layers).eval(), torch.rand(2, 3, 8, 8))

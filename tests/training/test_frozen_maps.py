@@ -12,10 +12,12 @@ import torch
 
 from landmark.data.dataset import Bad, LandmarkDataset, train_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.models.frozen import Learner
 from landmark.models.int8 import has_int8
 from landmark.training import frozen_maps, trainer
 from landmark.training.config import TrainConfig
 from landmark.training.frozen_maps import Views
+from landmark.training.step import train_step
 from landmark.training.trainer import fit
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
@@ -37,8 +39,8 @@ def small(monkeypatch):
 @pytest.fixture
 def dataset(world):
     table = GoogleLandmarks(world).train
-    transform = train_transform(32, (0.5,) * 3, (0.5,) * 3)
-    return LandmarkDataset(table, world, "train", LabelMap(table["landmark_id"]), transform, seed=5)
+    both = train_transform(32, (0.5,) * 3, (0.5,) * 3)
+    return LandmarkDataset(table, world, "train", LabelMap(table["landmark_id"]), *both, seed=5)
 
 
 def maps(images):
@@ -90,7 +92,7 @@ def test_killed_anywhere_it_ends_the_same_and_computes_no_view_twice(tmp_path, w
     monkeypatch.setattr(trainer, "IN_MEMORY", 0)
     config = replace(CONFIG, views=2)
     whole = fit(config, world, tmp_path / "whole", workers=workers, progress=False)
-    calls, limit, update, real = [], [4], trainer._Trainer._update, trainer._Trainer.maps
+    calls, limit, real = [], [4], Learner.maps
 
     def counted(self, images):
         if len(calls) == limit[0]:
@@ -98,19 +100,19 @@ def test_killed_anywhere_it_ends_the_same_and_computes_no_view_twice(tmp_path, w
         calls.append(1)
         return real(self, images)
 
-    def deadly(self, batch, count):
-        if self.step == 3:
+    def deadly(learning, batch, number, *more):
+        if number == 3:
             raise Killed
-        return update(self, batch, count)
+        return train_step(learning, batch, number, *more)
 
-    monkeypatch.setattr(trainer._Trainer, "maps", counted)
-    monkeypatch.setattr(trainer._Trainer, "_update", deadly)
+    monkeypatch.setattr(Learner, "maps", counted)
+    monkeypatch.setattr(trainer, "train_step", deadly)
     for limit[0] in (4, 100):
         with pytest.raises(Killed):
             fit(config, world, tmp_path / "run", workers=workers, progress=False, save_steps=2)
     files = len(list((tmp_path / "run" / "views").glob("*.safetensors")))
     assert files > 4 and len(calls) == 1 + 3 + 1 + files - 3, "a blank image in each start, then every file once"
-    monkeypatch.setattr(trainer._Trainer, "_update", update)
+    monkeypatch.setattr(trainer, "train_step", train_step)
     run = fit(config, world, tmp_path / "run", workers=workers, progress=False)
     assert same(run, whole) and len(calls) == files + 3
 
@@ -139,11 +141,11 @@ def test_views_of_a_start_without_a_state_are_not_trusted(tmp_path, world, monke
     """Fails when maps are used whose weights and ranges nobody knows."""
     config = replace(CONFIG, views=2)
     whole = fit(config, world, tmp_path / "whole", workers=0, progress=False)
-    real = trainer._Trainer.maps
-    monkeypatch.setattr(trainer._Trainer, "maps", lambda self, images: (_ for _ in ()).throw(Killed))
+    real = Learner.maps
+    monkeypatch.setattr(Learner, "maps", lambda self, images: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         fit(config, world, tmp_path / "run", workers=0, progress=False)
-    monkeypatch.setattr(trainer._Trainer, "maps", real)
+    monkeypatch.setattr(Learner, "maps", real)
     for state in (tmp_path / "run").glob("state*"):
         state.unlink()
     for name in ("000-0000000.safetensors", ".x.part"):

@@ -6,7 +6,7 @@ import torch
 
 from landmark.data.folder import GoogleLandmarks
 from landmark.training import run as training_run
-from landmark.training import trainer
+from landmark.training import step
 from landmark.training.config import TrainConfig
 from landmark.training.run import open_run
 from landmark.training.splits import split_dev
@@ -22,7 +22,7 @@ def small(monkeypatch):
             torch.manual_seed(seed)
             return Small(classes)
 
-    monkeypatch.setattr(trainer, "create_model", create)
+    monkeypatch.setattr(step, "create_model", create)
     monkeypatch.setattr(training_run, "create_model", create)
 
 

@@ -1,6 +1,7 @@
 """Runs: what they write, how they resume, what they refuse. Real JPEGs, a small network in the place of the large ones."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -22,12 +23,13 @@ from landmark.models import folding
 from landmark.models.frozen import prefix_ranges
 from landmark.models.int8 import has_int8
 from landmark.models.net import create_model
-from landmark.training import checkpoints, splits, trainer
+from landmark.training import checkpoints, splits, step, trainer
 from landmark.training import run as training_run
 from landmark.training.checkpoints import Checkpoints
 from landmark.training.config import TrainConfig
 from landmark.training.predict_run import submit
 from landmark.training.run import open_run
+from landmark.training.step import train_step
 from landmark.training.trainer import fit
 from landmark.utils.errors import ArchiveError, InputError
 from landmark.utils.files import atomic_path
@@ -42,7 +44,7 @@ def small(monkeypatch):
             torch.manual_seed(seed)
             return Small(classes)
 
-    monkeypatch.setattr(trainer, "create_model", create)
+    monkeypatch.setattr(step, "create_model", create)
     monkeypatch.setattr(training_run, "create_model", create)
 
 
@@ -98,26 +100,26 @@ def test_killed_at_any_step_it_ends_the_same(tmp_path, world, packed, monkeypatc
     """Fails when weights, losses or the order of images after a kill at any step differ by one bit."""
     root = world if where == "folder" else packed
     monkeypatch.setattr(trainer, "IN_MEMORY", 0)  # else small worlds need no workers
-    update, seen, fatal = trainer._Trainer._update, [], [None]
+    seen, fatal = [], [None]
 
-    def watched(self, batch, count):
-        if self.step == fatal[0]:
+    def watched(learning, batch, number, *more):
+        if number == fatal[0]:
             raise Killed
-        seen.append((self.step, tuple(batch.ids)))
-        return update(self, batch, count)
+        seen.append((number, tuple(batch.ids)))
+        return train_step(learning, batch, number, *more)
 
-    monkeypatch.setattr(trainer._Trainer, "_update", watched)
+    monkeypatch.setattr(trainer, "train_step", watched)
     whole = fit(CONFIG, root, tmp_path / "whole", workers=workers, progress=False)
     order = list(seen)
-    for step in range(1, 5) if workers == 0 else (2,):
+    for last in range(1, 5) if workers == 0 else (2,):
         seen.clear()
-        fatal[0] = step
+        fatal[0] = last
         with pytest.raises(Killed):
-            fit(CONFIG, root, tmp_path / f"{step}", workers=workers, progress=False, save_steps=2)
+            fit(CONFIG, root, tmp_path / f"{last}", workers=workers, progress=False, save_steps=2)
         fatal[0] = None
-        run = fit(CONFIG, root, tmp_path / f"{step}", workers=workers, progress=False, save_steps=2)
+        run = fit(CONFIG, root, tmp_path / f"{last}", workers=workers, progress=False, save_steps=2)
         assert same(run, whole) and run.metrics[LOGGED].equals(whole.metrics[LOGGED])
-        assert dict(seen) == dict(order) and len(seen) == len(order) + step % 2, "steps after the last state only"
+        assert dict(seen) == dict(order) and len(seen) == len(order) + last % 2, "steps after the last state only"
         assert not list(run.path.glob("state*"))
 
 
@@ -126,23 +128,15 @@ def test_with_frozen_stages_a_killed_run_ends_the_same(tmp_path, world, monkeypa
     """Fails when the fast form of the frozen stages, or the ranges of their integers, are others after a kill."""
     if int8 and not has_int8(torch.device("cpu")):
         pytest.skip("the chip has no products of bytes")
-    monkeypatch.setattr(trainer, "create_model", create_model)
+    monkeypatch.setattr(step, "create_model", create_model)
     monkeypatch.setattr(training_run, "create_model", create_model)
     config = TrainConfig(**CONFIG.__dict__ | {"steps": 3, "freeze": "layer3", "int8": int8})
     whole = fit(config, world, tmp_path / "whole", progress=False)
-    update = trainer._Trainer._update
-
-    def deadly(self, batch, count):
-        if self.step == 2:
-            raise Killed
-        return update(self, batch, count)
-
-    measured = []
-    monkeypatch.setattr(trainer, "prefix_ranges", lambda *args: measured.append(1) or prefix_ranges(*args))
-    monkeypatch.setattr(trainer._Trainer, "_update", deadly)
+    revive, measured = _stopped_after(2, monkeypatch), []
+    monkeypatch.setattr(step, "prefix_ranges", lambda *args: measured.append(1) or prefix_ranges(*args))
     with pytest.raises(Killed):
         fit(config, world, tmp_path / "run", progress=False, save_steps=1)
-    monkeypatch.setattr(trainer._Trainer, "_update", update)
+    revive()
     run = fit(config, world, tmp_path / "run", progress=False)
     assert same(run, whole) and run.metrics[LOGGED].equals(whole.metrics[LOGGED])
     assert len(measured) == int8, "the ranges of the state are used"
@@ -216,7 +210,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path, world,
 @pytest.mark.parametrize("stage", ["nosuch", "global_pool", "fc"])
 def test_a_stage_that_is_none_is_refused_by_name(tmp_path, world, monkeypatch, stage):
     """Fails when what comes behind the map is offered as a stage, or a wrong name claims the folder."""
-    monkeypatch.setattr(trainer, "create_model", create_model)
+    monkeypatch.setattr(step, "create_model", create_model)
     with pytest.raises(InputError, match=f"no stage '{stage}' to freeze.*layer3, layer4$"):
         fit(TrainConfig(**CONFIG.__dict__ | {"freeze": stage}), world, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
@@ -241,7 +235,7 @@ WRONG = {
 @pytest.mark.parametrize("what", WRONG)
 def test_what_cannot_work_is_told_before_the_images_are_looked_at(tmp_path, world, monkeypatch, what):
     """Fails when hours are spent on the images before a setting is refused that could be judged at once."""
-    monkeypatch.setattr(trainer, "create_model", create_model)
+    monkeypatch.setattr(step, "create_model", create_model)
     monkeypatch.setattr(trainer, "check_coverage", lambda *args: pytest.fail("the images were looked at"))
     monkeypatch.setattr(training_run.importlib.util, "find_spec", lambda name: None)
     settings, more, told = WRONG[what]
@@ -250,22 +244,21 @@ def test_what_cannot_work_is_told_before_the_images_are_looked_at(tmp_path, worl
     assert not (tmp_path / "run").exists()
 
 
-def _stopped_after(step, monkeypatch):
+def _stopped_after(last, monkeypatch):
     """Let trainings die in the step after this one, until the returned function is called."""
-    update = trainer._Trainer._update
 
-    def deadly(self, batch, count):
-        if self.step == step:
+    def deadly(learning, batch, number, *more):
+        if number == last:
             raise Killed
-        return update(self, batch, count)
+        return train_step(learning, batch, number, *more)
 
-    monkeypatch.setattr(trainer._Trainer, "_update", deadly)
-    return lambda: monkeypatch.setattr(trainer._Trainer, "_update", update)
+    monkeypatch.setattr(trainer, "train_step", deadly)
+    return lambda: monkeypatch.setattr(trainer, "train_step", train_step)
 
 
 def test_a_stopped_run_goes_on_without_its_first_weights(tmp_path, world, monkeypatch):
     """Fails when a state that holds all weights is not enough, and the file that it began with must be there."""
-    monkeypatch.setattr(trainer, "create_model", create_model)
+    monkeypatch.setattr(step, "create_model", create_model)
     monkeypatch.setattr(training_run, "create_model", create_model)
     weights = tmp_path / "first.safetensors"
     save_file(create_model("resnet50", 0, seed=7).backbone.state_dict(), weights)
@@ -279,10 +272,36 @@ def test_a_stopped_run_goes_on_without_its_first_weights(tmp_path, world, monkey
     assert same(fit(config, world, tmp_path / "run", progress=False), whole)
 
 
+@pytest.mark.parametrize("states", [0, 1])
+def test_a_run_is_bound_to_the_content_of_its_weights(tmp_path, world, monkeypatch, states):
+    """Fails when a run that stopped goes on, or begins again, under the name of weights that have changed since."""
+    monkeypatch.setattr(step, "create_model", lambda name, classes, **more: Small(classes))
+    monkeypatch.setattr(training_run, "create_model", lambda name, classes: Small(classes))
+    weights, config = tmp_path / "w.safetensors", replace(CONFIG, weights=str(tmp_path / "w.safetensors"))
+    weights.write_bytes(b"first")
+    revive = _stopped_after(2, monkeypatch)
+    with pytest.raises(Killed):
+        fit(config, world, tmp_path / "run", progress=False, save_steps=1 if states else None)
+    revive()
+    weights.write_bytes(b"second")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    with pytest.raises(
+        InputError, match="this run began with other weights in .*w.safetensors, whose sha256 was a"
+    ) as e:
+        fit(config, world, tmp_path / "run", progress=False)
+    assert "\n" not in str(e.value) and before == {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    weights.write_bytes(b"first")
+    run = fit(config, world, tmp_path / "run", progress=False)
+    recorded = json.loads((run.path / "config.json").read_text())["weights_sha256"]
+    assert recorded == hashlib.sha256(b"first").hexdigest()
+    weights.write_bytes(b"second")
+    assert fit(config, world, tmp_path / "run", progress=False).result == run.result, "what is finished is loaded"
+
+
 @pytest.mark.parametrize("recorded", ["whole path", "as an older version did"])
 def test_weights_are_known_from_any_folder(tmp_path, world, monkeypatch, recorded):
     """Fails when `w.safetensors` here and `../w.safetensors` from below are called other settings of a run."""
-    monkeypatch.setattr(trainer, "create_model", lambda name, classes, **more: Small(classes))
+    monkeypatch.setattr(step, "create_model", lambda name, classes, **more: Small(classes))
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path)
     run = fit(replace(CONFIG, weights="w.safetensors"), world, tmp_path / "run", progress=False)
@@ -349,7 +368,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, world, m
             yield part
 
     with monkeypatch.context() as patch:
-        for module in (trainer, training_run, folder, checkpoints):
+        for module in (training_run, folder, checkpoints):
             patch.setattr(module, "atomic_path", limited)
         with pytest.raises(InputError, match=rf"{name}: cannot be written \(.*, \d+ MiB free\)") as error:
             fit(CONFIG, world, tmp_path / "run", progress=False, save_steps=2)
@@ -363,7 +382,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, world, m
 @pytest.mark.parametrize("changes", [{"freeze": 0}, {"freeze": "layer3", "views": 1}], ids=["all", "frozen"])
 def test_any_precision_learns_on_any_chip(tmp_path, world, monkeypatch, name, changes):
     """Fails when a precision that the chip lacks ends in a crash, or the scaler of float16 skips every step."""
-    monkeypatch.setattr(trainer, "create_model", create_model)
+    monkeypatch.setattr(step, "create_model", create_model)
     monkeypatch.setattr(training_run, "create_model", create_model)
     monkeypatch.setenv("LANDMARK_PRECISION", name)
     config = TrainConfig(**CONFIG.__dict__ | {"steps": 4} | changes)
@@ -376,7 +395,7 @@ def test_any_precision_learns_on_any_chip(tmp_path, world, monkeypatch, name, ch
 
 def test_the_callers_default_dtype_changes_nothing(tmp_path, world, monkeypatch):
     """Fails when float64 as torch's default ends in a raw error about dtypes, or draws other random numbers."""
-    monkeypatch.setattr(trainer, "create_model", create_model)
+    monkeypatch.setattr(step, "create_model", create_model)
     monkeypatch.setattr(training_run, "create_model", create_model)
     config, written = TrainConfig(**CONFIG.__dict__ | {"model": "xception_cbp", "steps": 2}), []
     try:
@@ -404,14 +423,14 @@ def test_integers_that_cannot_be_had_claim_no_folder(tmp_path, world, monkeypatc
 def test_asked_to_stop_it_finishes_the_step(tmp_path, world, monkeypatch):
     """Fails when Ctrl-C in the middle of a step saves half of it, or the second one is not obeyed at once."""
     whole = fit(CONFIG, world, tmp_path / "whole", workers=0, progress=False)
-    update, signals = trainer._Trainer._update, [1]
+    signals = [1]
 
-    def interrupted(self, batch, count):
-        for _ in range(signals[0] if self.step == 2 else 0):
+    def interrupted(learning, batch, number, *more):
+        for _ in range(signals[0] if number == 2 else 0):
             os.kill(os.getpid(), signal.SIGINT)
-        return update(self, batch, count)
+        return train_step(learning, batch, number, *more)
 
-    monkeypatch.setattr(trainer._Trainer, "_update", interrupted)
+    monkeypatch.setattr(trainer, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
     assert [p.name.split("-")[1] for p in (tmp_path / "run").glob("state-*.pt")] == ["000000003"]
@@ -421,7 +440,7 @@ def test_asked_to_stop_it_finishes_the_step(tmp_path, world, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fit(CONFIG, world, tmp_path / "twice", workers=0, progress=False)
     assert not list((tmp_path / "twice").glob("state-*.pt"))
-    monkeypatch.setattr(trainer._Trainer, "_update", update)
+    monkeypatch.setattr(trainer, "train_step", train_step)
     for name in ("run", "twice"):
         run = fit(CONFIG, world, tmp_path / name, workers=0, progress=False)
         assert same(run, whole) and run.metrics[LOGGED].equals(whole.metrics[LOGGED])
@@ -453,9 +472,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path, world, monkey
 
 def test_the_number_of_processes_is_part_of_a_stopped_run(tmp_path, world, monkeypatch):
     """Fails when a run of two processes goes on with one, whose batches are other ones."""
-    monkeypatch.setattr(trainer._Trainer, "_finish", lambda self: self._save_state() or (_ for _ in ()).throw(Killed))
+    _stopped_after(2, monkeypatch)
     with pytest.raises(Killed):
-        fit(CONFIG, world, tmp_path / "run", workers=0, progress=False)
+        fit(CONFIG, world, tmp_path / "run", workers=0, progress=False, save_steps=1)
     states = Checkpoints(tmp_path / "run")
     states.save(9, {**states.load(), "ranks": 2})
     with pytest.raises(InputError, match="2 processes"):
@@ -521,13 +540,12 @@ def test_a_slow_drive_is_written_to_less_often(tmp_path, world, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(Checkpoints, "save", slow)
     monkeypatch.setattr(trainer.time, "monotonic", lambda: now[0])
-    update = trainer._Trainer._update
 
-    def steady(self, batch, count):
+    def steady(*given):
         now[0] += 10
-        return update(self, batch, count)
+        return train_step(*given)
 
-    monkeypatch.setattr(trainer._Trainer, "_update", steady)
+    monkeypatch.setattr(trainer, "train_step", steady)
     long = TrainConfig(**{**CONFIG.__dict__, "steps": 250})
     fit(long, world, tmp_path / "run", workers=0, progress=False, save_seconds=30)
     assert steps == [4, 205], "after 30 s, then after 20 times the 100 s that it took"

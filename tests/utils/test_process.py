@@ -105,7 +105,7 @@ from multiprocessing import util
 from landmark.data.folder import GoogleLandmarks; from landmark.data.dataset import LandmarkDataset; from landmark.data.dataset import eval_transform; from landmark.data.loader import make_loader
 
 def main():
-    data = LandmarkDataset(GoogleLandmarks(sys.argv[1]).test, sys.argv[1], "test", None, eval_transform(32, (0,), (1,)))
+    data = LandmarkDataset(GoogleLandmarks(sys.argv[1]).test, sys.argv[1], "test", None, *eval_transform(32, (0,), (1,)))
     print(sum(len(batch.images) + len(batch.bad) for batch in make_loader(data, 4, workers=2)), util.get_temp_dir())
     print(tempfile.gettempdir() == os.environ["TMPDIR"])
 

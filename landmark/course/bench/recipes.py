@@ -7,11 +7,10 @@ too. Both see the same files and begin with the same weights.
 
 from __future__ import annotations
 
-import collections
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -29,11 +28,12 @@ from landmark.data.images import image_path, read_image
 from landmark.data.loader import make_loader
 from landmark.evaluation.prediction import predictions
 from landmark.models.folding import SAMPLE, fast_model
+from landmark.models.frozen import fast_prefix
 from landmark.models.int8 import has_int8
 from landmark.models.net import LandmarkNet, create_model
 from landmark.training.config import TrainConfig
 from landmark.training.frozen_maps import Views
-from landmark.training.trainer import _Trainer
+from landmark.training.step import Learning, network_of, ranges_of, train_step
 from landmark.utils.device import autocast, device, fast_dtype
 from landmark.utils.errors import ImageError
 from landmark.utils.process import settle_sockets
@@ -80,20 +80,22 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
         config = TrainConfig(model=MODEL, size=size, batch_size=batch_size, freeze=STAGE, weights="none",
                              min_images=1, int8=int8 and has_int8(where))  # fmt: skip
         labelled = GoogleLandmarks(root).labelled(config.min_images)
-        trainer = _Trainer(config, labelled, root, root / "run", WORKERS, progress=False)
-        trainer.start()
-        trainer.parallel.train()
-        dataset = dataset_of(name, root, table, size, trainer.model, augment=True)
+        model = network_of(config, labelled["landmark_id"].nunique())
+        ranges = ranges_of(config, model, table, root) if config.int8 else None
+        learner = fast_prefix(model, STAGE, ranges)
+        dataset = dataset_of(name, root, table, size, model, augment=True)
         views = Views(dataset, 1, root / "views")
-        collections.deque(views.fill(trainer.maps), 0)
+        for _ in views.fill(lambda images: learner.maps(images.to(where)).cpu()):
+            pass
+        images = replace(Learning.of(model, config), network=learner)
+        maps = replace(images, network=learner.rest, shape=views.shape)
 
         def train(batches: Iterator) -> Iterator[float]:
             for batch in batches:
-                trainer.learner.kept = batch.images.shape[1:] == views.shape
-                yield trainer._update(batch, len(batch.ids))
+                yield train_step(maps if batch.images.shape[1:] == maps.shape else images, batch, 0, config.lr)
 
-        return Side(dataset, _our_batches(dataset, batch_size, shuffle=True), train, trainer.parallel,
-                    torch.int8 if config.int8 else fast_dtype(where), fast_dtype(where), trainer.adam,
+        return Side(dataset, _our_batches(dataset, batch_size, shuffle=True), train, learner,
+                    torch.int8 if config.int8 else fast_dtype(where), fast_dtype(where), images.adam,
                     _our_batches(views, batch_size, shuffle=True))  # fmt: skip
     classes = len(LabelMap(GoogleLandmarks(root).labelled()["landmark_id"]))
     model = create_model(MODEL, classes, freeze=FROZEN).to(where).train()
@@ -173,7 +175,7 @@ def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: Lan
     if name == "plain":
         return _Plain(root, table, size, model, augment)
     transform = (train_transform if augment else eval_transform)(size, **model.data_config)
-    return LandmarkDataset(table, root, "train", LabelMap(table["landmark_id"]), transform)
+    return LandmarkDataset(table, root, "train", LabelMap(table["landmark_id"]), *transform)
 
 
 def _plain_batches(dataset: Dataset, batch_size: int) -> Callable[[], Iterator]:

@@ -20,6 +20,6 @@ def test_sides_train_the_same_frozen_network(small, tmp_path):
     batch = next(made["ours"].views())
     assert batch.images.shape[1:] == (728, 4, 4), "maps of block 7, not images"
     seen = []
-    made["ours"].model.stages[0].register_forward_hook(lambda stage, given, result: seen.append(result))
+    made["ours"].model.rest.stages[0].register_forward_hook(lambda stage, given, result: seen.append(result))
     list(made["ours"].run(iter([batch, made["ours"].ready])))
     assert seen[0].shape == seen[1].shape, "it learns from either"

@@ -1,0 +1,125 @@
+"""One step of learning, against torch used by hand."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from landmark.data.dataset import Batch
+from landmark.data.folder import GoogleLandmarks
+from landmark.models.int8 import has_int8
+from landmark.training.config import TrainConfig
+from landmark.training.step import Learning, learner_of, learning_rate, network_of, ranges_of, train_step
+from landmark.utils.errors import InputError
+from tests.helpers import Small
+
+CONFIG = TrainConfig(model="resnet50", size=32, batch_size=4, steps=5, weights="none", lr=0.01, seed=3)
+pytestmark = pytest.mark.usefixtures("untouched_after")
+
+
+@pytest.fixture
+def untouched_after():
+    """The step seeds torch's random numbers: what comes after the test must not depend on it."""
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    monkeypatch.setenv("LANDMARK_PRECISION", "float32")
+
+
+@pytest.fixture
+def batch():
+    images, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 1])
+    return Batch(images, labels, [f"{i:016x}" for i in range(4)], [])
+
+
+def weights(network):
+    return {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def test_steps_are_those_of_a_plain_loop(batch):
+    """Fails when the loss is not the mean, gradients pile up, the rate comes late, or dropout ignores seed or step."""
+    network = Small(3)
+    plain, learning = copy.deepcopy(network).train(), Learning.of(network.eval(), CONFIG)
+    adam = torch.optim.Adam(plain.parameters(), lr=0.01, fused=True)
+    for number, rate in enumerate((0.01, 0.002, 0.03)):
+        torch.manual_seed(3 * 1_000_003 + number)
+        loss = F.cross_entropy(plain(batch.images.contiguous(memory_format=torch.channels_last)), batch.labels)
+        adam.zero_grad()
+        loss.backward()
+        adam.param_groups[0]["lr"] = rate
+        adam.step()
+        assert train_step(learning, batch, number, rate) == pytest.approx(loss.item(), rel=1e-6)
+    for key, value in weights(plain).items():
+        torch.testing.assert_close(network.state_dict()[key], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_share_counts_as_part_of_the_whole_batch(batch):
+    """Fails when ranks with unequal shares weigh the same, so that some images move the weights more than others."""
+    moved = []
+    for count in (4, 8):
+        network = Small(3)
+        network.load_state_dict(moved[0][1] if moved else network.state_dict())
+        before, learning = weights(network), Learning.of(network, CONFIG)
+        moved.append((train_step(learning, batch, 0, 0.01, count), before))
+    assert moved[1][0] == pytest.approx(moved[0][0] / 2, rel=1e-5), (
+        "half of eight images, of which the rest add nothing"
+    )
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_a_rank_without_its_share_takes_part(batch, images):
+    """Fails when a rank with no image or a single one ends in an error of BatchNorm, or learns from blank images."""
+    network = Small(3)
+    before, learning = weights(network), Learning.of(network, CONFIG)
+    share = Batch(batch.images[:images] if images else torch.empty(0, 3, 1, 1), batch.labels[:images], [], [])
+    loss = train_step(learning, share, 0, 0.01, 4.0)
+    assert np.isfinite(loss) and (loss > 0) == bool(images)
+    same = all(torch.equal(before[key], value) for key, value in network.named_parameters())
+    assert same == (images == 0), "blank images have no gradient"
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_moves_nothing(batch, what):
+    """Fails when a NaN reaches the weights or Adam's moments, or the message lacks step and images."""
+    network = Small(3)
+    learning, before = Learning.of(network, CONFIG), weights(network)
+    if what == "loss":
+        batch.images[1, 0, 5, 5] = torch.inf
+    else:
+        network.head[1].weight.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(InputError, match=rf"the {what} of step 8 is (nan|inf).*not made; its images: 0{{16}}, .*--lr"):
+        train_step(learning, batch, 7, 0.01)
+    assert not learning.adam.state
+    assert all(torch.equal(before[key], value) for key, value in network.named_parameters())
+
+
+def test_the_rate_along_half_a_cosine_by_hand():
+    """Fails when the rate does not fall to nothing over the run, or falls where it should stay."""
+    assert [learning_rate(CONFIG, k, 4) for k in range(4)] == [0.01] * 4
+    falling = [learning_rate(replace(CONFIG, decay=True), k, 4) for k in (0, 1, 2, 3, 4)]
+    assert falling == pytest.approx([0.01, 0.01 * 0.853553, 0.005, 0.01 * 0.146447, 0], abs=1e-8)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_maps_and_images_teach_the_same(batch, world, int8):
+    """Fails when the network behind frozen stages, fed with their maps, learns other than the one fed with images."""
+    if int8 and not has_int8(torch.device("cpu")):
+        pytest.skip("the chip has no products of bytes")
+    config, ends = replace(CONFIG, freeze="layer3", int8=int8), []
+    for fed in ("images", "maps"):
+        network = network_of(config, 3)
+        ranges = ranges_of(config, network, GoogleLandmarks(world).train, world) if int8 else None
+        learner = learner_of(config, network, ranges)
+        learning, given = replace(Learning.of(network, config), network=learner), batch
+        if fed == "maps":
+            given = replace(batch, images=learner.maps(batch.images.contiguous(memory_format=torch.channels_last)))
+            learning = replace(learning, network=learner.rest, shape=tuple(given.images.shape[1:]))
+        ends.append([train_step(learning, given, k, 0.01) for k in range(2)] + [weights(network)])
+    assert ends[0][:2] == ends[1][:2]
+    assert all(torch.equal(ends[0][2][key], value) for key, value in ends[1][2].items())
