@@ -223,6 +223,11 @@ CALLS = {
     "Evidence": lambda t: [prediction.predict(t.model, t.loader()).score(rule) for rule in confidence.RULES],
     "named_rule": lambda t: confidence.named_rule("energy"),
     **dict.fromkeys(confidence.RULES, lambda t: None),  # called by "Evidence"
+    "temperature_softmax": lambda t: confidence.temperature_softmax(t.x, 2.0),
+    "class_centres": lambda t: confidence.class_centres(t.x, np.arange(12) // 4),
+    "centre_similarity": lambda t: confidence.centre_similarity(t.x, t.x),
+    "neighbour_similarity": lambda t: confidence.neighbour_similarity(t.x, t.x, 2),
+    "penalised_similarity": lambda t: confidence.penalised_similarity(t.x, t.x, t.x),
     "joined": lambda t: prediction.joined([prediction.predict(t.model, t.loader())] * 2),
     "merged": lambda t: prediction.merged([prediction.predict(t.model, t.loader())] * 2),
     "predictions": lambda t: list(prediction.predictions(t.model, t.loader())),

@@ -53,14 +53,14 @@ def test_scores(run: Run, data: GoogleLandmarks, n: int = 1000) -> dict[str, flo
     Closed: the landmark queries of the label set alone. Open: the whole test set, distractors and all.
     """
     predictions, everything = test_predictions(run, data), truth_of(data)
-    found = open_world.restrict(predictions.mapping(run.labels), everything)
+    answers = open_world.restrict(predictions.mapping(run.labels), everything)
     closed = open_world.closed_set(everything, run.labels.landmark_ids)
-    inside = open_world.restrict(found, closed)
+    inside = open_world.restrict(answers, closed)
     low, high = bootstrap.gap_bootstrap(inside, closed, n)
-    open_low, open_high = bootstrap.gap_bootstrap(found, everything, n)
+    open_low, open_high = bootstrap.gap_bootstrap(answers, everything, n)
     return {
         "closed": metrics.global_average_precision(inside, closed), "closed_low": low, "closed_high": high,
-        "open": metrics.global_average_precision(found, everything), "open_low": open_low, "open_high": open_high,
+        "open": metrics.global_average_precision(answers, everything), "open_low": open_low, "open_high": open_high,
         "top1": metrics.top1_accuracy(inside, closed), "loss": float(np.nanmean(predictions.loss)),
     }  # fmt: skip
 
@@ -95,6 +95,6 @@ def paired_differences(pairs: Sequence[tuple[str, str]], data: GoogleLandmarks, 
     for first, second in pairs:
         runs = [course_run(name) for name in (first, second)]
         closed = open_world.closed_set(truth_of(data), runs[0].labels.landmark_ids)
-        found = [open_world.restrict(test_answers(run, data), closed) for run in runs]
-        rows[f"{first} − {second}"] = bootstrap.paired_gap_bootstrap(*found, closed, n)
+        a, b = (open_world.restrict(test_answers(run, data), closed) for run in runs)
+        rows[f"{first} − {second}"] = bootstrap.paired_gap_bootstrap(a, b, closed, n)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])

@@ -17,7 +17,15 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.evaluation.bootstrap import gap_bootstrap, paired_gap_bootstrap
-    from landmark.evaluation.confidence import RULES, Evidence
+    from landmark.evaluation.confidence import (
+        RULES,
+        Evidence,
+        centre_similarity,
+        class_centres,
+        neighbour_similarity,
+        penalised_similarity,
+        temperature_softmax,
+    )
     from landmark.evaluation.label_errors import detector_scores, find_suspects
     from landmark.evaluation.metrics import (
         auroc,
@@ -48,6 +56,8 @@ __all__ = [
     "answers_by_kind",
     "auroc",
     "batched_gap",
+    "centre_similarity",
+    "class_centres",
     "closed_set",
     "deletion_curve",
     "deletion_score",
@@ -60,7 +70,9 @@ __all__ = [
     "global_average_precision",
     "grad_cam",
     "mean_average_precision",
+    "neighbour_similarity",
     "paired_gap_bootstrap",
+    "penalised_similarity",
     "predict",
     "predictions",
     "random_saliency",
@@ -68,6 +80,7 @@ __all__ = [
     "restrict",
     "score_summary",
     "smooth_grad",
+    "temperature_softmax",
     "top1_accuracy",
     "vanilla_gradient",
     "write_predictions",

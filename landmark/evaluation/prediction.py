@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,8 +104,9 @@ class Predictions(Evidence):
     def save(self, path: str | Path, of: dict) -> None:
         """Keep all of it, to the last bit, bound to `of`: what it depends on, as JSON can hold it."""
         texts = {"of": json.dumps(of), "ids": self.ids, "bad": [(item.image_id, item.reason) for item in self.bad]}
+        arrays: dict[str, Any] = {name: np.array(value, "U") for name, value in texts.items()} | self.columns()
         with atomic_path(path) as part, part.open("wb") as file:
-            np.savez(file, **{name: np.array(value, "U") for name, value in texts.items()}, **self.columns())
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: str | Path, of: dict) -> Predictions | None:

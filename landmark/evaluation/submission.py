@@ -48,7 +48,7 @@ def _score(value: object, where: str) -> float:
 
 
 def write_submission(
-    path: str | Path, ids: Iterable[str], landmark_ids: Iterable[int | None], scores: Iterable[float]
+    path: str | Path, ids: Iterable[str], landmark_ids: Iterable[int | None], scores: Iterable[float | None]
 ) -> Path:
     """Write `id,landmarks` rows, "landmark_id score" or empty, all or nothing; the scores survive a round trip.
 

@@ -21,6 +21,7 @@ from landmark.evaluation.prediction import joined, predictions
 from landmark.evaluation.submission import write_submission
 from landmark.models.folding import SAMPLE, fast_model
 from landmark.models.int8 import arithmetic
+from landmark.models.net import LandmarkNet
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path, written_file
@@ -56,12 +57,14 @@ def write_predictions(
         `rows` and `predictions` counted, and `bad`: image id → reason; empty on all ranks but the first.
 
     Raises:
-        InputError: no such rule, too many bad images, another process that writes `out`, or `int8` on a machine that
-            lacks it; `out` is then as it was.
+        InputError: no such rule, too many bad images, another process that writes `out`, or `int8` on a machine or
+            of a network that lacks it; `out` is then as it was.
         WriteError: `out` cannot be written, which is told before the work, or the disk is full by now.
     """
     out, ids = written_file(out), dataset.ids.astype(str).tolist()
     named_rule(score)
+    if int8 and not isinstance(model, LandmarkNet):
+        raise InputError(f"{type(model).__name__} has no form in 8-bit integers: a LandmarkNet has one")
     limit = bad_limit if bad_limit is not None else max(10, len(ids) // 100)
     parts = out.parent / f".{out.name}.parts"
     busy = f"{out}: another process is writing it: wait for it or choose another --out"
@@ -79,7 +82,7 @@ def write_predictions(
         distributed.gather(None)  # nobody writes before the folder is there
         mine = [k for k in numbers if k % distributed.size() == distributed.rank() and not _part(parts, k).exists()]
         if mine:
-            if int8:
+            if int8 and isinstance(model, LandmarkNet):
                 model = fast_model(model, _sample(dataset))
             bar = tqdm(total=sum(len(_rows(k, ids)) for k in mine), unit="img", desc="predict",
                        disable=not progress or distributed.rank() > 0)  # fmt: skip
@@ -177,6 +180,6 @@ def _join(parts: Path, count: int, out: Path, limit: int) -> dict:
     quarantine = Quarantine(limit)
     quarantine.reasons.update(bad)
     quarantine.add([])
-    write_submission(out, *zip(*rows, strict=True))
+    write_submission(out, *([row[column] for row in rows] for column in range(3)))
     shutil.rmtree(parts)
     return {"rows": len(rows), "predictions": len(rows) - len(bad), "bad": bad}

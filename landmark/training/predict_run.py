@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -44,7 +45,7 @@ def predict_table(
     return record
 
 
-def submit(run: Run, data: GoogleLandmarks, out: str | Path, **settings: object) -> dict:
+def submit(run: Run, data: GoogleLandmarks, out: str | Path, **settings: Any) -> dict:
     """Write a run's submission for the test images; settings, result and errors as of `write_predictions`."""
     with distributed.group():  # before the network is put on a device, which is each rank's own
         dataset = run.loader(data.test, data.root).dataset

@@ -73,7 +73,7 @@ def read_sides(folder: str | Path, counts: dict[str, int]) -> pd.DataFrame:
     """
     path = Path(folder) / SIDES
     try:
-        sides = pd.read_csv(path, dtype={"id": str, "landmark_id": "int64", "side": str})
+        sides = pd.read_csv(path, dtype={"id": "str", "landmark_id": "int64", "side": "str"})
         rows = sides["side"].value_counts().to_dict()
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}): delete the run's folder and train again") from None

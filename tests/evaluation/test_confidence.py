@@ -103,3 +103,73 @@ def test_the_command_names_every_rule():
     cli._add_predict(parser)
     (action,) = (action for action in parser._actions if action.dest == "score")
     assert action.default == confidence.DEFAULT and all(rule in action.help for rule in RULES)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.5, 1.0, 3.0, 1e4])
+@pytest.mark.parametrize("case", CASES)
+def test_temperature(case, temperature):
+    """Fails when logits are multiplied instead of divided, overflow, or temperature 1 is not the softmax maximum."""
+    logits = CASES[case]
+    scores = confidence.temperature_softmax(logits.numpy(), temperature)
+    expected = [by_hand([z / temperature for z in row])["softmax"] for row in logits.tolist()]
+    assert scores == pytest.approx(expected, rel=1e-9)
+    if temperature == 1:
+        assert scores == pytest.approx(Predictions.of([""] * len(logits), logits).score("softmax"), rel=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0, -1, math.nan, math.inf])
+def test_a_temperature_is_above_zero(temperature):
+    """Fails when a temperature that turns the order round, or makes NaN of it, is taken."""
+    with pytest.raises(InputError, match="give a number above 0"):
+        confidence.temperature_softmax(np.zeros((1, 2)), temperature)
+
+
+def cosine(a, b):
+    length = math.sqrt(math.fsum(x * x for x in a)) * math.sqrt(math.fsum(x * x for x in b))
+    return math.fsum(x * y for x, y in zip(a, b, strict=True)) / length if length else 0.0
+
+
+NOISE = np.random.default_rng(0)
+ASKED, TRAIN, OTHERS = (NOISE.normal(size=(n, 5)) * NOISE.uniform(0.1, 9, (n, 1)) for n in (7, 11, 6))
+LABELS = np.array([3, 1, 1, 7, 3, 3, 1, 7, 7, 1, 3])
+
+
+@pytest.mark.parametrize("block", [1, 30, 1 << 24])
+def test_scores_of_neighbours(monkeypatch, block):
+    """Fails when the k-th is another, the penalty is of the farthest, lengths count, or a block is left out."""
+    monkeypatch.setattr(confidence, "_BLOCK", block)
+    for k in (1, 4, 11):
+        for row, score in zip(ASKED, confidence.neighbour_similarity(ASKED, TRAIN, k), strict=True):
+            assert score == pytest.approx(sorted((cosine(row, x) for x in TRAIN), reverse=True)[k - 1])
+            unit = [x / math.hypot(*x) for x in TRAIN]
+            distance = sorted(math.dist(row / math.hypot(*row), x) for x in unit)[k - 1]
+            assert math.sqrt(2 - 2 * score) == pytest.approx(distance)
+    for row, score in zip(ASKED, confidence.penalised_similarity(ASKED, TRAIN, OTHERS, 2, 3), strict=True):
+        near = sorted((cosine(row, x) for x in TRAIN), reverse=True)[1]
+        penalty = sum(sorted((cosine(row, x) for x in OTHERS), reverse=True)[:3]) / 3
+        assert score == pytest.approx(near - penalty)
+
+
+def test_scores_of_centres():
+    """Fails when a long embedding pulls a centre, classes are mixed up, or the farthest centre counts."""
+    centres = confidence.class_centres(TRAIN, LABELS)
+    for centre, label in zip(centres, (1, 3, 7), strict=True):
+        members = [x / math.hypot(*x) for x, k in zip(TRAIN, LABELS, strict=True) if k == label]
+        assert centre == pytest.approx(sum(members) / len(members))
+    for row, score in zip(ASKED, confidence.centre_similarity(ASKED, centres), strict=True):
+        assert score == pytest.approx(max(cosine(row, centre) for centre in centres))
+
+
+def test_an_embedding_of_zeros_is_like_nothing():
+    """Fails when an image without any activation gets NaN, which has no place in a ranking."""
+    nothing = np.zeros((2, 5))
+    assert confidence.neighbour_similarity(nothing, TRAIN).tolist() == [0, 0]
+    assert confidence.centre_similarity(ASKED, nothing).tolist() == [0] * 7
+    assert confidence.class_centres(nothing, np.array([0, 0])).tolist() == [[0] * 5]
+
+
+@pytest.mark.parametrize("k", [0, 12])
+def test_too_few_neighbours_are_told(k):
+    """Fails when the k-th of fewer images is the last of them, or a traceback of NumPy's."""
+    with pytest.raises(InputError, match=f"{k} nearest of 11 embeddings: give a number from 1 to 11"):
+        confidence.neighbour_similarity(ASKED, TRAIN, k)

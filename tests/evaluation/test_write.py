@@ -96,11 +96,13 @@ def test_the_rows_are_those_of_a_prediction_in_one_go(tmp_path, data, rule):
     assert [row[1] for row in rows] == cells
 
 
-def test_an_unknown_rule_is_told_before_the_work(tmp_path, data):
-    """Fails when a misspelt rule is noticed after hours, or after the old file is gone."""
+def test_what_cannot_be_had_is_told_before_the_work(tmp_path, data):
+    """Fails when a misspelt rule, or a network without integers, is noticed after hours or costs the old file."""
     (tmp_path / "s.csv").write_text("old")
     with pytest.raises(InputError, match="no score 'entropy': choose one of softmax, logit, margin, energy"):
         submission(data, tmp_path / "s.csv", score="entropy")
+    with pytest.raises(InputError, match="Brightness has no form in 8-bit integers"):
+        submission(data, tmp_path / "s.csv", int8=True)
     assert (tmp_path / "s.csv").read_text() == "old" and not list(tmp_path.glob(".*"))
 
 
