@@ -47,6 +47,8 @@ from landmark.evaluation.metrics import auroc, gap_steps
 from landmark.figures import scores
 from landmark.figures.save import save_figure
 from landmark.models import backbones, folding, frozen, int8, layers, net, weights
+from landmark.retrieval import embed as retrieval_embed
+from landmark.retrieval import search, vote, whitening
 from landmark.training import frozen_maps, predict_run, splits, state, step, trainer
 from landmark.training import run as training_run
 from landmark.training.config import TrainConfig
@@ -56,7 +58,8 @@ from landmark.world.config import WorldConfig
 PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, data_dataset, folding, layers, net, prediction, training_run, saliency, splits,
            course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, course_runs, course_tables, frozen,
-           loader, open_world, resuming, samples, speed, weights, confidence, write)  # fmt: skip
+           loader, open_world, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
+           write)  # fmt: skip
 
 
 class Things:
@@ -293,6 +296,21 @@ CALLS = {
     "embed_turned": lambda t: label_errors.embed_turned(t.model, t.loader(), progress=False),
     "find_suspects": lambda t: label_errors.find_suspects(t.model, t.train, t.world, size=32, workers=0, progress=False),
     "detector_scores": lambda t: label_errors.detector_scores({}, pd.DataFrame({"id": [], "fault": []})),
+    # retrieval
+    "unit": lambda t: search.unit(t.x),
+    "find_nearest": lambda t: search.find_nearest(t.x, t.x, 2),
+    "Neighbours": lambda t: search.Neighbours(t.x, t.x),
+    "Votes": lambda t: vote.Votes(t.x, t.x, t.x),
+    "knn_vote": lambda t: vote.knn_vote(search.find_nearest(t.x, t.x, 2), np.arange(12)),
+    "class_centres": lambda t: vote.class_centres(t.x, np.arange(12) % 3),
+    "expand_queries": lambda t: vote.expand_queries(t.x, t.x, 2),
+    "Whitening": lambda t: whitening.Whitening.fit(t.x, 2)(t.x),
+    "create_embedder": lambda t: retrieval_embed.create_embedder("efficientnet_lite0"),
+    "Embedder": lambda t: retrieval_embed.Embedder(t.model, 32, flip=True)(torch.zeros(1, 3, 32, 32)),
+    "Embeddings": lambda t: retrieval_embed.Embeddings([], t.x, {}, "x"),
+    "embed_images": lambda t: retrieval_embed.embed_images(
+        retrieval_embed.Embedder(t.model, 32), t.train["id"], t.world, workers=0, keep=False, progress=False
+    ),
     # elsewhere
     "EpochSampler": lambda t: list(loader.EpochSampler(8, 2, True, 0, range(1), 0, np.zeros(8))),
     "shuffled": lambda t: loader.shuffled(np.arange(8) // 2, 0, 0),

@@ -1,0 +1,210 @@
+"""Vectors of images by a network, kept on disk so that only new images are embedded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from landmark.data.archives import open_images
+from landmark.data.dataset import LandmarkDataset, eval_transform
+from landmark.data.loader import make_loader
+from landmark.models.folding import fast_model
+from landmark.models.int8 import arithmetic
+from landmark.models.net import LandmarkNet, create_model
+from landmark.models.recipes import BACKBONES, backbone_of
+from landmark.utils.device import autocast, device
+from landmark.utils.errors import InputError
+from landmark.utils.files import CacheFile
+
+PIECE = 4096  # images in a file, which is there whole or not at all
+
+
+class Embedder:
+    """Turns images into vectors of length 1: the mean of the unit embeddings of an image's views.
+
+    Attributes: `size` of the images that it takes, `name` of the network, `network`: what its vectors depend on, as a
+    hash; those of two embedders can be compared where it is the same.
+
+    Args:
+        model: any network of `create_model`, trained or not, left as it is; its embeddings are taken in front of its
+            head.
+        size: pixels, as the network was trained.
+        scales: of the views, as shares of `size`.
+        flip: look at the mirror image of each view as well.
+
+    Raises:
+        InputError: no scale, or a view of less than 32 pixels; a network that is the fast copy of another.
+
+    Source: scales as in Radenović, Tolias & Chum, "Fine-tuning CNN image retrieval with no human annotation", 2018,
+    section 3.6.
+    """
+
+    def __init__(self, model: LandmarkNet, size: int, *, scales: Sequence[float] = (1.0,), flip: bool = False):
+        self.sizes = [round(size * scale) for scale in scales]
+        if not self.sizes or min(self.sizes) < 32:
+            raise InputError(f"scales {list(scales)} of {size} pixels: give some, and none below {32 / size:.2f}")
+        self.size, self.flip, self.name, self.data_config = max(self.sizes), flip, model.name, model.data_config
+        self.device = next(model.parameters()).device
+        tensors = {key: value for key, value in model.state_dict().items() if not key.startswith("head.")}
+        if not any(key.startswith("backbone.") for key in tensors):
+            raise InputError(f"{model.name}: give the network itself: its fast copy does not tell its weights")
+        digest = hashlib.sha256(json.dumps([model.name, self.sizes, flip, arithmetic(self.device)]).encode())
+        for key, value in tensors.items():
+            digest.update(f"{key} {tuple(value.shape)}".encode())
+            digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        self.network = digest.hexdigest()
+        self.model = fast_model(model)
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (B, 3, size, size), normalised → unit vectors (B, D) in float32, on the CPU."""
+        images = images.to(self.device)
+        total: Tensor | None = None
+        for size in self.sizes:
+            view = images if size == images.shape[-1] else _resized(images, size)
+            for shown in (view, view.flip(3)) if self.flip else (view,):
+                with autocast(self.device):
+                    vectors = self.model.forward_head(self.model.forward_features(shown), pre_logits=True)
+                vectors = F.normalize(vectors.float(), dim=1)
+                total = vectors if total is None else total + vectors
+        return F.normalize(total, dim=1).cpu()
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    return F.interpolate(images, (size, size), mode="bicubic", antialias=True, align_corners=False)
+
+
+def create_embedder(
+    name: str, weights: str | Path = "imagenet", *, scales: Sequence[float] = (1.0,), flip: bool = False
+) -> Embedder:
+    """Make an embedder of a network by name, at the size that its weights were trained at.
+
+    Args:
+        name: one of `list_models()`.
+        weights: of the backbone, see `weights.load_weights`.
+        scales, flip: see `Embedder`.
+
+    >>> create_embedder("efficientnet_lite0", "none")(torch.zeros(2, 3, 224, 224)).shape
+    torch.Size([2, 1280])
+    """
+    size = BACKBONES[backbone_of(name)]["size"]
+    return Embedder(create_model(name, 0, weights=weights).to(device()), size, scales=scales, flip=flip)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors of images, a row for each that could be read."""
+
+    ids: list[str]
+    vectors: np.ndarray  # (N, D) float32, of length 1
+    bad: dict[str, str]  # id → why an image could not be read
+    network: str  # see `Embedder`
+
+
+def embed_images(
+    embedder: Embedder, ids: Sequence[str], root: str | Path, split: str = "train", *, batch_size: int = 32,
+    workers: int | None = None, keep: bool = True, progress: bool = True,
+) -> Embeddings:  # fmt: skip
+    """Embed images of a GLDv2 folder; those that were embedded before are read from its cache.
+
+    What is kept is bound to the network and to the file or TAR that an image lies in, piece by piece, so that a pass
+    that was stopped goes on. Any number of processes may do so at once: each writes files of its own.
+
+    Args:
+        embedder: of `create_embedder`, or of a trained network.
+        ids: of the images; the vectors come in this order.
+        root: GLDv2 folder.
+        split: "train", "test" or "index".
+        batch_size: images at a time.
+        workers: processes that decode, see `make_loader`.
+        keep: read and write the cache.
+        progress: show a bar.
+
+    Raises:
+        InputError: no image can be read, an id is given twice, or the network gives numbers that are not finite.
+    """
+    ids = list(ids)
+    twice = pd.Index(ids).duplicated()
+    if twice.any():
+        raise InputError(f"image {ids[twice.argmax()]} is given twice: name each image once")
+    store = open_images(root, split)
+    stamps = {image_id: store.fingerprint([image_id])[:32] for image_id in ids}
+    rows = _kept(root, split, embedder.network, stamps) if keep else {}
+    bad: dict[str, str] = {}
+    missing = [image_id for image_id in ids if image_id not in rows]
+    if missing:
+        prepare = eval_transform(embedder.size, **embedder.data_config)
+        dataset = LandmarkDataset(pd.DataFrame({"id": missing}), root, split, transform=prepare)
+        fresh: dict[str, np.ndarray] = {}
+        bar = tqdm(total=len(missing), desc=f"embed {split}", unit="image", disable=not progress)
+        with bar:
+            for batch in make_loader(dataset, batch_size, workers=workers):
+                bad |= {item.image_id: item.reason for item in batch.bad}
+                if batch.ids:
+                    fresh |= zip(batch.ids, _finite(embedder(batch.images).numpy(), batch.ids), strict=True)
+                bar.update(len(batch.ids) + len(batch.bad))
+                if len(fresh) >= PIECE:
+                    rows |= _stored(root, split, embedder.network, stamps, fresh, keep)
+                    fresh = {}
+        rows |= _stored(root, split, embedder.network, stamps, fresh, keep)
+    there = [image_id for image_id in ids if image_id in rows]
+    if not there:
+        first = "; ".join(f"{image_id}: {reason}" for image_id, reason in list(bad.items())[:3])
+        raise InputError(f"{root}/{split}: none of {len(ids)} images can be read{': ' if first else ''}{first}")
+    return Embeddings(there, np.stack([rows[image_id] for image_id in there]), bad, embedder.network)
+
+
+def _finite(vectors: np.ndarray, ids: list[str]) -> np.ndarray:
+    wrong = [image_id for image_id, row in zip(ids, vectors, strict=True) if not np.isfinite(row).all()]
+    if wrong:
+        raise InputError(f"image {wrong[0]}: its embedding is not finite: check the weights")
+    return vectors
+
+
+def _piece(root: str | Path, split: str, network: str, name: str) -> CacheFile:
+    return CacheFile(root, f"embeddings/{network[:32]}/{split}-{name}.npz")
+
+
+def _stored(
+    root: str | Path, split: str, network: str, stamps: dict[str, str], fresh: dict[str, np.ndarray], keep: bool
+) -> dict[str, np.ndarray]:
+    """The same rows; a file of the cache holds them as well, if there is a place for it."""
+    if keep and fresh:
+        ids, vectors = np.array(list(fresh), "S"), np.stack(list(fresh.values()))
+        bound = np.array([stamps[image_id] for image_id in fresh], "S")
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                np.savez(file, ids=ids, stamps=bound, vectors=vectors)
+
+        _piece(root, split, network, uuid.uuid4().hex).save(write)
+    return fresh
+
+
+def _kept(root: str | Path, split: str, network: str, stamps: dict[str, str]) -> dict[str, np.ndarray]:
+    """Vectors in the cache of images whose files are as they were; a damaged file of it counts as none."""
+    rows: dict[str, np.ndarray] = {}
+    any_piece = _piece(root, split, network, "x")
+    for folder in (any_piece.own.parent, any_piece.beside.parent):
+        for path in sorted(folder.glob(f"{split}-*.npz")):
+            try:
+                with np.load(path, allow_pickle=False) as stored:
+                    ids, bound, vectors = (stored[name] for name in ("ids", "stamps", "vectors"))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                continue
+            for image_id, stamp, row in zip(ids.astype(str).tolist(), bound.astype(str).tolist(), vectors, strict=True):
+                if stamps.get(image_id) == stamp:
+                    rows[image_id] = row
+    return rows
