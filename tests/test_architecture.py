@@ -235,7 +235,7 @@ def test_free_of_torch(name):
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the git checkout")
 def test_every_file_is_tracked_and_installed(tmp_path):
-    """Fails when git ignores a wing, or an install from git leaves it out."""
+    """Fails when git ignores a wing or a file of data, or an install from git leaves it out."""
     here = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in
             path.parts}  # fmt: skip
     listed = ["git", "ls-files", "landmark", "--cached"]
