@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from landmark.training.config import TrainConfig
+
 
 def texts(fig):
     return [text for text in fig.axes[0].texts if text.get_text()]
@@ -39,6 +41,11 @@ class Small(nn.Module):
 
     def forward(self, x):
         return self.forward_head(self.forward_features(x))
+
+
+CONFIG = TrainConfig(
+    model="resnet50", size=32, batch_size=4, steps=5, min_images=2, dev_fraction=0.3, weights="none", lr=0.01
+)
 
 
 def same(a, b):
