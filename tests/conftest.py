@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from landmark.data.images import image_path
+from tests.helpers import Small
 from tests.server import serve
 from tests.serving import DATA
 
@@ -60,6 +61,20 @@ def world(tmp_path_factory):
     from landmark.world.make import make_world
 
     return make_world(tmp_path_factory.mktemp("world") / "w", landmarks=3, images=6, test=12, size=64, progress=False)
+
+
+@pytest.fixture
+def small_networks(monkeypatch):
+    """Runs train and open a small network in the place of the large ones."""
+    from landmark.training import run, step
+
+    def create(name, classes, *, weights=None, freeze=0, seed=0):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return Small(classes)
+
+    for module in (run, step):
+        monkeypatch.setattr(module, "create_model", create)
 
 
 @pytest.fixture

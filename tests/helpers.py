@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from landmark.training.config import TrainConfig
+
 # Real photographs, which not every checkout has beside it
 PHOTOS = Path(os.environ.get("LANDMARK_PHOTOS") or Path(__file__).parents[2] / "shared" / "photos")
 
@@ -45,6 +47,11 @@ class Small(nn.Module):
 
     def forward(self, x):
         return self.forward_head(self.forward_features(x))
+
+
+CONFIG = TrainConfig(
+    model="resnet50", size=32, batch_size=4, steps=5, min_images=2, dev_fraction=0.3, weights="none", lr=0.01
+)
 
 
 def same(a, b):

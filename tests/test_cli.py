@@ -1,6 +1,7 @@
 """The command, from a data set to a score, and what it says of bad input."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -65,12 +66,18 @@ def test_bad_input_is_one_line(tmp_path, capsys, args, words):
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_commands_of_the_readme():
-    """Fails when README shows a command that the parser refuses."""
-    text = (Path(__file__).parents[1] / "README.md").read_text().replace("\\\n", " ")
-    lines = [line[line.index("landmark ") :] for line in text.splitlines()
-             if line.startswith("landmark ") or line.startswith("torchrun ")]  # fmt: skip
-    assert len(lines) > 10
+def test_commands_of_readme_and_docs():
+    """Fails when README or a page of docs shows a command that the parser refuses, in a block or in a sentence."""
+    root = Path(__file__).parents[1]
+    lines = []
+    for page in [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").glob("*.md"))]:
+        text = page.read_text().replace("\\\n", " ")
+        lines += [line[line.index("landmark ") :] for line in text.splitlines()
+                  if line.startswith("landmark ") or line.startswith("torchrun ")]  # fmt: skip
+        lines += [
+            words for words in re.findall(r"`(landmark [a-z]+ [^`…]*)`", text) if " data" in words or "bench" in words
+        ]
+    assert len(lines) > 15
     for line in lines:
         assert cli._parser().parse_args(shlex.split(line, comments=True)[1:]).command in cli.VERBS
 

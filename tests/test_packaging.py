@@ -54,6 +54,25 @@ def test_one_address_and_no_machine():
             assert not machine.search(text), f"{path.name}: {machine.search(text)[0]}"
 
 
+def test_links_lead_somewhere():
+    """Fails when a page links to a file, or CONTRIBUTING sends a contributor to one, that is not there any more."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    assert len(pages) > 4
+    for page in pages:
+        text = page.read_text()
+        for link in re.findall(r"\]\(([^)#]+)\)", text):
+            assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
+        for name in re.findall(r"`((?:landmark|tests|notebooks|docs)/[\w/]*(?:\.\w+)?)`", text):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_names_of_contributing_are_there():
+    """Fails when a table that CONTRIBUTING sends a contributor to has got another name."""
+    code = "\n".join(path.read_text() for path in (ROOT / "landmark").rglob("*.py"))
+    for name in re.findall(r"`([A-Z][A-Za-z_]+)`", (ROOT / "CONTRIBUTING.md").read_text()):
+        assert name == "Figure" or re.search(rf"^(class )?{name}\b", code, re.M), name
+
+
 def test_nothing_unsafe():
     """Fails when code could run from a downloaded file, or a download could be read on the way."""
     unsafe = re.compile(r"pickle\.load|weights_only=False|extractall|shell=True|allow_pickle=True|\beval\(|\bexec\(")

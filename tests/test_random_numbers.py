@@ -302,7 +302,6 @@ CALLS = {
     "Neighbours": lambda t: search.Neighbours(t.x, t.x),
     "Votes": lambda t: vote.Votes(t.x, t.x, t.x),
     "knn_vote": lambda t: vote.knn_vote(search.find_nearest(t.x, t.x, 2), np.arange(12)),
-    "class_centres": lambda t: vote.class_centres(t.x, np.arange(12) % 3),
     "expand_queries": lambda t: vote.expand_queries(t.x, t.x, 2),
     "Whitening": lambda t: whitening.Whitening.fit(t.x, 2)(t.x),
     "create_embedder": lambda t: retrieval_embed.create_embedder("efficientnet_lite0"),

@@ -13,7 +13,7 @@ from landmark.utils.faces import lazy
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.retrieval.embed import Embedder, Embeddings, create_embedder, embed_images
     from landmark.retrieval.search import Neighbours, find_nearest, unit
-    from landmark.retrieval.vote import Votes, class_centres, expand_queries, knn_vote
+    from landmark.retrieval.vote import Votes, expand_queries, knn_vote
     from landmark.retrieval.whitening import Whitening
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "Neighbours",
     "Votes",
     "Whitening",
-    "class_centres",
     "create_embedder",
     "embed_images",
     "expand_queries",

@@ -64,29 +64,6 @@ def knn_vote(neighbours: Neighbours, label: np.ndarray, temperature: float = TEM
     return votes
 
 
-def class_centres(vectors: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average the unit vectors of each label, and scale the means to length 1.
-
-    Args:
-        vectors: (N, D).
-        label: (N,) whole numbers.
-
-    Returns:
-        The labels (K,), rising, and their centres (K, D) in float32.
-
-    >>> labels, centres = class_centres(np.array([[1.0, 0], [0, 1], [0, 2]]), [4, 2, 2])
-    >>> labels.tolist(), centres.tolist()
-    ([2, 4], [[0.0, 1.0], [1.0, 0.0]])
-    """
-    vectors, label = unit(vectors), np.asarray(label)
-    if len(vectors) != len(label):
-        raise InputError(f"{len(vectors)} vectors and {len(label)} labels: give one for each")
-    labels, place = np.unique(label, return_inverse=True)
-    total = np.zeros((len(labels), vectors.shape[1]))
-    np.add.at(total, place, vectors)
-    return labels, unit(total / np.bincount(place, minlength=len(labels))[:, None])
-
-
 def expand_queries(queries: np.ndarray, index: np.ndarray, k: int = 10, alpha: float = 3.0) -> np.ndarray:
     """Move queries towards their neighbours: q' = unit(q + Σ_i max(q · x_i, 0)^α x_i) over the k nearest.
 

@@ -1,10 +1,11 @@
-"""Tables large enough for a cache."""
+"""Tables large enough for a cache, images in TARs."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from landmark.data import tables, train_csv
+from tests.tars import member, pictures, write_tar
 
 
 @pytest.fixture
@@ -18,3 +19,16 @@ def cached(monkeypatch, tmp_path):
     table = pd.DataFrame(rows, columns=["id", "url", "landmark_id"])
     table.to_csv(tmp_path / "train.csv", index=False)
     return tmp_path / "train.csv", table
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Thirty images in three TARs, and what they hold."""
+    held = pictures(30)
+    names = sorted(held)
+    for i in range(3):
+        write_tar(
+            tmp_path / f"d/train/images_{i:03d}.tar",
+            {member(n): held[n] for n in np.random.default_rng(i).permutation(names[i::3])},
+        )
+    return tmp_path / "d", held

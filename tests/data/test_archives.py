@@ -1,7 +1,6 @@
 """Images from folders and TARs: the same ids and bytes either way, and nothing a TAR says is followed outside of it."""
 
 import copy
-import io
 import multiprocessing
 import os
 import pickle
@@ -20,51 +19,9 @@ from landmark.data.archives import ImageStore
 from landmark.data.images import image_path
 from landmark.utils.errors import ArchiveError, ImageError
 from landmark.utils.files import cache_path
+from tests.tars import header, member, pictures, raw_tar, write_tar
 
 ID = "0123456789abcdef"
-
-
-def member(image_id):
-    return f"{'/'.join(image_id[:3])}/{image_id}.jpg"
-
-
-def header(name, size=0, kind=tarfile.REGTYPE, link=""):
-    info = tarfile.TarInfo(name)
-    info.size, info.type, info.linkname = size, kind, link
-    return info.tobuf(tarfile.GNU_FORMAT)
-
-
-def raw_tar(*blocks):
-    """A TAR from headers and contents, by hand: what no writer would write."""
-    return b"".join(block + b"\0" * (-len(block) % 512) for block in blocks) + b"\0" * 1024
-
-
-def write_tar(path, contents, format=tarfile.GNU_FORMAT):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", format=format) as tar:
-        for name, data in contents.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
-
-
-def pictures(count, seed=0):
-    random = np.random.default_rng(seed)
-    return {random.bytes(8).hex(): random.bytes(int(random.integers(1, 3000))) for _ in range(count)}
-
-
-@pytest.fixture
-def data(tmp_path):
-    """Thirty images in three TARs, and what they hold."""
-    held = pictures(30)
-    names = sorted(held)
-    for i in range(3):
-        write_tar(
-            tmp_path / f"d/train/images_{i:03d}.tar",
-            {member(n): held[n] for n in np.random.default_rng(i).permutation(names[i::3])},
-        )
-    return tmp_path / "d", held
 
 
 IDS = st.text("0123456789ABCDEFabcdefXYZxyz_-", min_size=3, max_size=64)
@@ -409,65 +366,6 @@ def test_size_limit(data, monkeypatch):
     path.write_bytes(b"x" * 101)
     with pytest.raises(ImageError, match="101 bytes, limit 100"):
         ImageStore(root, "train").read(large)
-
-
-def test_index_is_made_once(data, monkeypatch):
-    """Fails when a TAR is walked again although its index is there."""
-    root, held = data
-    ImageStore(root, "train")
-    monkeypatch.setattr(tar_index, "_walk", lambda tar: pytest.fail("walked again"))
-    assert ImageStore(root, "train").ids() == sorted(held)
-
-
-class Payload:
-    """Unpickling it leaves a trace."""
-
-    def __init__(self, trace):
-        self.trace = trace
-
-    def __reduce__(self):
-        return open, (self.trace, "w")
-
-
-def test_planted_index_is_made_again(data, tmp_path):
-    """Fails when a cache file that is pickled, damaged, another TAR's or leads out of the TAR is believed."""
-    root, held = data
-    ImageStore(root, "train")
-    cache = cache_path(root, "train/images_000.tar.npz")
-    good = dict(np.load(cache))
-    trace = tmp_path / "trace"
-    evil = np.array([Payload(str(trace))], object)
-    last = good["offsets"].copy()
-    last[-1] = good["bound"][1]
-    plants = [
-        b"",
-        b"PK\x03\x04 not a zip",
-        pickle.dumps(Payload(str(trace))),
-        cache.read_bytes()[:-40],
-        cache_path(root, "train/images_001.tar.npz").read_bytes(),
-        good | {"ids": evil},
-        good | {"ids": np.array([b"../../secret"] * len(good["ids"]))},
-        good | {"offsets": last},
-        good | {"offsets": -good["offsets"]},
-        good | {"sizes": good["sizes"] + (1 << 40)},
-        good | {"sizes": np.full_like(good["sizes"], 2**63 - 1)},
-        good | {"offsets": good["offsets"][:-1]},
-        good | {"offsets": good["offsets"].astype(float)},
-        good | {"bound": good["bound"] + np.array([1, 0, 0, 0])},
-        good | {"skipped": np.array("[1]")},
-    ]
-    for number, plant in enumerate(plants):
-        if isinstance(plant, bytes):
-            cache.write_bytes(plant)
-        else:
-            np.savez(cache, **plant)
-        store = ImageStore(root, "train")
-        assert {name: store.read(name) for name in store.ids()} == held, number
-        assert not trace.exists(), number
-    assert (np.load(cache)["ids"] == good["ids"]).all()
-    cache.unlink()
-    os.mkfifo(cache)
-    assert ImageStore(root, "train").ids() == sorted(held)
 
 
 def test_changed_tar(data):

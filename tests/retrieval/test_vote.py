@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestCentroid
 
 from landmark.retrieval import vote
 from landmark.retrieval.search import Neighbours, find_nearest, unit
-from landmark.retrieval.vote import class_centres, expand_queries, knn_vote
+from landmark.retrieval.vote import expand_queries, knn_vote
 from landmark.utils.errors import InputError
 
 
@@ -51,18 +50,6 @@ def test_the_nearer_wins_and_nobody_wins_nothing():
         knn_vote(neighbours, np.array([1]))
     with pytest.raises(InputError, match="temperature=0"):
         knn_vote(neighbours, np.array([1, 9]), 0)
-
-
-def test_centres_are_those_of_scikit_learn(vectors):
-    """Fails when longer vectors weigh more, or a centre stands under another label."""
-    _, index, label = vectors
-    labels, centres = class_centres(index * np.arange(1, 31)[:, None], label)
-    other = NearestCentroid().fit(index, label)
-    assert labels.tolist() == other.classes_.tolist()
-    np.testing.assert_allclose(centres, unit(other.centroids_), atol=1e-6)
-    assert class_centres(index[:1], label[:1])[1] == pytest.approx(index[:1])
-    with pytest.raises(InputError, match="30 vectors and 29 labels"):
-        class_centres(index, label[:-1])
 
 
 def test_expanded_queries_are_those_of_a_loop(vectors):

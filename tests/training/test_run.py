@@ -2,33 +2,17 @@
 
 import numpy as np
 import pytest
-import torch
 
 from landmark.data.folder import GoogleLandmarks
 from landmark.training import run as training_run
-from landmark.training import step
 from landmark.training.config import TrainConfig
 from landmark.training.run import open_run
 from landmark.training.splits import split_dev
 from landmark.training.trainer import fit
 from landmark.utils.errors import InputError
-from tests.helpers import Small
+from tests.helpers import CONFIG
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    def create(name, classes, *, weights=None, freeze=0, seed=0):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return Small(classes)
-
-    monkeypatch.setattr(step, "create_model", create)
-    monkeypatch.setattr(training_run, "create_model", create)
-
-
-CONFIG = TrainConfig(
-    model="resnet50", size=32, batch_size=4, steps=5, min_images=2, dev_fraction=0.3, weights="none", lr=0.01
-)
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 def test_a_run_and_its_files(tmp_path, world):

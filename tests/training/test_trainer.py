@@ -34,23 +34,9 @@ from landmark.training.trainer import fit
 from landmark.utils.errors import ArchiveError, InputError
 from landmark.utils.files import atomic_path
 from landmark.utils.locks import alone
-from tests.helpers import LOGGED, Killed, Small, same
+from tests.helpers import CONFIG, LOGGED, Killed, Small, same
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    def create(name, classes, *, weights=None, freeze=0, seed=0):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return Small(classes)
-
-    monkeypatch.setattr(step, "create_model", create)
-    monkeypatch.setattr(training_run, "create_model", create)
-
-
-CONFIG = TrainConfig(
-    model="resnet50", size=32, batch_size=4, steps=5, min_images=2, dev_fraction=0.3, weights="none", lr=0.01
-)
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 def test_training_leaves_the_filters_of_warnings(tmp_path, world, overlapping):

@@ -1,7 +1,5 @@
 """Files that appear whole or not at all, modes and folders; and the fixture that keeps tests off the network."""
 
-import copy
-import errno
 import os
 import re
 import shutil
@@ -88,13 +86,6 @@ def test_a_full_disk_is_one_line(tmp_path, full_disk, name):
             WRITERS[name](part)
     assert "\n" not in str(error.value) and isinstance(error.value, InputError)
     assert (tmp_path / "x").read_text() == "old" and sorted(tmp_path.iterdir()) == before
-
-
-def test_an_error_of_a_worker_says_the_same(tmp_path):
-    """Fails when an error that a process raises cannot be told to another: it is then called a broken pool."""
-    first = WriteError(tmp_path / "x", OSError(errno.ENOSPC, "No space left on device"))
-    error = copy.copy(first)  # by the way of a pickle
-    assert str(error) == str(first) and (error.errno, error.filename) == (errno.ENOSPC, str(tmp_path / "x"))
 
 
 def test_errors_of_other_files_are_not_blamed_on_the_written_one(tmp_path):
