@@ -22,7 +22,12 @@ class Interval(NamedTuple):
     high: float
 
 
-def draw_counts(kind: np.ndarray, first: int, last: int, seed: int = 0) -> np.ndarray:
+def rows_by_kind(kind: np.ndarray) -> list[np.ndarray]:
+    """List the rows of each kind that is there."""
+    return [np.flatnonzero(kind == value) for value in np.unique(kind)]
+
+
+def draw_counts(strata: Sequence[np.ndarray], first: int, last: int, seed: int = 0) -> np.ndarray:
     """Draw resamples of a test set with replacement, each kind of image for itself, as counts of the images.
 
     Drawn within the kinds, a resample has as many known queries, unknown landmarks and distractors as the test set:
@@ -30,21 +35,20 @@ def draw_counts(kind: np.ndarray, first: int, last: int, seed: int = 0) -> np.nd
     the same whichever others are drawn with it.
 
     Args:
-        kind: (N,) number of each image's kind.
+        strata: rows of each kind of image, all N rows in all, see `rows_by_kind`.
         first, last: resamples `first` to `last - 1` of the seed.
         seed: of all resamples.
 
     Returns:
         (last - first, N) int32, how often each image was drawn.
 
-    >>> counts = draw_counts(np.array([0, 0, 0, 2, 2]), 0, 3)
+    >>> counts = draw_counts(rows_by_kind(np.array([0, 0, 0, 2, 2])), 0, 3)
     >>> counts[:, :3].sum(1).tolist(), counts[:, 3:].sum(1).tolist()
     ([3, 3, 3], [2, 2, 2])
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8.3 and 13.
     """
-    counts = np.zeros((last - first, len(kind)), np.int32)
-    strata = [np.flatnonzero(kind == value) for value in np.unique(kind)]
+    counts = np.zeros((last - first, sum(map(len, strata))), np.int32)
     for row, number in zip(counts, range(first, last), strict=True):
         generator = np.random.default_rng((seed, number))
         for members in strata:
@@ -59,7 +63,7 @@ def resample(
     """Measure scores on n resamples of a test set, in blocks, on all CPUs.
 
     Args:
-        kind: (N,) number of each image's kind, see `draw_counts`.
+        kind: (N,) number of each image's kind.
         measure: counts (B, N) → name of a score → its values (B, ...).
         n: resamples.
         seed: of the resamples.
@@ -72,10 +76,11 @@ def resample(
     """
     if n < 1:
         raise InputError(f"a bootstrap needs at least one resample, not n={n}")
+    strata = rows_by_kind(kind)
     step = max(1, min(BLOCK // max(len(kind), 1), -(-n // usable_cpus())))
 
     def block(first: int) -> Mapping[str, np.ndarray]:
-        return measure(draw_counts(kind, first, min(first + step, n), seed))
+        return measure(draw_counts(strata, first, min(first + step, n), seed))
 
     with ThreadPoolExecutor(usable_cpus()) as pool:
         parts = list(pool.map(block, range(0, n, step)))
