@@ -1,6 +1,7 @@
 """Arrays become figures.
 
 dataset     Figures of a data set: sizes of its classes, what a filter keeps, how well an order mixes.
+evaluation  Figures of systems in an open world: GAP against distractors, risk against coverage, reliability, OSCR.
 mechanisms  Drawings of how the layers work: separable convolution, count sketch, self-attention, spatial attention.
 networks    Drawings that explain.
 pictures    Figures made of pictures: contact sheets, saliency and attention overlays, nearest neighbours.
@@ -16,6 +17,7 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.figures.dataset import class_sizes, filter_curve, window_mixing
+    from landmark.figures.evaluation import gap_by_share, oscr_curves, reliability_diagram, risk_curves
     from landmark.figures.mechanisms import (
         count_sketch_steps,
         depthwise_separable,
@@ -38,6 +40,7 @@ __all__ = [
     "depthwise_separable",
     "evaluation_flow",
     "filter_curve",
+    "gap_by_share",
     "gap_table",
     "gap_walk",
     "gradient_flow",
@@ -45,7 +48,10 @@ __all__ = [
     "learning_curves",
     "nearest_neighbours",
     "open_world",
+    "oscr_curves",
     "parameter_bars",
+    "reliability_diagram",
+    "risk_curves",
     "saliency_panels",
     "save_figure",
     "self_attention_flow",

@@ -6,6 +6,7 @@ hits         The right answers of a system and what ranks above each: all that G
 open_set     How well a score tells right answers from the others: AUROC, false positives at a recall, OSCR.
 page         The report as one HTML page that one can mail.
 resamples    Resampled test sets: how often each image is drawn, shared by every score, and their intervals.
+results      What an evaluation found: scores with their intervals, and differences, as JSON and as lines of text.
 risk         Answer only if: what a threshold on the score buys, as curves, as areas, and as a promise.
 summary      All scores of several systems on the same images, with intervals, and their paired differences.
 """

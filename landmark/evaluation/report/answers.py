@@ -18,6 +18,9 @@ KINDS = ("known", "unknown", "distractor")
 class Answers:
     """One row for each image of a test set; answers with equal scores rank in the order of the rows.
 
+    An unknown landmark may be answered rightly, by a system that knows more than the label set it is scored with: GAP
+    and top-1 count it as right, the closed scores leave it out.
+
     Args:
         score: (N,) any numbers with an order; NaN where the system gave no answer.
         correct: (N,) whether the answer is right.
@@ -44,13 +47,10 @@ class Answers:
             raise InputError(f"the columns of the answers have different lengths: {sorted(lengths)}")
         if not np.isin(self.kind, range(len(KINDS))).all():
             raise InputError(f"a kind of image is 0, 1 or 2 ({', '.join(KINDS)}), not {sorted(set(self.kind))}")
-        wrong = np.flatnonzero(self.correct & ((self.kind != 0) | np.isnan(self.score)))
+        wrong = np.flatnonzero(self.correct & ((self.kind == 2) | np.isnan(self.score)))
         if len(wrong):
             where = self.ids[wrong[0]] if len(self.ids) else f"row {wrong[0]}"
-            raise InputError(
-                f"{where}: a right answer where none can be (no score, or a landmark outside the label set): "
-                "give the label set that the answers come from"
-            )
+            raise InputError(f"{where}: a right answer where none can be: there is no score, or no landmark")
 
     def __len__(self) -> int:
         return len(self.score)
@@ -59,6 +59,11 @@ class Answers:
     def answered(self) -> np.ndarray:
         """(N,) whether there is an answer."""
         return ~np.isnan(self.score)
+
+    @property
+    def outside(self) -> np.ndarray:
+        """(N,) whether an unknown landmark is answered rightly."""
+        return self.correct & (self.kind == 1)
 
     def images(self) -> dict[str, int]:
         """Count the images of each kind.
@@ -99,8 +104,7 @@ def tabulate(
         name: of the predictions, for errors.
 
     Raises:
-        InputError: an id that is not in the solution, an id twice, a NaN score, no image with a landmark, or a right
-            answer outside the label set.
+        InputError: an id that is not in the solution, an id twice, a NaN score, or no image with a landmark.
 
     >>> table = tabulate({"a": (1, 0.9), "c": (1, 0.8)}, {"a": [1], "b": [7], "c": []}, labels=[1])
     >>> table.score.tolist(), table.correct.tolist(), table.kind.tolist()
@@ -116,7 +120,4 @@ def tabulate(
     score = [made[i][1] if i in made else np.nan for i in ids]
     correct = [i in made and made[i][0] in truth[i] for i in ids]
     group = np.array([str(groups.get(i, "")) for i in ids]) if groups else np.array([], str)
-    try:
-        return Answers(np.array(score), np.array(correct), np.array(kind), np.array(ids, object), group)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+    return Answers(np.array(score), np.array(correct), np.array(kind), np.array(ids, object), group)

@@ -27,6 +27,8 @@ class Hits:
         lost: (3, B) the same with a higher score, ties half, added up over the right answers.
         tied: (2, C) answers with a higher score, and with the same one, itself included; None where no right answer
             ties with another kind.
+        known: (C,) whether the label set has its landmark; None where it has all.
+        known_right: (B,) how many of the right answers that are.
         answers: (4, B) right and wrong answers, those to unknown landmarks and to distractors.
         images: (3, B) images of the label set, unknown landmarks, distractors, answered or not.
     """
@@ -37,6 +39,8 @@ class Hits:
     upto: np.ndarray
     lost: np.ndarray
     tied: np.ndarray | None
+    known: np.ndarray | None
+    known_right: np.ndarray
     answers: np.ndarray
     images: np.ndarray
 
@@ -58,6 +62,8 @@ class Ranking:
         chosen = np.flatnonzero(inside & answers.answered)
         order = chosen[np.argsort(-answers.score[chosen], kind="stable")]
         part = np.where(answers.correct[order], 0, 1 + answers.kind[order])
+        known = ~answers.outside[order[part == 0]]
+        self._known = None if known.all() else known
         places = [np.flatnonzero(part == number) for number in range(4)]
         self._members = [order[place] for place in places]  # right, wrong, unknown, distractor: rows, best first
         self._silent = [np.flatnonzero(inside & ~answers.answered & (answers.kind == kind)) for kind in range(3)]
@@ -93,9 +99,12 @@ class Ranking:
             first, last = (_read(own, places[0], row, item) for places in (self._higher, self._upto))
             tied = np.stack([first + higher.sum(0), last - first + (upto - higher).sum(0)])
         answers = np.stack([totals, *(running[:, -1] for running in sums)])
-        images = np.stack([answers[0] + answers[1], answers[2], answers[3]])
+        inside = totals if self._known is None else copies[:, self._known].sum(axis=1)
+        images = np.stack([inside + answers[1], totals - inside + answers[2], answers[3]])
         images += np.stack([np.take(counts, rows, axis=1).sum(axis=1) for rows in self._silent])
-        return Hits(row, number, above, upto, np.stack([_total(row, x, size) for x in lost]), tied, answers, images)
+        known = None if self._known is None else self._known[item]
+        lost = np.stack([_total(row, terms, size) for terms in lost])
+        return Hits(row, number, above, upto, lost, tied, known, inside, answers, images)
 
 
 def _total(row: np.ndarray, terms: np.ndarray, size: int) -> np.ndarray:
@@ -154,13 +163,17 @@ def gap(hits: Hits, *, closed: bool = False, share: float | None = None) -> np.n
     """
     wrong, unknown, distractor = hits.above
     queries = hits.images[0] if closed else hits.images[0] + hits.images[1]
-    misses: np.ndarray = wrong
+    number, misses = hits.number, wrong
+    if closed and hits.known is not None:
+        number = np.cumsum(hits.known) - (np.cumsum(hits.known_right) - hits.known_right)[hits.row]
+        number = np.where(hits.known, number, 0)
+        misses = np.where(hits.known, wrong, 1)
     if not closed:
         weight = np.ones(hits.images.shape[1]) if share is None else _weight(share, queries, hits.images[2])
         queries = np.where(np.isnan(weight), 0, queries)
         weights = weight[hits.row]
         misses = wrong + unknown + np.multiply(weights, distractor, where=distractor > 0, out=np.zeros(len(weights)))
-    return ratio(hits.total(hits.number / (hits.number + misses)), queries)
+    return ratio(hits.total(number / (number + misses)), queries)
 
 
 def _weight(share: float, queries: np.ndarray, distractors: np.ndarray) -> np.ndarray:

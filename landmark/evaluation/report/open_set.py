@@ -52,13 +52,13 @@ def false_positives(hits: Hits, recall: float = 0.95, against: Collection[str] =
 
 
 def oscr_area(hits: Hits, against: Collection[str] = ("unknown", "distractor")) -> np.ndarray:
-    """Compute the area under the OSCR curve, see `oscr`: (B,). It is AUROC times the accuracy on known queries.
+    """Compute the area under the OSCR curve, see `oscr`: (B,): AUROC times the accuracy on known queries.
 
     NaN without a known query or an image to refuse that was answered.
     """
-    area = auroc(hits, against) * ratio(hits.answers[0].astype(float), hits.images[0])
+    area = auroc(hits, against) * ratio(hits.known_right.astype(float), hits.images[0])
     others = hits.answers[1:][[OTHERS.index(other) for other in against]].sum(axis=0)
-    return np.where((hits.answers[0] == 0) & (hits.images[0] > 0) & (others > 0), 0.0, area)
+    return np.where((hits.known_right == 0) & (hits.images[0] > 0) & (others > 0), 0.0, area)
 
 
 def oscr(answers: Answers, against: Collection[str] = ("unknown", "distractor")) -> tuple[np.ndarray, np.ndarray]:
@@ -79,12 +79,12 @@ def oscr(answers: Answers, against: Collection[str] = ("unknown", "distractor"))
 
     Source: Dhamija et al., Reducing Network Agnostophobia, NeurIPS 2018, section 4.
     """
-    refused = np.isin(answers.kind, [OTHERS.index(other) for other in against]) & answers.answered
+    refused = np.isin(answers.kind, [OTHERS.index(other) for other in against]) & answers.answered & ~answers.correct
     made = np.flatnonzero(answers.answered)
     order = made[np.argsort(-answers.score[made], kind="stable")]
     last = np.flatnonzero(np.diff(answers.score[order], append=np.nan) != 0)  # of each group of equal scores
-    curves = []
-    for part, whole in ((refused, refused.sum()), (answers.correct, (answers.kind == 0).sum())):
+    curves, known = [], answers.kind == 0
+    for part, whole in ((refused, refused.sum()), (answers.correct & known, known.sum())):
         counted = np.concatenate([[0], np.cumsum(part[order])[last]])
         curves.append(ratio(counted.astype(float), np.full(len(counted), whole)))
     return curves[0], curves[1]

@@ -50,6 +50,7 @@ class Evaluation:
     calibrated: dict[str, dict[str, dict[str, float]]]  # run → map → ece, brier
     rules: dict[str, list[dict[str, Any]]]  # run → "answer only if": rule, threshold, and what it does at each share
     tables: dict[str, Answers] = field(repr=False)
+    mistakes: list[dict[str, Any]] = field(default_factory=list)  # the most confident ones of each run, worst first
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as JSON can hold it; what is not defined is None."""
@@ -71,6 +72,8 @@ class Evaluation:
             content["paired_models_closed"] = pairs["model gap_closed"]
         if self.calibrated:
             content |= {"calibrated": self.calibrated, "answer_only_if": self.rules}
+        if self.mistakes:
+            content["mistakes"] = self.mistakes
         return dict(_plain(content))
 
     def lines(self) -> list[str]:
@@ -80,6 +83,11 @@ class Evaluation:
             f"test images: {counts}; no system with this label set has a GAP over {self.ceiling:.3f}",
             f"{self.level:.0%} intervals from {self.resamples} resamples of the images, drawn within each kind",
         ]
+        for name, table in self.tables.items():
+            if outside := int(table.outside.sum()):
+                lines.append(
+                    f"{name}: {outside:,} right answers are outside the label set; the closed scores leave them out"
+                )
         for system in [*self.runs, *self.models]:
             seeds = f" ({system.seeds} seeds, resampled as well)" if system.seeds > 1 else ""
             lines += ["", f"{system.run}{seeds}"]

@@ -117,7 +117,7 @@ def operate(answers: Answers, threshold: float, share: float | None = None) -> O
     return Operation(
         share_of(right, right + wrong),
         share_of(right + wrong, everything),
-        share_of(right, known),
+        share_of(weight[given & answers.correct & (answers.kind == 0)].sum(), known),
         share_of(wrong, everything),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from landmark.evaluation.report import calibration, hits, open_set, risk
 from landmark.evaluation.report.answers import Answers
-from landmark.evaluation.report.resamples import holm, interval, over_seeds, resample, two_sided
+from landmark.evaluation.report.resamples import Interval, holm, interval, over_seeds, resample, two_sided
 from landmark.evaluation.report.results import Difference, Evaluation, System
 from landmark.utils.errors import InputError
 
