@@ -22,7 +22,7 @@ WINGS = {"utils": 0, "data": 1, "models": 1, "figures": 1, "world": 2, "prepare"
 TOP = {"": 5, "cli": 5, "__main__": 6}  # the package's face, the command, and what starts it
 # files over 300 lines, with their length
 LONG = {
-    "cli.py": 412,
+    "cli.py": 437,
     "figures/scores.py": 369,
     "models/int8.py": 338,
     "prepare/shrink.py": 345,
@@ -62,7 +62,8 @@ UNTESTED = {
 PRIVATE = {
     "07_training_on_gpu",
 }
-FREE_OF_TORCH = ("evaluation/metrics.py", "evaluation/bootstrap.py", "evaluation/open_world.py")
+FREE_OF_TORCH = ("evaluation/metrics.py", "evaluation/bootstrap.py", "evaluation/open_world.py",
+                 "evaluation/report/page.py", "evaluation/report/summary.py")  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "safetensors"}
 
 FILES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
