@@ -39,7 +39,7 @@ class Answers:
     group: np.ndarray = field(default_factory=lambda: np.array([], str))
 
     def __post_init__(self) -> None:
-        for name, dtype in (("score", float), ("correct", bool), ("kind", np.int8)):
+        for name, dtype in (("score", float), ("correct", bool), ("kind", np.int8), ("ids", object), ("group", str)):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
         lengths = {len(self.score), len(self.correct), len(self.kind)}
         lengths |= {len(column) for column in (self.ids, self.group) if len(column)}
