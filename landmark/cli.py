@@ -334,6 +334,29 @@ def _score(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="folders of finished runs, or submissions")
+    parser.add_argument("data", type=Path, help="folder in the GLDv2 layout, with the solution")
+    parser.add_argument("--out", type=Path, help="folder to write the report to, as one HTML page")
+    parser.add_argument("--calibrate", type=Path, help="another data set, to fit maps and thresholds on")
+    parser.add_argument("--min-images", type=int, default=1, help="of a landmark in the label set of submissions")
+    parser.add_argument("--parts", choices=("size", "kind"), help="score parts of the known queries as well")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from landmark.course.evaluate import evaluate_runs
+    from landmark.evaluation.report.page import write_page
+
+    report = evaluate_runs(args.runs, args.data, calibration=args.calibrate, min_images=args.min_images,
+                           parts=args.parts, n=args.resamples)  # fmt: skip
+    if args.out:
+        write_page(report, args.out)
+    print(json.dumps(report.to_dict(), indent=1) if args.json else "\n".join(report.lines()))
+    return 0
+
+
 # verb: what it says of itself, its flags, its function
 VERBS = {
     "synth": ("make a miniature world in the GLDv2 layout", _add_synth, _synth),
@@ -349,6 +372,8 @@ VERBS = {
                  _pretrain),
     "predict": ("write a submission for the test images", _add_predict, _predict),
     "score": ("GAP of a submission", _add_score, _score),
+    "evaluate": ("every score of runs on an open test set, with intervals and paired differences", _add_evaluate,
+                 _evaluate),
 }  # fmt: skip
 
 

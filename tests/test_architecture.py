@@ -42,6 +42,8 @@ FREE_OF_TORCH = (
     "evaluation/bootstrap.py",
     "evaluation/open_world.py",
     "evaluation/confidence.py",
+    "evaluation/report/page.py",
+    "evaluation/report/summary.py",
     "retrieval/search.py",
     "retrieval/vote.py",
 )

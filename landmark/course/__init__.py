@@ -1,6 +1,7 @@
 """What the notebooks run and measure.
 
 arithmetic  What cheaper arithmetic does to a network's answers and to what it learns.
+evaluate    Evaluate finished runs and submissions on a data set.
 layers      Measure layers at work: sizes and gradients of stages, sketch errors, attention maps.
 pretraining Train a backbone on a disjoint miniature world, and store it as the weights that stand in for ImageNet's.
 resuming    Kill a run on the way, go on with it, and compare it with one that ran through.
@@ -18,6 +19,7 @@ from landmark.utils.faces import lazy
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.course.arithmetic import precision_table, training_table
     from landmark.course.bench.speed import bench_train
+    from landmark.course.evaluate import evaluate_runs
     from landmark.course.layers import (
         attention_layer,
         frozen_stages,
@@ -74,6 +76,7 @@ __all__ = [
     "detector_scores",
     "dev_table",
     "device",
+    "evaluate_runs",
     "fast_dtype",
     "frozen_stages",
     "full_scale_hours",

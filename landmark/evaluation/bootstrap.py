@@ -6,39 +6,29 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from landmark.evaluation.metrics import Predictions, Solution, _found, _rank, _truth, global_average_precision
+from landmark.evaluation.metrics import Predictions, Solution, global_average_precision
+from landmark.evaluation.report.answers import tabulate
+from landmark.evaluation.report.hits import Ranking, gap
 
 
 def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, seed: int, ignore: bool) -> np.ndarray:
     """GAP of each system on the same n resamples of the images with replacement, (resamples, systems).
 
-    The w copies of an image share score and id, so they stand side by side in the ranking. A right one after R ranks
-    and H hits adds Σ_{j=1..w} (H + j) / (R + j) = w - (R - H) (h(R + w) - h(R)), with h the harmonic numbers.
-    A resample in which no image shows a landmark has no GAP and is left out.
+    The copies of an image share score and id, so they stand side by side in the ranking. A resample in which no image
+    shows a landmark has no GAP and is left out.
     """
     if n < 1:
         raise ValueError(f"a bootstrap needs at least one resample, not n={n}")
-    truth = _truth(solution)
-    place = {image_id: k for k, image_id in enumerate(sorted(truth, key=str))}
-    positive = np.array([bool(truth[image_id]) for image_id in place])
-    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, len(truth) + 1))])
-    rankings = [_rank(_found(system, truth), truth, ignore) for system in systems]
-    orders = [np.array([place[row[0]] for row in ranking.rows], dtype=int) for ranking in rankings]
-    generator, gaps = np.random.default_rng(seed), []
+    shown = {landmark for landmarks in solution.values() for landmark in landmarks}
+    rankings = [Ranking(tabulate(system, solution, shown)) for system in systems]
+    generator, images, gaps = np.random.default_rng(seed), len(solution), []
     for _ in range(n):
-        copies = np.bincount(generator.integers(len(truth), size=len(truth)), minlength=len(truth))
-        positives = copies[positive].sum()
-        if positives == 0:
-            continue
-        gaps.append([])
-        for ranking, order in zip(rankings, orders, strict=True):
-            w = copies[order]
-            after, misses = np.cumsum(w), np.cumsum(w * ~ranking.correct)
-            terms = w - misses * (harmonic[after] - harmonic[after - w])  # where right, misses = R - H
-            gaps[-1].append(terms[ranking.correct].sum() / positives)
-    if not gaps:
+        counts = np.bincount(generator.integers(images, size=images), minlength=images)[None]
+        gaps.append([gap(ranking.hits(counts), share=0.0 if ignore else None)[0] for ranking in rankings])
+    defined = np.array(gaps)[~np.isnan(gaps).any(axis=1)]
+    if not len(defined):
         raise ValueError(f"none of n={n} resamples holds an image with a landmark: draw more")
-    return np.array(gaps)
+    return defined
 
 
 def _interval(values: np.ndarray, level: float) -> tuple[float, float]:

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from landmark.data.folder import LabelMap
-from landmark.evaluation import metrics
 from landmark.evaluation.metrics import Predictions, Solution
+from landmark.evaluation.report.answers import tabulate
+from landmark.evaluation.report.hits import Ranking, gap
 
 
 def closed_set(solution: Solution, labels: Collection[int]) -> dict[str, Collection[int]]:
@@ -41,22 +42,20 @@ def gap_against_distractors(predictions: Mapping, truth: Mapping, shares: Sequen
     Args:
         predictions: image id → (landmark_id, score).
         truth: image id → landmark ids, none for a distractor.
-        shares: from 0 to below 1.
+        shares: from 0 to 1; at 1, the limit, only right answers above all distractors count.
 
-    >>> gap_against_distractors({"a": (1, 0.5), "d": (2, 0.9)}, {"a": [1], "d": []}, [0.0, 0.5, 0.75])
-    [1.0, 0.5, 0.25]
+    Returns:
+        GAP at each share; NaN for a share above 0 when no distractor is at hand.
+
+    Raises:
+        InputError: a share outside 0 to 1, or what `metrics` cannot score.
+
+    >>> gap_against_distractors({"a": (1, 0.5), "d": (2, 0.9)}, {"a": [1], "d": []}, [0.0, 0.5, 0.75, 1.0])
+    [1.0, 0.5, 0.25, 0.0]
     """
-    steps = metrics.gap_steps(predictions, truth)
-    right = np.array(steps["correct"], bool)
-    empty = np.array([not truth[image_id] for image_id in steps["id"]], bool)
-    queries = sum(bool(len(landmarks)) for landmarks in truth.values())
-    distractors = len(truth) - queries
-    gaps = []
-    for share in shares:
-        weight = share / (1 - share) * queries / max(distractors, 1)
-        rank = np.cumsum(np.where(empty, weight, 1.0))
-        gaps.append(float((np.cumsum(right)[right] / rank[right]).sum() / queries))
-    return gaps
+    shown = {landmark for landmarks in truth.values() for landmark in landmarks}
+    found = Ranking(tabulate(predictions, truth, shown)).hits(np.ones((1, len(truth)), int))
+    return [float(gap(found, share=share)[0]) for share in shares]
 
 
 def answers_by_kind(predictions: Mapping, truth: Mapping, labels: LabelMap) -> dict[str, list[float]]:

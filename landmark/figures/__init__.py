@@ -1,6 +1,7 @@
 """Arrays become figures.
 
 dataset     Draw a data set: sizes of its classes, what a filter keeps, how well an order mixes.
+evaluation  Draw systems in an open world: GAP against distractors, risk against coverage, reliability, OSCR.
 intervals   Draw values with their intervals: dots and whiskers, a row for each.
 mechanisms  Draw how the layers work: separable convolution, count sketch, self-attention, spatial attention.
 networks    Draw networks and their evaluation: the pen and the boxes, rows of tensors, closed against open.
@@ -17,6 +18,7 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.figures.dataset import class_sizes, filter_curve, window_mixing
+    from landmark.figures.evaluation import gap_by_share, oscr_curves, reliability_diagram, risk_curves
     from landmark.figures.intervals import gap_table, interval_bars
     from landmark.figures.mechanisms import (
         count_sketch_steps,
@@ -40,6 +42,7 @@ __all__ = [
     "depthwise_separable",
     "evaluation_flow",
     "filter_curve",
+    "gap_by_share",
     "gap_table",
     "gap_walk",
     "gradient_flow",
@@ -48,7 +51,10 @@ __all__ = [
     "learning_curves",
     "nearest_neighbours",
     "open_world",
+    "oscr_curves",
     "parameter_bars",
+    "reliability_diagram",
+    "risk_curves",
     "saliency_panels",
     "save_figure",
     "self_attention_flow",

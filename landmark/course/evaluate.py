@@ -1,0 +1,198 @@
+"""Evaluate finished runs and submissions on a data set: gathers their answers for `landmark.evaluation.report`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landmark.course.tables import test_answers, truth_of
+from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.data.tables import label_names
+from landmark.evaluation.report.answers import KINDS, tabulate
+from landmark.evaluation.report.results import Evaluation
+from landmark.evaluation.report.summary import SHARES, evaluate
+from landmark.evaluation.submission import read_submission
+from landmark.training.run import Run, open_run
+from landmark.utils.errors import InputError
+
+MISTAKES = 10  # of each run that are listed
+PARTS = ("size", "kind")
+Answered = Mapping[str, tuple[int, float]]
+Truth = Mapping[str, Collection[int]]
+
+
+def evaluate_runs(
+    runs: Sequence[str | Path],
+    data: str | Path | GoogleLandmarks,
+    *,
+    calibration: str | Path | GoogleLandmarks | None = None,
+    min_images: int = 1,
+    parts: str | None = None,
+    shares: Sequence[float] = SHARES,
+    n: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Score runs on the test images of a data set, with intervals, and compare each pair of them.
+
+    The label set is that of the runs, or of the train table when there are submissions alone. Runs that differ in
+    nothing but their seed are scored together as well.
+
+    Args:
+        runs: folders of finished runs, or submissions (`id,landmarks`) for the test images.
+        data: a folder in the GLDv2 layout with test.csv and the solution.
+        calibration: another such folder, on which maps and thresholds are fitted; the runs predict its test images.
+        min_images: of a landmark in the train table, to belong to the label set of submissions.
+        parts: known queries are also scored apart by "size" (train images of their landmark, in thirds) or "kind"
+            (natural or made by people, as the tables say).
+        shares: of distractors at which GAP is told.
+        n: resamples.
+        seed: of the resamples.
+
+    Raises:
+        InputError: what is no run or submission, the same one twice, label sets that differ, answers to other images,
+            or a table that cannot be trusted.
+    """
+    data = data if isinstance(data, GoogleLandmarks) else GoogleLandmarks(data)
+    names = [str(run) for run in runs]
+    if not names:
+        raise InputError("nothing to evaluate: give a run or a submission")
+    if len(set(names)) < len(names):
+        raise InputError(f"{next(name for name in names if names.count(name) > 1)}: given twice")
+    opened = {name: open_run(name) for name in names if not _is_table(Path(name))}
+    truth, labels = truth_of(data), _label_set(opened, data, min_images)
+    answers = {name: _answers(name, opened.get(name), data, truth) for name in names}
+    groups = _groups(parts, data, truth, labels) if parts else None
+    tables = {name: tabulate(found, truth, labels, groups=groups, name=name) for name, found in answers.items()}
+    fitted = None
+    if calibration is not None:
+        fitted = _fitted(opened, names, calibration, labels, truth)
+    private = {image_id for image_id, usage in zip(data.solution["id"], data.solution["Usage"], strict=True)
+               if usage == "Private"}  # fmt: skip
+    ids = tables[names[0]].ids
+    report = evaluate(
+        tables, private=np.array([image_id in private for image_id in ids]) if private else None,
+        models=_models(opened), calibration_tables=fitted, shares=shares, n=n, seed=seed,
+    )  # fmt: skip
+    return replace(report, mistakes=_mistakes(answers, truth, labels, data))
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a path is a submission and not the folder of a run."""
+    if not path.exists():
+        raise InputError(f"{path}: no such run or submission")
+    return path.is_file()
+
+
+def _label_set(opened: Mapping[str, Run], data: GoogleLandmarks, min_images: int) -> list[int]:
+    """Landmark ids that a right answer can have."""
+    if not opened:
+        return sorted(set(data.labelled(min_images)["landmark_id"].tolist()))
+    (first, one), *others = opened.items()
+    for name, other in others:
+        try:
+            one.labels.check_same(other.labels)
+        except InputError as error:
+            raise InputError(f"{first} and {name}: {error}: evaluate them apart") from None
+    if (data.root / "train.csv").exists():
+        shared = LabelMap(data.labelled()["landmark_id"].unique().tolist())
+        if not any(landmark_id in shared for landmark_id in one.labels.landmark_ids):
+            raise InputError(
+                f"{first}: no landmark of its label set is in {data.root / 'train.csv'}: another data set?"
+            )
+    return one.labels.landmark_ids
+
+
+def _answers(name: str, run: Run | None, data: GoogleLandmarks, truth: Truth) -> Answered:
+    """image_id → (landmark_id, score) of the images that are scored."""
+    if run is not None:
+        return test_answers(run, data)
+    table = read_submission(name)
+    unknown = sorted(set(table["id"]) - set(data.solution["id"]))
+    if unknown:
+        raise InputError(
+            f"{name}: {len(unknown)} ids are not in the solution of {data.root}, such as {', '.join(unknown[:3])}: "
+            "evaluate a submission on its own test set"
+        )
+    made = table[table["landmark_id"].notna() & table["id"].isin(truth.keys())]
+    answers = zip(made["landmark_id"].astype(int), made["score"], strict=True)
+    return dict(zip(made["id"], answers, strict=True))
+
+
+def _fitted(
+    opened: Mapping[str, Run],
+    names: Sequence[str],
+    folder: str | Path | GoogleLandmarks,
+    labels: Collection[int],
+    reported: Collection[str],
+) -> dict[str, Any]:
+    """Answers of the runs to the calibration images."""
+    other = folder if isinstance(folder, GoogleLandmarks) else GoogleLandmarks(folder)
+    for name in names:
+        if name not in opened:
+            raise InputError(f"{name}: a submission cannot be asked about {other.root}: give the run that made it")
+    truth = truth_of(other)
+    both = sorted(truth.keys() & set(reported))
+    if both:
+        raise InputError(
+            f"{other.root}: {len(both)} of its images are reported on, such as {both[0]}: nothing is fitted on "
+            "the test set: choose another folder to calibrate on"
+        )
+    return {name: tabulate(test_answers(run, other), truth, labels, name=name) for name, run in opened.items()}
+
+
+def _models(opened: Mapping[str, Run]) -> dict[str, list[str]]:
+    """Runs that differ in nothing but their seed, by the name of their model."""
+    groups: dict[str, list[str]] = {}
+    for name, run in opened.items():
+        settings = {key: value for key, value in asdict(run.config).items() if key not in ("seed", "bad_limit")}
+        groups.setdefault(json.dumps(settings, sort_keys=True), []).append(name)
+    kinds = [opened[members[0]].config.model for members in groups.values()]
+    return {
+        f"model {kind}" if kinds.count(kind) == 1 else f"model {kind} as in {members[0]}": members
+        for kind, members in zip(kinds, groups.values(), strict=True)
+    }
+
+
+def _groups(parts: str, data: GoogleLandmarks, truth: Truth, labels: Collection[int]) -> dict[str, str]:
+    """image_id → the part of the known queries it belongs to."""
+    if parts not in PARTS:
+        raise InputError(f"parts {parts!r}: choose {' or '.join(PARTS)}")
+    known = frozenset(labels)
+    shown = {i: next(x for x in marks if x in known) for i, marks in truth.items() if not known.isdisjoint(marks)}
+    if parts == "kind":
+        names = label_names(data.root)
+        column = names.get("natural_or_human_made", {})
+        return {image_id: str(column.get(landmark_id, "")) for image_id, landmark_id in shown.items()}
+    sizes = data.labelled()["landmark_id"].value_counts()
+    counts = {image_id: int(sizes.get(landmark_id, 0)) for image_id, landmark_id in shown.items()}
+    if not counts:
+        return {}
+    edges = np.quantile(list(counts.values()), [1 / 3, 2 / 3], method="lower")
+    third = {image_id: int(np.searchsorted(edges, count)) for image_id, count in counts.items()}
+    span = {k: [count for image_id, count in counts.items() if third[image_id] == k] for k in set(third.values())}
+    return {i: f"landmarks of {min(span[k]):,} to {max(span[k]):,} train images" for i, k in third.items()}
+
+
+def _mistakes(
+    answers: Mapping[str, Answered], truth: Truth, labels: Collection[int], data: GoogleLandmarks
+) -> list[dict[str, Any]]:
+    """The most confident wrong answers of each run, with names where the tables have them."""
+    known, names = frozenset(labels), label_names(data.root).get("name", {})
+
+    def called(landmark_id: int) -> str:
+        return str(names.get(landmark_id, "") or landmark_id)
+
+    rows = []
+    for run, found in answers.items():
+        wrong = [(-score, i, mark) for i, (mark, score) in found.items() if mark not in truth[i]]
+        for score, image_id, mark in sorted(wrong)[:MISTAKES]:
+            shown = truth[image_id]
+            kind = KINDS[2 if not shown else 1 if known.isdisjoint(shown) else 0]
+            rows.append({"run": run, "id": image_id, "score": -score, "kind": kind, "answer": called(mark),
+                         "truth": ", ".join(map(called, shown))})  # fmt: skip
+    return rows
