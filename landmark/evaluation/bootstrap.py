@@ -10,7 +10,7 @@ from landmark.evaluation.metrics import Predictions, Solution, _found, _rank, _t
 
 
 def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, seed: int, ignore: bool) -> np.ndarray:
-    """GAP of each system on the same n resamples of the images with replacement, (resamples, systems).
+    """Compute the GAP of each system on the same n resamples of the images with replacement, (resamples, systems).
 
     The w copies of an image share score and id, so they stand side by side in the ranking. A right one after R ranks
     and H hits adds Σ_{j=1..w} (H + j) / (R + j) = w - (R - H) (h(R + w) - h(R)), with h the harmonic numbers.
@@ -24,7 +24,8 @@ def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, 
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, len(truth) + 1))])
     rankings = [_rank(_found(system, truth), truth, ignore) for system in systems]
     orders = [np.array([place[row[0]] for row in ranking.rows], dtype=int) for ranking in rankings]
-    generator, gaps = np.random.default_rng(seed), []
+    generator = np.random.default_rng(seed)
+    gaps: list[list[float]] = []
     for _ in range(n):
         copies = np.bincount(generator.integers(len(truth), size=len(truth)), minlength=len(truth))
         positives = copies[positive].sum()
@@ -57,7 +58,7 @@ def gap_bootstrap(
     seed: int = 0,
     ignore_distractors: bool = False,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of GAP over resampled test images: how far another such test set could fall.
+    """Compute the percentile bootstrap interval of GAP: how far a resampled test set of this kind could fall.
 
     Args:
         predictions, solution, ignore_distractors: as for `global_average_precision`.
@@ -90,7 +91,7 @@ def paired_gap_bootstrap(
     seed: int = 0,
     ignore_distractors: bool = False,
 ) -> tuple[float, float, float]:
-    """GAP(a) - GAP(b) with its bootstrap interval, both systems on the same resamples: (difference, low, high).
+    """Compute GAP(a) - GAP(b) and its bootstrap interval on shared resamples: (difference, low, high).
 
     Two systems share the luck of the draw, so this interval is narrower than two separate ones suggest.
 
@@ -99,8 +100,6 @@ def paired_gap_bootstrap(
     (0.0, 0.0, 0.0)
     """
     a, b = (p if isinstance(p, Mapping) else list(p) for p in (a, b))
-    difference = np.subtract(
-        *(global_average_precision(p, solution, ignore_distractors=ignore_distractors) for p in (a, b))
-    )
+    of_a, of_b = (global_average_precision(p, solution, ignore_distractors=ignore_distractors) for p in (a, b))
     gaps = _resampled_gaps([a, b], solution, n, seed, ignore_distractors)
-    return float(difference), *_interval(gaps[:, 0] - gaps[:, 1], level)
+    return of_a - of_b, *_interval(gaps[:, 0] - gaps[:, 1], level)
