@@ -49,7 +49,10 @@ def depthwise_separable(channels: int = 728, filters: int = 728, places: int = 1
     return fig
 
 
-def count_sketch_steps(x: Sequence[float], h: Sequence[int], s: Sequence[int], y: Sequence[float]) -> Figure:
+def count_sketch_steps(
+    x: Sequence[float] | np.ndarray, h: Sequence[int] | np.ndarray, s: Sequence[int] | np.ndarray,
+    y: Sequence[float] | np.ndarray,
+) -> Figure:  # fmt: skip
     """A count sketch by hand: each input goes, with its sign, into one bin; a bin adds what falls into it.
 
     Args:
@@ -122,7 +125,9 @@ def self_attention_flow(channels: int = 8, side: int = 32, reduction: int = 8) -
     return fig
 
 
-def spatial_attention_flow(sums: Sequence[Sequence[float]], weights: Sequence[Sequence[float]]) -> Figure:
+def spatial_attention_flow(
+    sums: Sequence[Sequence[float]] | np.ndarray, weights: Sequence[Sequence[float]] | np.ndarray
+) -> Figure:
     """Parameter-free spatial attention on one map: channel sum, softmax over places, product (the paper's Figure 2).
 
     Args:

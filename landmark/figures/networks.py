@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
 BLUE, RED, INK, GREY = "#0072B2", "#D55E00", "#22252A", "#6B7178"  # the blue and red of Okabe & Ito
 SKY, SAND = "#D6E8F3", "#FBEBCB"  # their blue and orange made pale, to fill
-HEAD = {"arrowstyle": "-|>,head_length=5,head_width=2.4", "mutation_scale": 1, "shrinkA": 0, "shrinkB": 0}
+HEAD: dict[str, Any] = {
+    "arrowstyle": "-|>,head_length=5,head_width=2.4",
+    "mutation_scale": 1,
+    "shrinkA": 0,
+    "shrinkB": 0,
+}
 
 
 def sheet(title: str, width: float, height: float) -> tuple[Figure, Axes]:
     """A blank drawing of width × height inches whose coordinates are inches, y upwards."""
-    fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    fig.get_layout_engine().set(w_pad=0, h_pad=0)
+    fig = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0, h_pad=0), facecolor="white")
     ax = fig.add_subplot()
     ax.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     ax.set_axis_off()
@@ -26,13 +32,13 @@ def sheet(title: str, width: float, height: float) -> tuple[Figure, Axes]:
     return fig, ax
 
 
-def write(ax: Axes, x: float, y: float, text: str, size: float = 8.5, **look) -> None:
+def write(ax: Axes, x: float, y: float, text: str, size: float = 8.5, **look: Any) -> None:
     """Plain text: never mathtext, whatever it holds."""
-    look = {"ha": "center", "va": "center", "color": INK, "linespacing": 1.3} | look
+    look = {"ha": "center", "va": "center", "color": INK, "linespacing": 1.3, **look}
     ax.text(x, y, text, fontsize=size, parse_math=False, fontfamily="DejaVu Sans", **look)
 
 
-def arrow(ax: Axes, *points: Sequence[float], colour: str = GREY) -> None:
+def arrow(ax: Axes, *points: tuple[float, float], colour: str = GREY) -> None:
     """A thin line through the points with a head at the last."""
     ax.plot(*zip(*points[:-1], strict=True), color=colour, linewidth=1.2)
     ax.add_patch(FancyArrowPatch(points[-2], points[-1], color=colour, linewidth=1.2, **HEAD))
@@ -55,7 +61,7 @@ def block(ax: Axes, x: float, y: float, shape: Sequence[int], fill: str, hatch: 
     left, low = x - (wide + 0.7 * deep) / 2, y - (high + 0.5 * deep) / 2
     slant = np.array([0.7 * deep, 0.5 * deep])
     corners = np.array([[0, 0], [wide, 0], [wide, high], [0, high]]) + (left, low)
-    shade = {"edgecolor": BLUE, "linewidth": 0.9, "joinstyle": "round"}
+    shade: dict[str, Any] = {"edgecolor": BLUE, "linewidth": 0.9, "joinstyle": "round"}
     ax.add_patch(Polygon([corners[3], corners[2], corners[2] + slant, corners[3] + slant], facecolor="white", **shade))
     ax.add_patch(Polygon([corners[1], corners[2], corners[2] + slant, corners[1] + slant], facecolor="white", **shade))
     ax.add_patch(Polygon(corners, facecolor=fill, hatch=hatch, **shade))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -31,6 +32,8 @@ def _pixels(image: object, what: str) -> np.ndarray:
 
 class _Sheet:
     """Tiles one unit wide on one pair of axes: exact places, and fast where a hundred axes would be slow."""
+
+    head: float
 
     def __init__(
         self,
@@ -71,13 +74,13 @@ class _Sheet:
         left, top = column * (1 + SPACE), self.head + (row + 1) * self.high - 1 - SPACE / 2
         wide, high = np.array(pixels.shape[1::-1]) / max(pixels.shape[:2])
         x, y = left + (1 - wide) / 2, top + (1 - high) / 2
-        place = {"extent": (x, x + wide, y + high, y), "aspect": "equal"}
+        place: dict[str, Any] = {"extent": (x, x + wide, y + high, y), "aspect": "equal"}
         if heat is not None:  # the picture goes grey, so that all colour is the map's
             pixels = 0.25 + 0.75 * pixels.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
         limits = self.axes.axis()
         self.axes.imshow(pixels, interpolation="antialiased", **place)
         if heat is not None:
-            look = {"cmap": HEAT, "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
+            look: dict[str, Any] = {"cmap": HEAT, "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
             self.axes.imshow(heat, alpha=0.15 + 0.7 * heat, **look, **place)
         self.axes.axis(limits)  # imshow moves them
         if mark is not None:

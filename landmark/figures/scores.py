@@ -89,8 +89,8 @@ def gap_table(table: pd.DataFrame, *, title: str = "Closed and open GAP of each 
     y, gap = np.arange(len(table)), axes[0]
     names = {"closed": "closed: landmarks of the label set", "open": "open: the whole test set, with distractors"}
     for kind, colour, marker, shift in kinds:
-        columns = (table[c].to_numpy(float) for c in (kind, f"{kind}_low", f"{kind}_high"))
-        _whiskers(gap, y + shift, *columns, colour, marker, names[kind], above=shift < 0)
+        value, low, high = (table[c].to_numpy(float) for c in (kind, f"{kind}_low", f"{kind}_high"))
+        _whiskers(gap, y + shift, value, low, high, colour, marker, names[kind], above=shift < 0)
     hollow = {"facecolor": "white", "edgecolor": GREY, "marker": "D", "s": 30, "linewidth": 1.3, "zorder": 3}
     if "paper" in table:
         gap.scatter(table["paper"], y, **hollow, label="the paper, 2019: another data set, not comparable in height")
@@ -121,9 +121,9 @@ def _rows(ax: Axes, names: Sequence[str]) -> None:
 def _whiskers(
     ax: Axes,
     y: np.ndarray,
-    value: Sequence,
-    low: Sequence,
-    high: Sequence,
+    value: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
     colour: str,
     marker: str,
     text: str | None = None,
@@ -133,8 +133,8 @@ def _whiskers(
     whiskers = np.abs(np.stack([np.subtract(value, low), np.subtract(high, value)]))
     ax.errorbar(value, y, xerr=whiskers, fmt=marker, color=colour, markersize=6, linewidth=1.6, capsize=3, label=text)
     for x, row in zip(value, y, strict=True):
-        look = {"textcoords": "offset points", "ha": "center", "va": "bottom" if above else "top", "fontsize": 7.5}
-        ax.annotate(f"{x:.3f}", (x, row), (0, 5 if above else -5), color=colour, **look)
+        look: dict = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5, "color": colour}
+        ax.annotate(f"{x:.3f}", (x, row), (0, 5 if above else -5), va="bottom" if above else "top", **look)
 
 
 @styled

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import matplotlib
 import numpy as np
 from matplotlib import font_manager, ticker
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.rcsetup import cycler
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+Filled = TypeVar("Filled", bound=Sized)
 
 # Okabe & Ito (2008): eight colours that stay apart for every kind of colour vision; yellow is too pale for lines.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -24,11 +33,11 @@ WIDE_FONTS = (
 _installed = {font.name for font in font_manager.fontManager.ttflist}
 FONTS = ["DejaVu Sans", *(name for name in WIDE_FONTS if name in _installed)]
 
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.family": FONTS, "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY,
     "axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.labelsize": 9, "axes.linewidth": 0.8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(color=CYCLE), "figure.titlesize": 11.5, "figure.titleweight": "normal",
+    "axes.prop_cycle": cycler(color=CYCLE), "figure.titlesize": 11.5, "figure.titleweight": "normal",
     "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 1.8, "lines.solid_capstyle": "round",
     "hatch.linewidth": 0.6, "figure.facecolor": "white", "figure.dpi": 100,
 }  # fmt: skip
@@ -97,17 +106,17 @@ def numbers(values: object, what: str, ndim: int = 1, least: int = 1) -> np.ndar
     return array
 
 
-def named(values: Mapping, what: str) -> Mapping:
+def named(values: Filled, what: str) -> Filled:
     """`values` unless it is empty, which is a ValueError."""
     if not len(values):
         raise ValueError(f"{what}: nothing to draw, needs one entry or more")
     return values
 
 
-def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.2, 3.8), **grid) -> tuple:
+def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.2, 3.8), **grid: Any) -> tuple:
     """A blank figure of `size` inches and its axes as a list in reading order, in the shared look."""
-    fig = Figure(figsize=size, layout="constrained")
-    fig.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.04)
+    engine = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.04)
+    fig = Figure(figsize=size, layout=engine)
     fig.suptitle(label(title), x=0.012, ha="left")
     axes = list(fig.subplots(rows, columns, squeeze=False, **grid).flat)
     for ax in axes:  # ticks are made when drawn, outside the style: they must carry it themselves
@@ -116,7 +125,7 @@ def canvas(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float
     return fig, axes
 
 
-def plain_log(axis: ticker.TickHelper) -> None:
+def plain_log(axis: Axis) -> None:
     """Plain numbers (1, 2, 5, 10, 20 …) on a logarithmic axis."""
     axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
