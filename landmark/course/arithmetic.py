@@ -1,4 +1,4 @@
-"""What cheaper arithmetic does to a network's answers and to what it learns."""
+"""Measure what cheaper arithmetic does to a network's answers and to what it learns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from landmark.utils.device import device, fast_dtype
 
 
 def precision_table(run: Run, data: GoogleLandmarks, more: Mapping[str, nn.Module] | None = None) -> pd.DataFrame:
-    """Top-1 and GAP of a run's network in float32, as it predicts, and in 8-bit integers where the chip has them.
+    """Compare a run's network in float32, as it predicts, and in 8-bit integers where the chip has them: top-1, GAP.
 
     On the test images of the label set. `same answers` is the share of images named as in float32.
 
@@ -38,17 +38,17 @@ def precision_table(run: Run, data: GoogleLandmarks, more: Mapping[str, nn.Modul
     networks |= more or {}
     rows, exact = {}, None
     for name, network in networks.items():
-        found = predict(network, run.loader(table, data.root)).mapping(run.labels)
-        answers, right = _judged(found, closed)
+        predictions = predict(network, run.loader(table, data.root)).mapping(run.labels)
+        answers, right = _judged(predictions, closed)
         exact = answers if exact is None else exact
-        gap = metrics.global_average_precision(found, closed)
+        gap = metrics.global_average_precision(predictions, closed)
         rows[name] = {"images": len(right), "top-1": np.mean(right), "GAP": gap,
                       "same answers": (answers == exact).mean()}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def training_table(seeds: Sequence[int], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
-    """Top-1 of the course's Xception trained as in 2019, with 85 tensors frozen, and in cheaper ways.
+    """Compare top-1 of the course's Xception trained as in 2019, with 85 tensors frozen, and in cheaper ways.
 
     On the test images of the label set, for each seed of the training and on average. The stages up to block7 are
     computed in 8-bit integers where the chip has them, once for every epoch or once for each of two views. `low` and
@@ -72,29 +72,29 @@ def training_table(seeds: Sequence[int], data: GoogleLandmarks, n: int = 1000) -
     right = np.array(judged, float).reshape(len(ways), len(seeds), -1)  # (ways, seeds, images)
     mean = right.mean(1)
     draws = np.random.default_rng(0).integers(right.shape[2], size=(n, right.shape[2]))
-    found = pd.DataFrame(right.mean(2), index=list(ways), columns=[f"seed {seed}" for seed in seeds])
+    rows = pd.DataFrame(right.mean(2), index=list(ways), columns=[f"seed {seed}" for seed in seeds])
     ends = [np.percentile((way - mean[0])[draws].mean(1), [2.5, 97.5]) for way in mean]
-    found["mean"] = mean.mean(1)
-    found["difference"] = found["mean"] - found["mean"].iloc[0]
-    found["low"], found["high"] = np.transpose(ends)
-    found.iloc[0, -3:] = np.nan  # to itself
-    return found
+    rows["mean"] = mean.mean(1)
+    rows["difference"] = rows["mean"] - rows["mean"].iloc[0]
+    rows["low"], rows["high"] = np.transpose(ends)
+    rows.iloc[0, -3:] = np.nan  # to itself
+    return rows
 
 
 def _asked(run: Run, data: GoogleLandmarks) -> tuple[dict, pd.DataFrame]:
-    """Truth and rows of the test images that show a landmark of the run's label set."""
+    """Select truth and rows of the test images that show a landmark of the run's label set."""
     closed = open_world.closed_set(truth_of(data), run.labels.landmark_ids)
     return closed, data.test[data.test["id"].isin(closed)]
 
 
-def _judged(found: dict, closed: dict) -> tuple[pd.Series, list[bool]]:
-    """Answers by image id, in the order of the ids, and whether each is right."""
-    answers = pd.Series({image_id: found[image_id][0] for image_id in sorted(found)})
+def _judged(predictions: dict, closed: dict) -> tuple[pd.Series, list[bool]]:
+    """List the answers by image id, in the order of the ids, and whether each is right."""
+    answers = pd.Series({image_id: predictions[image_id][0] for image_id in sorted(predictions)})
     return answers, [landmark_id in closed[image_id] for image_id, landmark_id in answers.items()]
 
 
 class _Exact(nn.Module):
-    """A network in float32 whatever the chip would rather have."""
+    """A network in float32, whichever arithmetic is fastest on the chip."""
 
     def __init__(self, model: LandmarkNet):
         super().__init__()

@@ -15,13 +15,13 @@ from landmark.utils.device import own_random_numbers
 
 
 def stage_sizes(module: nn.Module) -> list[tuple[str, int]]:
-    """Children of a module with their number of parameters, those without any left out."""
+    """Count the parameters of a module's children, those without any left out."""
     sizes = [(name, sum(p.numel() for p in child.parameters())) for name, child in module.named_children()]
     return [(name, size) for name, size in sizes if size]
 
 
 def frozen_stages(module: nn.Module) -> set[str]:
-    """Children of a module none of whose parameters train."""
+    """List the children of a module that have parameters of which none trains."""
     return {
         name
         for name, child in module.named_children()
@@ -30,7 +30,7 @@ def frozen_stages(module: nn.Module) -> set[str]:
 
 
 def sketch_errors(dims: Sequence[int], repeats: int = 20, channels: int = 256, seed: int = 0) -> np.ndarray:
-    """Relative error of ⟨TS(x), TS(y)⟩ against ⟨x, y⟩², (len(dims), repeats), for new vectors and hashes each time."""
+    """Measure the relative error of ⟨TS(x), TS(y)⟩ against ⟨x, y⟩², (len(dims), repeats), each time on new vectors."""
     generator = torch.Generator().manual_seed(seed)
     errors = np.empty((len(dims), repeats))
     for i, dim in enumerate(dims):
@@ -45,7 +45,7 @@ def sketch_errors(dims: Sequence[int], repeats: int = 20, channels: int = 256, s
 
 
 def sketch_by_hand(x: Sequence[float], h: Sequence[int], s: Sequence[int], dim: int) -> list[float]:
-    """The count sketch of one short vector, as a list.
+    """Compute the count sketch of one short vector, as a list.
 
     >>> sketch_by_hand([1, 2, 3], [0, 1, 0], [1, 1, -1], 2)
     [-2.0, 2.0]
@@ -55,19 +55,19 @@ def sketch_by_hand(x: Sequence[float], h: Sequence[int], s: Sequence[int], dim: 
 
 @torch.inference_mode()
 def spatial_weights(model: LandmarkNet, images: Tensor) -> np.ndarray:
-    """Weights (B, H, W) with which a `xception_spatial_map` network adds up the places of its map."""
+    """Compute the weights (B, H, W) with which a `xception_spatial_map` network adds up its map's positions."""
     x = model.forward_features(images.to(next(model.parameters()).device)).float()
     return spatial_softmax(x / x.shape[1] ** 0.5)[:, 0].cpu().numpy()
 
 
 def attention_layer(model: nn.Module) -> SelfAttention2d:
-    """The self-attention layer of a network."""
+    """Find the self-attention layer of a network."""
     return next(module for module in model.modules() if isinstance(module, SelfAttention2d))
 
 
 @torch.inference_mode()
 def self_attention_from(model: LandmarkNet, images: Tensor, places: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Attention (B, H, W) that one place of each image's map pays to all places; `places` are B (row, column)."""
+    """Compute the attention (B, H, W) of one position of each image's map to all; `places` are B (row, column)."""
     x = model.forward_features(images.to(next(model.parameters()).device)).float()
     weights = attention_layer(model).attention(x)  # (B, N, N)
     height, width = x.shape[-2:]
@@ -76,20 +76,13 @@ def self_attention_from(model: LandmarkNet, images: Tensor, places: Sequence[tup
 
 
 def gradient_norms(model: LandmarkNet, images: Tensor, labels: Tensor) -> list[tuple[str, float]]:
-    """Norm of the loss's gradient in each child of the backbone, and in the head, for one batch."""
+    """Compute the norm of the loss's gradient in each child of the backbone, and in the head, for one batch."""
     model.zero_grad(set_to_none=True)
     with own_random_numbers(images.device):  # dropout draws some
         nn.functional.cross_entropy(model(images).float(), labels).backward()
     parts = [*model.backbone.named_children(), ("head", model.head)]
-    norms = [
-        (
-            name,
-            float(
-                nn.utils.get_total_norm([p.grad for p in part.parameters() if p.grad is not None] or [torch.zeros(1)])
-            ),
-        )
-        for name, part in parts
-        if list(part.parameters())
-    ]
+    learnt = ((name, list(part.parameters())) for name, part in parts)
+    gradients = [(name, [p.grad for p in tensors if p.grad is not None]) for name, tensors in learnt if tensors]
+    norms = [(name, float(nn.utils.get_total_norm(grads or [torch.zeros(1)]))) for name, grads in gradients]
     model.zero_grad(set_to_none=True)
     return norms

@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,12 +32,19 @@ def killed_and_resumed(root: str | Path, folder: str | Path, *, model: str = "re
     """
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    settings = {"model": model, "size": 64, "batch_size": 8, "min_images": 4, "weights": "none", "steps": steps}
+    settings: dict[str, Any] = {
+        "model": model,
+        "size": 64,
+        "batch_size": 8,
+        "min_images": 4,
+        "weights": "none",
+        "steps": steps,
+    }
     options = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "landmark", "train", str(root), *options, "--save-steps", "1", "--workers", "0"]
     command += ["--out", str(folder / "killed")]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, **quiet) as child, ThreadPoolExecutor(1) as thread:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet) as child, ThreadPoolExecutor(1) as thread:
         killing = thread.submit(_kill, child, folder / "killed")
         fit(TrainConfig(**settings), root, folder / "whole", workers=0, progress=False)  # while the child starts
         states = killing.result()
@@ -49,7 +57,7 @@ def killed_and_resumed(root: str | Path, folder: str | Path, *, model: str = "re
 
 
 def _kill(child: subprocess.Popen, run: Path) -> list[Path]:
-    """End a process as soon as its run has a state of two steps or more; returns such states."""
+    """End a process as soon as its run has a state of two steps or more; return such states."""
     while not (states := list(run.glob("state-00000000[2-9]-*"))) and child.poll() is None:
         time.sleep(0.01)
     child.kill()

@@ -20,7 +20,7 @@ from landmark.utils.errors import ImageError
 
 
 def pictures(table: pd.DataFrame, root: str | Path, split: str = "train", size: int = 160) -> list[np.ndarray]:
-    """Images of a table's rows as arrays, the longer side at most `size` pixels; grey where one cannot be read."""
+    """Read the images of a table's rows as arrays, the longer side at most `size` pixels; grey where one is damaged."""
     images, out = open_images(root, split), []
     for image_id in table["id"]:
         try:
@@ -33,31 +33,31 @@ def pictures(table: pd.DataFrame, root: str | Path, split: str = "train", size: 
 
 
 def sample_rows(table: pd.DataFrame, landmarks: Sequence[int], per_landmark: int, seed: int = 0) -> pd.DataFrame:
-    """Rows of some landmarks, `per_landmark` of each in their order, drawn at random."""
+    """Draw rows of some landmarks at random, `per_landmark` of each, in the order of `landmarks`."""
     groups = (table[table["landmark_id"] == landmark_id] for landmark_id in landmarks)
     chosen = [g.sample(per_landmark, random_state=seed, replace=len(g) < per_landmark) for g in groups]
     return pd.concat(chosen, ignore_index=True)
 
 
 def names_of(data: GoogleLandmarks) -> dict[int, str]:
-    """landmark_id → readable name, where the tables of names are present."""
+    """Map landmark_id → readable name, where the tables of names are present."""
     names = label_names(data.root)
     return names["name"].to_dict() if "name" in names else {}
 
 
 def planted_faults(data: GoogleLandmarks) -> pd.DataFrame:
-    """What a miniature world has planted: id, fault; no rows for real data, where nobody knows."""
+    """Read the faults planted in a miniature world: id, fault; no rows for real data, where nobody knows."""
     path = data.root / "planted.csv"
     return pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame({"id": [], "fault": []}, dtype=str)
 
 
 def batch_of(run: Run, table: pd.DataFrame, root: str | Path, split: str = "test") -> Batch:
-    """The rows of a table as one batch for a run's network."""
+    """Load the rows of a table as one batch for a run's network."""
     return next(iter(run.loader(table, root, split, workers=0, batch_size=max(len(table), 2))))
 
 
 def squares(images: Tensor) -> list[np.ndarray]:
-    """A normalised batch (B, 3, S, S) as pictures again, each stretched to its own range, for a figure."""
+    """Turn a normalised batch (B, 3, S, S) into pictures again, each stretched to its own range, for a figure."""
     x = images.detach().float().cpu().permute(0, 2, 3, 1).numpy()
     low, high = x.min((1, 2, 3), keepdims=True), x.max((1, 2, 3), keepdims=True)
     return list((x - low) / np.maximum(high - low, 1e-6))

@@ -27,7 +27,7 @@ Image.init()  # else Pillow knows only the commonest formats until an image has 
 
 
 def image_path(root: str | Path, split: str, image_id: str) -> Path:
-    """Where GLDv2 keeps an image: the first three characters of its id are folders.
+    """Give the path of an image in GLDv2: the first three characters of its id are folders.
 
     >>> image_path("data", "train", "0123456789abcdef").as_posix()
     'data/train/0/1/2/0123456789abcdef.jpg'
@@ -36,16 +36,16 @@ def image_path(root: str | Path, split: str, image_id: str) -> Path:
 
 
 def image_files(root: str | Path, split: str) -> tuple[dict[str, Path], int]:
-    """Files of a split by image id, and how many junk files (`._x.jpg`, `.DS_Store`, `Thumbs.db`…) were passed over."""
-    found, junk = {}, 0
+    """List a split's files by image id, and count the junk files (`._x.jpg`, `.DS_Store`, `Thumbs.db`…) passed over."""
+    files, junk = {}, 0
     for path in sorted(Path(root, split).glob("**/*")):
         if path.is_dir():
             continue
         if path.suffix.lower() == ".jpg" and not path.name.startswith(".") and path.name not in _JUNK:
-            found[path.stem] = path
+            files[path.stem] = path
         else:
             junk += 1
-    return found, junk
+    return files, junk
 
 
 def read_image(
@@ -72,7 +72,7 @@ def read_image(
 def read_with_header(
     source: str | Path | bytes, *, formats: tuple[str, ...] = FORMATS, max_pixels: int = MAX_PIXELS, at_least: int = 0
 ) -> tuple[Image.Image, Header]:
-    """`read_image`, and what the file says of itself."""
+    """Decode an image as `read_image` does, and read its header."""
     name = "image" if isinstance(source, bytes) else str(source)
     try:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -98,7 +98,7 @@ def read_with_header(
 def _decoded(
     name: str, data: bytes, formats: tuple[str, ...], max_pixels: int, at_least: int
 ) -> tuple[Image.Image, Header]:
-    """Pixels and header. Pillow never sees a JPEG's EXIF: what it thinks of other tags would fail or warn."""
+    """Decode pixels and header, a JPEG without its EXIF: Pillow fails or warns at tags that do not matter here."""
     exif = xmp = b""
     if data.startswith(JPEG):
         parts = jpeg_parts(data)
@@ -108,17 +108,17 @@ def _decoded(
         _check_pixels(name, image.width, image.height, max_pixels)
         if image.format == "PNG":
             _check_png(name, data)
-        found = image.format, image.mode, image.width, image.height
+        written = str(image.format), image.mode, image.width, image.height
         if at_least:
             image.draft(None, _reduced(image.size, at_least))
         picture = _to_rgb(image)
         exif, xmp = exif or _note(image, "exif"), xmp or _note(image, "xmp")
-    header = Header(*found, orientation(exif, xmp))
+    header = Header(*written, orientation(exif, xmp))
     return picture if header.orientation == 1 else picture.transpose(_TURN[header.orientation]), header
 
 
 def _note(image: Image.Image, name: str) -> bytes:
-    """What formats other than JPEG say there; a PNG may also hold any text under that name."""
+    """Read a note of a format other than JPEG; a PNG may also hold any text under that name."""
     note = image.info.get(name)
     return note if isinstance(note, bytes) else b""
 
@@ -129,10 +129,11 @@ def _check_pixels(name: str, width: int, height: int, limit: int) -> None:
 
 
 def _closed(name: str, parts: Jpeg) -> bytes:
-    """A JPEG up to its end marker, which some cameras leave out before a trailer of theirs; refuses one that is cut.
+    """Cut a JPEG at its end marker, which some cameras leave out before their own trailer; refuse a truncated one.
 
-    A scan without it is whole when a decoder finds all its pixels with some bytes to spare: those of the trailer. Zeros
-    are no trailer, for a download leaves them; nor is anything behind a progressive JPEG, which may lack a scan.
+    A scan without the marker is whole when a decoder gets all its pixels with some bytes to spare: those of the
+    trailer. Zeros are no trailer, because a broken download leaves them; nor is anything behind a progressive JPEG,
+    which may lack a scan.
     """
     if parts.ended and parts.odd < 0:
         return parts.picture
@@ -148,7 +149,7 @@ def _closed(name: str, parts: Jpeg) -> bytes:
 
 
 def _reduced(size: tuple[int, int], at_least: int) -> tuple[int, int]:
-    """The smallest size that the decoder may aim at: the shorter side `at_least`, the other in proportion."""
+    """Compute the smallest size that the decoder may aim at: the shorter side `at_least`, the other in proportion."""
     scale = min(1.0, at_least / min(size))
     return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
@@ -202,7 +203,7 @@ def jpeg_parts(data: bytes) -> Jpeg:
     Args:
         data: the file's bytes, which start as `JPEG`.
     """
-    kept, notes, size, place, start, scan, odd = [], [], (0, 0), 2, 0, -1, -1
+    pieces, notes, size, place, start, scan, odd = [], [], (0, 0), 2, 0, -1, -1
     while mark := _MARKER.search(data, place):
         kind, place = data[mark.end() - 1], mark.end()
         stop = place + max(2, int.from_bytes(data[place : place + 2], "big"))
@@ -213,7 +214,7 @@ def jpeg_parts(data: bytes) -> Jpeg:
         elif scan < 0 and kind != _START:
             if kind in _NOTES:
                 notes.append(data[place + 2 : stop])
-                kept.append(data[start : mark.start()])
+                pieces.append(data[start : mark.start()])
                 start = stop
             elif kind in _SIZES and size == (0, 0) and len(data) >= place + 7:
                 size = struct.unpack(">HH", data[place + 3 : place + 7])[::-1]
@@ -222,8 +223,8 @@ def jpeg_parts(data: bytes) -> Jpeg:
             place = stop
         elif odd < 0:
             odd = mark.start()
-    kept.append(data[start : mark.end() if mark else len(data)])
-    picture = b"".join(kept)
+    pieces.append(data[start : mark.end() if mark else len(data)])
+    picture = b"".join(pieces)
     exif = b"".join(note[6:] for note in notes if note.startswith(b"Exif\0"))  # a long one lies in several segments
     xmp = b"".join(note for note in notes if note[7:].startswith(b"ns.adobe.com/xap/1.0/\0"))
     odd -= (mark.end() if mark else len(data)) - len(picture) if odd >= 0 else 0
@@ -231,7 +232,7 @@ def jpeg_parts(data: bytes) -> Jpeg:
 
 
 def png_fault(data: bytes) -> str:
-    """Why a PNG is not whole, or "": decoders fill missing rows with black and say nothing.
+    """Say why a PNG is not whole, or "": decoders fill missing rows with black and report nothing.
 
     Args:
         data: the file's bytes, a header among them whose size is no danger.
@@ -243,19 +244,19 @@ def png_fault(data: bytes) -> str:
         columns, rows = -(-(width - left) // across), -(-(height - top) // down)
         lines += [(rows, 1 + (columns * bits + 7) // 8)] if columns > 0 else []
     need = sum(rows * length for rows, length in lines)
-    unpack, place, found = zlib.decompressobj(), len(PNG), 0
+    unpack, place, have = zlib.decompressobj(), len(PNG), 0
     while place + 8 <= len(data):
         size, kind = struct.unpack(">I4s", data[place : place + 8])
         if kind == b"IEND":
-            return "" if found >= need else f"truncated PNG ({height * found // need} of {height} rows)"
-        if kind == b"IDAT" and found < need:
-            found += len(unpack.decompress(data[place + 8 : place + 8 + size], need + 1))
+            return "" if have >= need else f"truncated PNG ({height * have // need} of {height} rows)"
+        if kind == b"IDAT" and have < need:
+            have += len(unpack.decompress(data[place + 8 : place + 8 + size], need + 1))
         place += size + 12
     return "truncated PNG (no end chunk)"
 
 
 def orientation(exif: bytes, xmp: bytes = b"") -> int:
-    """How to turn a picture, 1 to 8, from this tag alone; 1 when it is absent or cannot be read.
+    """Read how to turn a picture, 1 to 8, from this tag alone; 1 when it is absent or cannot be read.
 
     Other tags may hold anything: photographs whose resolution is a text or whose width is negative are sound.
 
@@ -279,8 +280,8 @@ def orientation(exif: bytes, xmp: bytes = b"") -> int:
                     return value[0] if number == 1 and value and value[0] in range(1, 9) else 1
         except struct.error:  # the block ends too early
             pass
-    found = _XMP.search(xmp)
-    return int(found[1]) if found else 1
+    note = _XMP.search(xmp)
+    return int(note[1]) if note else 1
 
 
 class Header(NamedTuple):
@@ -294,5 +295,5 @@ class Header(NamedTuple):
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Width and height as a viewer shows them."""
+        """Give width and height as a viewer shows them."""
         return (self.height, self.width) if self.orientation > 4 else (self.width, self.height)

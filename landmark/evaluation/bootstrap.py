@@ -12,7 +12,7 @@ from landmark.evaluation.report.hits import Ranking, gap
 
 
 def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, seed: int, ignore: bool) -> np.ndarray:
-    """GAP of each system on the same n resamples of the images with replacement, (resamples, systems).
+    """Compute the GAP of each system on the same n resamples of the images with replacement, (resamples, systems).
 
     The copies of an image share score and id, so they stand side by side in the ranking. A resample in which no image
     shows a landmark has no GAP and is left out.
@@ -21,7 +21,8 @@ def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, 
         raise ValueError(f"a bootstrap needs at least one resample, not n={n}")
     shown = {landmark for landmarks in solution.values() for landmark in landmarks}
     rankings = [Ranking(tabulate(system, solution, shown)) for system in systems]
-    generator, images, gaps = np.random.default_rng(seed), len(solution), []
+    generator, images = np.random.default_rng(seed), len(solution)
+    gaps: list[list[float]] = []
     for _ in range(n):
         counts = np.bincount(generator.integers(images, size=images), minlength=images)[None]
         gaps.append([gap(ranking.hits(counts), share=0.0 if ignore else None)[0] for ranking in rankings])
@@ -47,7 +48,7 @@ def gap_bootstrap(
     seed: int = 0,
     ignore_distractors: bool = False,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of GAP over resampled test images: how far another such test set could fall.
+    """Compute the percentile bootstrap interval of GAP: how far a resampled test set of this kind could fall.
 
     Args:
         predictions, solution, ignore_distractors: as for `global_average_precision`.
@@ -80,7 +81,7 @@ def paired_gap_bootstrap(
     seed: int = 0,
     ignore_distractors: bool = False,
 ) -> tuple[float, float, float]:
-    """GAP(a) - GAP(b) with its bootstrap interval, both systems on the same resamples: (difference, low, high).
+    """Compute GAP(a) - GAP(b) and its bootstrap interval on shared resamples: (difference, low, high).
 
     Two systems share the luck of the draw, so this interval is narrower than two separate ones suggest.
 
@@ -89,8 +90,6 @@ def paired_gap_bootstrap(
     (0.0, 0.0, 0.0)
     """
     a, b = (p if isinstance(p, Mapping) else list(p) for p in (a, b))
-    difference = np.subtract(
-        *(global_average_precision(p, solution, ignore_distractors=ignore_distractors) for p in (a, b))
-    )
+    of_a, of_b = (global_average_precision(p, solution, ignore_distractors=ignore_distractors) for p in (a, b))
     gaps = _resampled_gaps([a, b], solution, n, seed, ignore_distractors)
-    return float(difference), *_interval(gaps[:, 0] - gaps[:, 1], level)
+    return of_a - of_b, *_interval(gaps[:, 0] - gaps[:, 1], level)

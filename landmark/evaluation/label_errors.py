@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from landmark.data.dataset import LandmarkDataset, eval_transform
+from landmark.data.dataset import Batch, LandmarkDataset, eval_transform
 from landmark.data.loader import make_loader
 from landmark.models.net import LandmarkNet
 from landmark.utils.device import autocast, float32_by_default
@@ -25,7 +25,7 @@ _BLOCK = 1 << 25  # numbers of a block of likenesses: 128 MiB
 
 
 def nearest(embedding: np.ndarray, k: int) -> np.ndarray:
-    """Positions (N, k) of the k nearest other images by cosine, the nearest first, a block of rows at a time.
+    """Find the rows (N, k) of the k nearest other images by cosine, the nearest first, a block at a time.
 
     Args:
         embedding: (N, D), not normalised.
@@ -37,16 +37,16 @@ def nearest(embedding: np.ndarray, k: int) -> np.ndarray:
     x = torch.nn.functional.normalize(torch.as_tensor(np.asarray(embedding, np.float32)), dim=1)  # (N, D)
     if not 1 <= k < len(x):
         raise InputError(f"k={k} neighbours among {len(x)} images: give a number from 1 to {len(x) - 1}")
-    found = []
+    neighbours = []
     for rows in torch.arange(len(x)).split(max(_BLOCK // len(x), 1)):
         likeness = x[rows] @ x.T  # (block, N)
         likeness[torch.arange(len(rows)), rows] = -torch.inf
-        found.append(likeness.topk(k).indices)
-    return torch.cat(found).numpy()
+        neighbours.append(likeness.topk(k).indices)
+    return torch.cat(neighbours).numpy()
 
 
 def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) -> np.ndarray:
-    """Suspicion that a label is wrong: share of an image's k nearest neighbours (cosine) with another label, (N,).
+    """Compute the suspicion (N,) that a label is wrong: the share of k nearest neighbours (cosine) with another label.
 
     Args:
         embedding: (N, D).
@@ -57,13 +57,13 @@ def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) 
     >>> neighbours_far_off(x, [1, 1, 2, 2], k=2).tolist()
     [0.5, 0.5, 1.0, 0.5]
     """
-    label = np.asarray(label)
-    return (label[nearest(embedding, k)] != label[:, None]).mean(1)
+    labels = np.asarray(label)
+    return (labels[nearest(embedding, k)] != labels[:, None]).mean(1)
 
 
 @float32_by_default()
 def turn_gains(embeddings: np.ndarray, ridge: float = 0.001) -> np.ndarray:
-    """How much better each image would fit the others' uprights if it were turned.
+    """Compute how much better each image would fit the others' uprights if it were turned.
 
     Most pictures are upright, so the data teach what upright is: a linear map W from embeddings to the four turns,
     W = argmin Σ ‖xW − t‖² + λ‖W‖², learnt on four fifths of the images and asked about the last fifth. The gain of
@@ -100,13 +100,14 @@ def turn_gains(embeddings: np.ndarray, ridge: float = 0.001) -> np.ndarray:
         for places in fold.split(2048):
             answer[:, places] = rows(places) @ solved
     # Turned by q to be upright, it is upright in embedding q, and embedding p shows it turned by p − q
-    fit = torch.stack([sum(answer[p, :, (p - q) % 4] for p in range(4)) for q in range(4)], 1)  # (N, 4)
+    nothing = torch.zeros(count)
+    fit = torch.stack([sum((answer[p, :, (p - q) % 4] for p in range(4)), nothing) for q in range(4)], 1)  # (N, 4)
     return (fit - fit[:, :1]).numpy()
 
 
 @torch.inference_mode()
-def embed_turned(model: LandmarkNet, loader, progress: bool = True) -> tuple[list[str], np.ndarray]:
-    """Ids and embeddings (4, N, D), half precision, of square images turned by 0, 90, 180 and 270 degrees.
+def embed_turned(model: LandmarkNet, loader: Iterable[Batch], progress: bool = True) -> tuple[list[str], np.ndarray]:
+    """Embed square images turned by 0, 90, 180 and 270 degrees: ids, and (4, N, D) in half precision.
 
     Args:
         model: any network, in whatever mode; it is left in evaluation mode.
@@ -137,7 +138,7 @@ def find_suspects(
     model: LandmarkNet, table: pd.DataFrame, root: str | Path, *, size: int, split: str = "train", batch_size: int = 32,
     workers: int | None = None, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Suspected wrong labels and turns among the images of a table, by the embeddings of a network.
+    """Find suspected wrong labels and turns among the images of a table, by the embeddings of a network.
 
     A label is suspected when at least `SHARE` of the image's neighbours carry another one (60 neighbours, in a small
     set one for every sixteen images); a turn when its gain is `TURN` or more. Both limits give the best F1 on two
@@ -159,19 +160,19 @@ def find_suspects(
     """
     dataset = LandmarkDataset(table, root, split, None, *eval_transform(size, **model.data_config))
     ids, embeddings = embed_turned(model, make_loader(dataset, batch_size, workers=workers), progress)
-    found = table.set_index("id").loc[ids, ["landmark_id"]].reset_index()
+    suspects = table.set_index("id").loc[ids, ["landmark_id"]].reset_index()
     k = min(NEIGHBOURS, max(len(ids) // 16, 5), len(ids) - 1)
     gains = turn_gains(embeddings)
-    found["suspicion"] = neighbours_far_off(embeddings[0], found["landmark_id"], k)
-    found["turn"], found["gain"] = gains.argmax(1) * 90, gains.max(1)
-    return found.assign(wrong_label=found["suspicion"] >= SHARE, rotated=found["gain"] >= TURN)
+    suspects["suspicion"] = neighbours_far_off(embeddings[0], suspects["landmark_id"], k)
+    suspects["turn"], suspects["gain"] = gains.argmax(1) * 90, gains.max(1)
+    return suspects.assign(wrong_label=suspects["suspicion"] >= SHARE, rotated=suspects["gain"] >= TURN)
 
 
-def detector_scores(found: Mapping[str, Collection[str]], planted: pd.DataFrame) -> pd.DataFrame:
-    """Precision and recall of detectors against what was planted.
+def detector_scores(flagged: Mapping[str, Collection[str]], planted: pd.DataFrame) -> pd.DataFrame:
+    """Compute precision and recall of detectors against the faults that were planted.
 
     Args:
-        found: ids by detector, named like the faults.
+        flagged: ids by detector, named like the faults.
         planted: columns id, fault; a miniature world's planted.csv.
 
     Returns:
@@ -182,8 +183,9 @@ def detector_scores(found: Mapping[str, Collection[str]], planted: pd.DataFrame)
     [2.0, 2.0, 0.5, 0.5]
     """
     rows = {}
-    for name, ids in found.items():
-        true, told = set(planted.loc[planted["fault"] == name, "id"]), set(ids)
-        hits = len(true & told)
-        rows[name] = (len(true), len(told), hits / len(told) if told else np.nan, hits / len(true) if true else np.nan)
+    for name, ids in flagged.items():
+        true, alarms = set(planted.loc[planted["fault"] == name, "id"]), set(ids)
+        hits = len(true & alarms)
+        precision, recall = hits / len(alarms) if alarms else np.nan, hits / len(true) if true else np.nan
+        rows[name] = len(true), len(alarms), precision, recall
     return pd.DataFrame.from_dict(rows, orient="index", columns=["planted", "found", "precision", "recall"])

@@ -27,13 +27,14 @@ def _refuse(ids: Collection[Hashable], problem: str) -> None:
 
 
 def _missing(value: Any) -> bool:
-    """None, NaN and pandas.NA all say "no prediction"."""
+    """Tell whether a value says "no prediction": None, NaN or pandas.NA."""
     return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value)
 
 
 def _truth(solution: Solution) -> dict[str, frozenset[int]]:
-    """The solution as sets of integers; without a single landmark no score is defined."""
-    truth, malformed = {}, []
+    """Turn the solution into sets of integers; without a single landmark no score is defined."""
+    truth: dict[str, frozenset[int]] = {}
+    malformed = []
     for image_id, landmarks in solution.items():
         try:
             truth[image_id] = frozenset(operator.index(landmark) for landmark in landmarks)
@@ -46,20 +47,24 @@ def _truth(solution: Solution) -> dict[str, frozenset[int]]:
 
 
 def _found(predictions: Predictions, truth: Mapping[str, frozenset[int]]) -> dict[str, tuple[int, float]]:
-    """The predictions that were made, each checked: known id, only once, an integer label, a score with an order."""
+    """Check the predictions that were made: a known id, only once, an integer label, a score with an order."""
     mapping = isinstance(predictions, Mapping)
-    found, seen, duplicate, unknown, malformed, nan = {}, set(), set(), set(), set(), set()
-    for entry in predictions.items() if mapping else predictions:
+    entries: Iterable[Any] = predictions.items() if isinstance(predictions, Mapping) else predictions
+    checked: dict[str, tuple[int, float]] = {}
+    ids: set[Any] = set()
+    duplicate: set[Any] = set()
+    unknown, malformed, nan = set(), set(), set()
+    for entry in entries:
         try:
             image_id, answer = entry if mapping else (entry[0], (entry[1], entry[2]))
-            (duplicate if image_id in seen else seen).add(image_id)
+            (duplicate if image_id in ids else ids).add(image_id)
             if image_id not in truth:
                 unknown.add(image_id)
             if answer is None or _missing(answer[0]):
                 continue
             landmark_id, score = answer
-            found[image_id] = int(np.int64(operator.index(landmark_id))), float(score)
-            if found[image_id][1] != found[image_id][1]:
+            checked[image_id] = int(np.int64(operator.index(landmark_id))), float(score)
+            if checked[image_id][1] != checked[image_id][1]:
                 nan.add(image_id)
         except (TypeError, ValueError, IndexError, OverflowError):
             malformed.add(entry[0] if isinstance(entry, tuple) and entry else entry)
@@ -67,7 +72,7 @@ def _found(predictions: Predictions, truth: Mapping[str, frozenset[int]]) -> dic
     _refuse(duplicate, "more than one prediction for")
     _refuse(unknown, "predictions for images that are not in the solution (restrict() drops them)")
     _refuse(nan, "the score is NaN, which has no place in a ranking, for")
-    return found
+    return checked
 
 
 class _Ranking(NamedTuple):
@@ -82,8 +87,8 @@ class _Ranking(NamedTuple):
         return float(np.sum(self.correct * hits / ranks) / self.positives)
 
 
-def _rank(found: Mapping[str, tuple[int, float]], truth: Mapping[str, frozenset[int]], ignore: bool) -> _Ranking:
-    rows = [(i, *found[i]) for i in found if truth[i] or not ignore]
+def _rank(answers: Mapping[str, tuple[int, float]], truth: Mapping[str, frozenset[int]], ignore: bool) -> _Ranking:
+    rows = [(i, *answers[i]) for i in answers if truth[i] or not ignore]
     rows.sort(key=lambda row: (-row[2], str(row[0]), row[1]))
     correct = np.array([landmark_id in truth[i] for i, landmark_id, _ in rows], dtype=bool)
     return _Ranking(rows, correct, sum(map(bool, truth.values())))
@@ -97,7 +102,7 @@ def _checked_rank(predictions: Predictions, solution: Solution, ignore: bool) ->
 def global_average_precision(
     predictions: Predictions, solution: Solution, *, ignore_distractors: bool = False
 ) -> float:
-    """Global Average Precision (micro-AP), as the organisers of Google Landmarks compute it.
+    """Compute Global Average Precision (micro-AP) as the organisers of Google Landmarks do.
 
     GAP = 1/M Σ_r P(r) · rel(r), where r runs over all predictions by score ↓, image id ↑ (as a string), landmark id ↑;
     rel(r) is 1 if the r-th is right and P(r) is the share of right ones among the first r; M counts the images with a
@@ -127,7 +132,7 @@ def global_average_precision(
 
 
 def top1_accuracy(predictions: Predictions, solution: Solution) -> float:
-    """Share of the images with a landmark whose prediction is one of their landmarks; distractors do not count.
+    """Compute the share of images with a landmark whose prediction is one of theirs; distractors do not count.
 
     >>> top1_accuracy({"a": (1, 0.5), "c": (9, 0.9)}, {"a": [1, 2], "b": [3], "c": []})
     0.5
@@ -137,26 +142,26 @@ def top1_accuracy(predictions: Predictions, solution: Solution) -> float:
 
 
 def score_summary(predictions: Predictions, solution: Solution) -> dict[str, float | int]:
-    """All recognition scores of one submission at once, with the counts they rest on.
+    """Compute all recognition scores of one submission, with the counts they rest on.
 
     >>> score_summary({"a": (1, 0.5), "c": (9, 0.9)}, {"a": [1], "b": [3], "c": []})["gap_ignoring_distractors"]
     0.5
     """
     truth = _truth(solution)
-    found = _found(predictions, truth)
-    ranking, closed = _rank(found, truth, False), _rank(found, truth, True)
+    answers = _found(predictions, truth)
+    ranking, closed = _rank(answers, truth, False), _rank(answers, truth, True)
     return {
         "gap": ranking.gap(),
         "gap_ignoring_distractors": closed.gap(),
         "top1": float(closed.correct.sum() / closed.positives),
         "queries": len(truth),
         "landmark_queries": ranking.positives,
-        "predictions": len(found),
+        "predictions": len(answers),
     }
 
 
 def gap_steps(predictions: Predictions, solution: Solution, *, ignore_distractors: bool = False) -> np.ndarray:
-    """GAP by hand: a structured array with a row per ranked prediction, for tables and precision-recall curves.
+    """Compute GAP step by step: an array with a row per ranked prediction, for tables and precision-recall curves.
 
     Fields: rank (from 1), id, landmark_id, score, correct, precision = hits / rank, recall = hits / M,
     contribution = correct · precision / M, and gap, the running sum of the contributions (its last value is GAP).
@@ -183,7 +188,7 @@ def gap_steps(predictions: Predictions, solution: Solution, *, ignore_distractor
 def batched_gap(
     predictions: Predictions, solution: Solution, batch: int, seed: int = 0, *, per_rows: bool = True
 ) -> np.ndarray:
-    """WRONG, for teaching only: one GAP for each shuffled batch. Their mean is no GAP; their spread is its noise.
+    """Compute one GAP for each shuffled batch: WRONG, for teaching only. Their mean is no GAP; their spread is noise.
 
     A rank inside a batch says nothing about the rank among all images, so a wrong answer that outranks everything
     harms one batch only. `per_rows=True` also divides by the rows of the batch instead of its images with a landmark,
@@ -197,12 +202,12 @@ def batched_gap(
     if batch < 1:
         raise ValueError(f"a batch holds at least one image, not {batch}")
     truth = _truth(solution)
-    found = _found(predictions, truth)
+    answers = _found(predictions, truth)
     ids = np.random.default_rng(seed).permutation(sorted(truth, key=str)).tolist()
     gaps = []
     for start in range(0, len(ids), batch):
         rows = {i: truth[i] for i in ids[start : start + batch]}
-        ranking = _rank({i: found[i] for i in rows if i in found}, rows, False)
+        ranking = _rank({i: answers[i] for i in rows if i in answers}, rows, False)
         if per_rows or ranking.positives:
             gaps.append(ranking._replace(positives=len(rows) if per_rows else ranking.positives).gap())
     return np.array(gaps)
@@ -211,7 +216,7 @@ def batched_gap(
 def mean_average_precision(
     predictions: Mapping[str, Sequence[str]], relevant: Mapping[str, Collection[str]], k: int = 100
 ) -> float:
-    """Mean Average Precision at k of the retrieval track: rankings of index images, one for each query.
+    """Compute Mean Average Precision at k of the retrieval track: a ranking of index images for each query.
 
     mAP@k = mean over queries q of 1 / min(m_q, k) Σ_{r=1..min(n_q, k)} P_q(r) · rel_q(r), where m_q index images show
     the landmark of q, n_q were returned, rel_q(r) says whether the r-th does, and P_q(r) = right ones so far / r.
@@ -241,7 +246,7 @@ def mean_average_precision(
 
 
 def auroc(scores_positive: Sequence[float], scores_negative: Sequence[float]) -> float:
-    """Chance that a positive outscores a negative, ties half: P(s⁺ > s⁻) + P(s⁺ = s⁻) / 2.
+    """Compute the chance that a positive outscores a negative, ties half: P(s⁺ > s⁻) + P(s⁺ = s⁻) / 2.
 
     >>> auroc([0.9, 0.5], [0.5, 0.1])
     0.875

@@ -13,7 +13,7 @@ from landmark.evaluation.report.hits import Ranking, gap
 
 
 def closed_set(solution: Solution, labels: Collection[int]) -> dict[str, Collection[int]]:
-    """The closed world: only the images of a solution that show a landmark of the label set.
+    """Select the closed world: the images of a solution that show a landmark of the label set.
 
     >>> closed_set({"a": [1, 7], "b": [8], "c": []}, labels=[1, 2])
     {'a': [1, 7]}
@@ -23,7 +23,7 @@ def closed_set(solution: Solution, labels: Collection[int]) -> dict[str, Collect
 
 
 def restrict(predictions: Predictions, solution: Solution) -> list[tuple[str, int | None, float]]:
-    """The predictions, as triples, on the images of a solution: for scoring one split or the closed set.
+    """Select the predictions, as triples, on the images of a solution: for scoring one split or the closed set.
 
     >>> restrict({"a": (1, 0.5), "b": None, "c": (2, 0.1)}, {"a": [1], "b": [2]})
     [('a', 1, 0.5), ('b', None, nan)]
@@ -34,7 +34,7 @@ def restrict(predictions: Predictions, solution: Solution) -> list[tuple[str, in
 
 
 def gap_against_distractors(predictions: Mapping, truth: Mapping, shares: Sequence[float]) -> list[float]:
-    """GAP if distractors made up each of `shares` of the test set and scored as those at hand do.
+    """Compute GAP as if distractors made up each of `shares` of the test set and scored as those at hand do.
 
     Each distractor counts `w = share / (1 - share) · queries / distractors` times in every rank below it:
     GAP(w) = (1/M) Σ_i rel(i) · (right ones so far) / (queries so far + w · distractors so far).
@@ -59,7 +59,7 @@ def gap_against_distractors(predictions: Mapping, truth: Mapping, shares: Sequen
 
 
 def answers_by_kind(predictions: Mapping, truth: Mapping, labels: LabelMap) -> dict[str, list[float]]:
-    """Scores of right and wrong answers on the label set's queries, of those on unknown landmarks and distractors."""
+    """Group the scores of right and wrong answers on the label set, of answers on unknown landmarks and distractors."""
     scores: dict[str, list[float]] = {"right": [], "wrong": [], "unknown": [], "distractor": []}
     for image_id, (landmark_id, score) in predictions.items():
         shown: Collection[int] = truth[image_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +13,17 @@ from torch import Tensor, nn
 from landmark.utils.errors import InputError
 
 
+class _InTwoParts(Protocol):
+    """What `LandmarkNet` and the networks of timm have."""
+
+    def forward_features(self, x: Tensor) -> Tensor: ...
+
+    def forward_head(self, x: Tensor) -> Tensor: ...
+
+
 @contextlib.contextmanager
 def _explained(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients of the weights; everything as before afterwards."""
+    """Switch to evaluation mode without gradients of the weights; afterwards everything is as before."""
     was_training = {module: module.training for module in model.modules()}
     wanted = {p: p.requires_grad for p in model.parameters()}
     model.eval()
@@ -31,7 +40,7 @@ def _explained(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _with_gradients(model: nn.Module) -> Iterator[None]:
-    """As `_explained`, and gradients of what is computed inside can be taken, also under `torch.inference_mode`."""
+    """Do as `_explained`, and let gradients be taken of what is computed inside, also under `torch.inference_mode`."""
     if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
         raise InputError("a network made under torch.inference_mode has no gradients: make it outside")
     with torch.inference_mode(False), torch.enable_grad(), _explained(model):
@@ -39,7 +48,7 @@ def _with_gradients(model: nn.Module) -> Iterator[None]:
 
 
 def _target(logits: Tensor, target: Tensor | int | None) -> Tensor:
-    """Class indices (B,): those asked for, else the predicted ones."""
+    """Choose class indices (B,): the given ones, else the predicted ones."""
     if not torch.isfinite(logits).all():
         raise InputError("the network's logits are not finite: check the images and the weights")
     if target is None:
@@ -51,7 +60,7 @@ def _target(logits: Tensor, target: Tensor | int | None) -> Tensor:
 
 
 def _unit(maps: Tensor) -> Tensor:
-    """Each map (B, H, W) from its smallest value to its largest as 0 to 1; a constant one is 0 everywhere."""
+    """Scale each map (B, H, W) to 0 at its smallest value and 1 at its largest; a constant one is 0 everywhere."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return torch.where(high > low, (maps - low) / (high - low).clamp_min(1e-30), 0.0)
 
@@ -65,7 +74,7 @@ def _gradient(model: nn.Module, x: Tensor, target: Tensor | int | None) -> tuple
 
 
 def vanilla_gradient(model: nn.Module, x: Tensor, target: Tensor | int | None = None) -> Tensor:
-    """Largest absolute gradient of the class's logit over the colours of each pixel: max_c |∂ logit / ∂ x_c|.
+    """Compute the largest absolute gradient of a class's logit over each pixel's colours: max_c |∂ logit / ∂ x_c|.
 
     Args:
         model: images (B, 3, H, W) → logits (B, K).
@@ -93,7 +102,7 @@ def smooth_grad(
     noise: float = 0.1,
     seed: int = 0,
 ) -> Tensor:
-    """Mean of the absolute gradients of noisy copies, which cancels their speckle.
+    """Average the absolute gradients of noisy copies, which cancels their speckle.
 
     Args:
         model, x, target: as in `vanilla_gradient`.
@@ -121,7 +130,7 @@ def smooth_grad(
 
 
 def grad_cam(model: nn.Module, x: Tensor, target: Tensor | int | None = None, layer: nn.Module | None = None) -> Tensor:
-    """Channels of a feature map weighted by their mean gradient: ReLU(Σ_c mean(∂ logit / ∂ A_c) · A_c).
+    """Weight the channels of a feature map by their mean gradient: ReLU(Σ_c mean(∂ logit / ∂ A_c) · A_c).
 
     Args:
         model, x, target: as in `vanilla_gradient`.
@@ -132,27 +141,28 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor | int | None = None, la
 
     Source: Selvaraju et al., "Grad-CAM", 2017, section 3.
     """
-    kept: list[Tensor] = []
+    maps: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        kept.append(output if output.requires_grad else output.detach().requires_grad_())
-        return kept[-1].clone()  # a copy, so that an in-place ReLU further on leaves the map alone
+        maps.append(output if output.requires_grad else output.detach().requires_grad_())
+        return maps[-1].clone()  # a copy, so that an in-place ReLU further on leaves the map alone
 
     with _with_gradients(model):
         x = x.detach().clone()
         if layer is None:
-            kept.append(model.forward_features(x).detach().requires_grad_())
-            logits = model.forward_head(kept[0].clone())
+            parts = cast(_InTwoParts, model)
+            maps.append(parts.forward_features(x).detach().requires_grad_())
+            logits = parts.forward_head(maps[0].clone())
         else:
             handle = layer.register_forward_hook(keep)
             try:
                 logits = model(x)
             finally:
                 handle.remove()
-        if not kept or kept[-1].ndim != 4:
+        if not maps or maps[-1].ndim != 4:
             raise InputError("grad_cam needs a layer that is used and gives a feature map (B, C, h, w)")
         score = logits.gather(1, _target(logits.detach(), target)[:, None]).sum()
-        features = kept[-1]
+        features = maps[-1]
         gradient = torch.autograd.grad(score, features)[0]
     weights = gradient.mean((2, 3), keepdim=True)
     cam = F.relu((weights * features.detach()).sum(1, keepdim=True))  # (B, 1, h, w)
@@ -160,13 +170,13 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor | int | None = None, la
 
 
 def random_saliency(x: Tensor, seed: int = 0) -> Tensor:
-    """Maps (B, H, W) that know nothing: what every explanation must beat."""
+    """Draw maps (B, H, W) at random: what every explanation must beat."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(len(x), *x.shape[-2:], dtype=torch.float32, generator=generator).to(x.device)
 
 
 def blurred(x: Tensor) -> Tensor:
-    """Images without detail, to put in the place of deleted pixels: three box blurs, a quarter of the side wide."""
+    """Remove the detail of images, for the place of deleted pixels: three box blurs, a quarter of the side wide."""
     reach = max(x.shape[-1] // 8, 1)
     for _ in range(3):
         x = F.avg_pool2d(F.pad(x, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
@@ -177,7 +187,7 @@ def blurred(x: Tensor) -> Tensor:
 def deletion_curve(
     model: nn.Module, x: Tensor, saliency: Tensor, target: Tensor | int | None = None, steps: int = 16
 ) -> Tensor:
-    """Probability of the class as the most salient pixels are blurred away, first none of them, at last all.
+    """Compute the class's probability as the most salient pixels are blurred away, first none of them, at last all.
 
     Args:
         model, x, target: as in `vanilla_gradient`.
@@ -212,5 +222,5 @@ def deletion_curve(
 def deletion_score(
     model: nn.Module, x: Tensor, saliency: Tensor, target: Tensor | int | None = None, steps: int = 16
 ) -> Tensor:
-    """Area under `deletion_curve` (B,): the lower, the sooner the map's first pixels took the class away."""
+    """Compute the area under `deletion_curve` (B,): the lower, the sooner the map's first pixels hid the class."""
     return torch.trapezoid(deletion_curve(model, x, saliency, target, steps), dx=1 / steps)

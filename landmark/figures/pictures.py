@@ -33,6 +33,8 @@ def _pixels(image: object, what: str) -> np.ndarray:
 class _Sheet:
     """Tiles one unit wide on one pair of axes: exact places, and fast where a hundred axes would be slow."""
 
+    head: float
+
     def __init__(
         self,
         title: str,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import platform
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from landmark.models.int8 import ADD, Ranges, has_int8, measure, quantise
+from landmark.models.int8 import ADD, Quantised, Ranges, has_int8, measure, quantise
 from landmark.models.net import LandmarkNet
 from landmark.utils.device import fast_dtype
 from landmark.utils.errors import InputError
@@ -22,7 +23,7 @@ CACHE = 4 * 299**2  # pixels of the images whose maps fit in a CPU's cache: a ba
 
 
 def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
-    """A copy of a network that predicts the same faster and can no longer learn.
+    """Copy a network into one that predicts the same faster and can no longer learn.
 
     Its backbone has every BatchNorm folded into the convolution before it, and weights in the dtype and memory layout
     that pay on the chip; pooling and head stay as they are. Input and output stay float32.
@@ -50,13 +51,13 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
 
 
 def check_int8(where: torch.device) -> None:
-    """InputError when the chip lacks instructions for 8-bit integers."""
+    """Refuse a chip without instructions for 8-bit integers, by an InputError."""
     if not has_int8(where):
         raise InputError("no 8-bit integers on this machine (they need a CPU with AVX2 or VNNI): do without them")
 
 
 def _ranges(module: nn.Module, images: Tensor) -> Ranges:
-    """Of the maps of a folded module."""
+    """Measure the ranges of the maps of a module once it is folded."""
     where = next(module.parameters()).device
     check_int8(where)
     if not len(images):
@@ -80,6 +81,8 @@ def _check_forms(graph: fx.GraphModule) -> None:
 class _Folded(nn.Module):
     """A backbone or its first stages in evaluation mode, as one graph of convolutions."""
 
+    graph: fx.GraphModule | Quantised
+
     def __init__(self, module: nn.Module, ranges: Ranges | None):
         super().__init__()
         where = next(module.parameters()).device
@@ -88,37 +91,35 @@ class _Folded(nn.Module):
         # oneDNN chooses a blocked layout once for weights and maps; channels last is a seventh slower on x86
         blocked = where.type == "cpu" and platform.machine() in X86 and torch.backends.mkldnn.is_available()
         if ranges is not None:
-            self.form = "int8"
-            graph = quantise(graph, ranges)
+            self.form, self.graph = "int8", quantise(graph, ranges)
         elif blocked and _in_blocks(graph, self.dtype):
-            self.form = "blocked"
+            self.form, self.graph = "blocked", graph
         else:
-            self.form = "channels_last"
             graph = fold_batch_norms(module) if blocked else graph  # the trial has left nothing to go on with
-            graph.to(self.dtype, memory_format=torch.channels_last)
-        self.graph = graph.requires_grad_(False)
+            self.form, self.graph = "channels_last", graph.to(self.dtype).to(memory_format=torch.channels_last)
+        self.graph.requires_grad_(False)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W) → feature map (B, C, H', W') in float32."""
+        """Compute the feature map (B, C, H', W') of images (B, 3, H, W), in float32."""
         return self.opened(self.maps(x), torch.float32)
 
     def maps(self, x: Tensor) -> Tensor:
-        """The same as bytes if it computes in 8-bit integers, else in `self.dtype`."""
+        """Compute the same as bytes if the graph computes in 8-bit integers, else in `self.dtype`."""
         if self.form == "channels_last":
             return self.graph(x.to(self.dtype, memory_format=torch.channels_last))
         portions = x.split(max(1, CACHE // (x.shape[2] * x.shape[3])))
-        if self.form == "int8":
+        if isinstance(self.graph, Quantised):
             return torch.cat([self.graph.bytes_of(part.float()) for part in portions])
         return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in portions])
 
     def opened(self, maps: Tensor, dtype: torch.dtype) -> Tensor:
-        """What `maps` stand for, in `dtype`."""
-        return (self.graph.decode(maps) if self.form == "int8" else maps).to(dtype)
+        """Decode what `maps` returned into numbers of `dtype`."""
+        return (self.graph.decode(maps) if isinstance(self.graph, Quantised) else maps).to(dtype)
 
 
 @torch.no_grad()
 def _in_blocks(graph: fx.GraphModule, dtype: torch.dtype) -> bool:
-    """Let convolutions compute in oneDNN's layout; False, and a graph of no use, where any operation of it cannot.
+    """Let convolutions compute in oneDNN's layout; return False, and a spoilt graph, where an operation cannot.
 
     It is tried: oneDNN knows the chip and its own limits, and few operations but convolution, ReLU and pooling are made
     for its layout.
@@ -138,10 +139,11 @@ class _BlockedConv2d(nn.Module):
         super().__init__()
         self.weight = conv.weight.detach().to_mkldnn(dtype)
         self.bias = None if conv.bias is None else conv.bias.detach().to_mkldnn()
-        self.facts = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        padding = cast(tuple[int, ...], conv.padding)  # in numbers: no backbone pads by a word
+        self.geometry = padding, conv.stride, conv.dilation, conv.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.mkldnn_convolution(x, self.weight, self.bias, *self.facts)
+        return torch.mkldnn_convolution(x, self.weight, self.bias, *self.geometry)
 
 
 def _replace(module: nn.Module, new: Callable[[nn.Conv2d], nn.Module]) -> None:
@@ -183,11 +185,11 @@ def fold_batch_norms(module: nn.Module) -> fx.GraphModule:
         before = node.args[0] if node.op == "call_module" else None
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             continue
-        conv, norm = traced.get_submodule(before.target), traced.get_submodule(node.target)
+        conv, norm = traced.get_submodule(str(before.target)), traced.get_submodule(node.target)
         if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm):
             continue
         if norm.track_running_stats:
-            traced.set_submodule(before.target, fuse_conv_bn_eval(conv, norm))
+            traced.set_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
             activation = getattr(norm, "act", nn.Identity())
             if isinstance(activation, nn.Identity):
                 node.replace_all_uses_with(before)

@@ -13,7 +13,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 def gem(x: Tensor, p: Tensor | float = 3.0, eps: float = 1e-6) -> Tensor:
-    """Generalised-mean pooling: `(mean over places of max(x, eps)^p)^(1/p)`; p = 1 is the mean, p → ∞ the maximum.
+    """Pool by the generalised mean `(mean over positions of max(x, eps)^p)^(1/p)`: p = 1 the mean, p → ∞ the maximum.
 
     Args:
         x: feature map (B, C, H, W).
@@ -32,7 +32,7 @@ def gem(x: Tensor, p: Tensor | float = 3.0, eps: float = 1e-6) -> Tensor:
 
 
 def count_sketch(x: Tensor, h: Tensor, s: Tensor, dim: int) -> Tensor:
-    """Count sketch: `y[j] = sum of s[i] x[i] over all i with h[i] = j`.
+    """Compute the count sketch `y[j] = sum of s[i] x[i] over all i with h[i] = j`.
 
     Args:
         x: vectors (..., C).
@@ -52,11 +52,11 @@ def count_sketch(x: Tensor, h: Tensor, s: Tensor, dim: int) -> Tensor:
 
 
 def tensor_sketch(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
-    """Sketch of the outer product x xᵀ: `irfft(rfft(count_sketch(x, h1, s1)) · rfft(count_sketch(x, h2, s2)))`.
+    """Sketch the outer product x xᵀ: `irfft(rfft(count_sketch(x, h1, s1)) · rfft(count_sketch(x, h2, s2)))`.
 
     A product of spectra is a circular convolution, and the convolution of two count sketches is the count sketch of
     the outer product with hash `(h1[i] + h2[j]) mod D` and sign `s1[i] s2[j]`: C² products that are never formed.
-    For the sum over the places of a map `bilinear_sketch` is several times faster.
+    For the sum over the positions of a map `bilinear_sketch` is several times faster.
 
     Args:
         x: vectors (..., C), float32 or float64 (no FFT of half precision on a CPU).
@@ -80,9 +80,9 @@ def tensor_sketch(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim
 
 
 def sketch_spectrum(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
-    """Spectrum of the tensor sketch (..., D // 2 + 1), before the inverse transform.
+    """Compute the spectrum of the tensor sketch (..., D // 2 + 1), before the inverse transform.
 
-    The transform is linear, so a sum over places may be taken here, with one inverse transform instead of many.
+    The transform is linear, so a sum over positions may be taken here, with one inverse transform instead of many.
 
     >>> i, one = torch.tensor([0]), torch.ones(1)
     >>> sketch_spectrum(torch.tensor([2.0]), i, one, i, one, 4).real
@@ -93,14 +93,14 @@ def sketch_spectrum(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, d
 
 
 def bilinear_sketch(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
-    """Tensor sketch summed over places: `½ Im ifft(sum over p of fft(y1[p] + i y2[p])²)`, y1 and y2 count sketches.
+    """Sum the tensor sketch over positions: `½ Im ifft(sum over p of fft(y1[p] + i y2[p])²)`, y1 and y2 count sketches.
 
-    Both sketches of a place share one complex transform: the imaginary part of (y1 + i y2) * (y1 + i y2) is twice their
-    convolution. Places are summed before the inverse transform, and the backward pass sketches anew instead of keeping
-    anything but x. It is deterministic on a CPU, and elsewhere under `torch.use_deterministic_algorithms(True)`.
+    Both sketches of a position share one complex transform: the imaginary part of (y1 + i y2) * (y1 + i y2) is twice
+    their convolution. Positions are summed before the inverse transform, and the backward pass sketches anew instead of
+    keeping more than x. It is deterministic on a CPU, and elsewhere under `torch.use_deterministic_algorithms(True)`.
 
     Args:
-        x: vectors of places (B, P, C); half precision is computed in float32.
+        x: vectors of positions (B, P, C); half precision is computed in float32.
         h1: first hash (C,).
         s1: first sign (C,).
         h2: second hash (C,).
@@ -120,59 +120,66 @@ def bilinear_sketch(x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, d
     return _BilinearSketch.apply(x, h1, s1, h2, s2, dim)
 
 
+class _Context(FunctionCtx):
+    """Type what `_BilinearSketch` keeps between its two passes; torch makes the object."""
+
+    dim: int
+    saved_tensors: tuple[Tensor, Tensor, Tensor]
+
+
 class _BilinearSketch(torch.autograd.Function):
-    """`bilinear_sketch`, some places at a time: only their spectra are ever in memory."""
+    """Compute `bilinear_sketch` some positions at a time: only their spectra are ever in memory."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
+    def forward(ctx: _Context, x: Tensor, h1: Tensor, s1: Tensor, h2: Tensor, s2: Tensor, dim: int) -> Tensor:
         # y1 and y2 lie interleaved in one row, as the parts of complex numbers do, so that one pass fills both
         bins, signs = torch.cat([2 * h1, 2 * h2 + 1]), torch.stack([s1, s2]).to(_exact(x))  # (2 C), (2, C)
         ctx.save_for_backward(x, bins, signs)
         ctx.dim = dim
         total = x.new_zeros(len(x), dim, dtype=_exact(x).to_complex())
-        for images, places in _portions(x):
-            total[images] += _spectrum(x[images, places], bins, signs, dim).square_().sum(1)
+        for images, positions in _portions(x):
+            total[images] += _spectrum(x[images, positions], bins, signs, dim).square_().sum(1)
         return torch.fft.ifft(total).imag / 2  # (B, D)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of y1 and y2: real and negative imaginary part of `fft(spectrum ifft(gradient) / i)`."""
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the gradients of y1 and y2: real, negative imaginary part of `fft(spectrum ifft(gradient) / i)`."""
         x, bins, signs = ctx.saved_tensors
         outer = torch.fft.ifft(gradient)[:, None] * -1j  # (B, 1, D)
         back_signs = signs * signs.new_tensor([[1], [-1]])
         result = torch.empty_like(x)
-        for images, places in _portions(x):
-            spectrum = _spectrum(x[images, places], bins, signs, ctx.dim)
+        for images, positions in _portions(x):
+            spectrum = _spectrum(x[images, positions], bins, signs, ctx.dim)
             back = torch.fft.fft(spectrum.mul_(outer[images]))  # (b, p, D)
             both = torch.view_as_real(back).flatten(2).flatten(0, 1).index_select(1, bins)  # (b p, 2 C)
-            result[images, places] = both.view(*back.shape[:2], *signs.shape).mul_(back_signs).sum(2)
+            result[images, positions] = both.view(*back.shape[:2], *signs.shape).mul_(back_signs).sum(2)
         return result, None, None, None, None, None
 
 
 def _exact(x: Tensor) -> torch.dtype:
-    """The dtype of the transform: there is no FFT of half precision on a CPU."""
+    """Choose the dtype of the transform: there is no FFT of half precision on a CPU."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def _portions(x: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Images and places of (B, P, C) to work on at a time: few, so that their spectra stay in a CPU's cache."""
+    """Cut (B, P, C) into images and positions to work on at a time: few, so that their spectra fit in a CPU's cache."""
     count, at_once = x.shape[1], 32 if x.device.type == "cpu" else 4096
-    images, places = max(1, at_once // max(1, count)), math.ceil(count / max(1, math.ceil(count / at_once)))
-    for first, place in itertools.product(range(0, len(x), images), range(0, count, max(1, places))):
-        yield slice(first, first + images), slice(place, place + places)
+    images, positions = max(1, at_once // max(1, count)), math.ceil(count / max(1, math.ceil(count / at_once)))
+    for first, start in itertools.product(range(0, len(x), images), range(0, count, max(1, positions))):
+        yield slice(first, first + images), slice(start, start + positions)
 
 
 def _spectrum(x: Tensor, bins: Tensor, signs: Tensor, dim: int) -> Tensor:
-    """`fft(y1 + i y2)` of places (b, p, C): (b, p, D)."""
-    rows = x.contiguous().unsqueeze(2) * signs  # (b, p, 2, C); a map may lie in memory with its places last
+    """Compute `fft(y1 + i y2)` of positions (b, p, C): (b, p, D)."""
+    rows = x.contiguous().unsqueeze(2) * signs  # (b, p, 2, C); a map may lie in memory with its positions last
     rows = rows.flatten(2).flatten(0, 1)  # two axes: adding along the last of three is slower
     both = rows.new_zeros(len(rows), 2 * dim).index_add_(1, bins, rows)
     return torch.fft.fft(torch.view_as_complex(both.view(*x.shape[:2], dim, 2)))
 
 
 def signed_sqrt(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """Signed square root `sign(x) (sqrt(|x| + eps) - sqrt(eps))`, with a finite gradient at 0.
+    """Take the signed square root `sign(x) (sqrt(|x| + eps) - sqrt(eps))`, with a finite gradient at 0.
 
     >>> signed_sqrt(torch.tensor([-4.0, 0.0, 9.0])).round(decimals=2)
     tensor([-2.,  0.,  3.])
@@ -183,7 +190,7 @@ def signed_sqrt(x: Tensor, eps: float = 1e-8) -> Tensor:
 
 
 def spatial_softmax(x: Tensor) -> Tensor:
-    """Parameter-free attention over places: `softmax over (h, w) of the sum over c of x[c, h, w]`.
+    """Compute attention without parameters over positions: `softmax over (h, w) of the sum over c of x[c, h, w]`.
 
     Args:
         x: feature map (B, C, H, W).

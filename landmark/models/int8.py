@@ -1,4 +1,4 @@
-"""A convolutional network in 8-bit integers: one instruction multiplies more of them than floats."""
+"""A convolutional network in 8-bit integers: one instruction multiplies more int8 than float32 values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import functools
 import operator
 from collections.abc import Iterable
+from typing import TypedDict, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,33 +14,42 @@ from torch import Tensor, fx, nn
 
 from landmark.utils.device import chip_has, precision
 
-Ranges = dict[str, dict[str, list[int] | Tensor]]
+M = TypeVar("M", bound=nn.Module)
 ADD = (operator.add, operator.iadd, torch.add)
 
 
+class MapRange(TypedDict):
+    """What `measure` keeps of a map."""
+
+    shape: list[int]  # B, C, H, W
+    channels: Tensor  # (3, C): lowest and highest value, and sum of mean squares
+
+
+Ranges = dict[str, MapRange]  # by the name of the map
+
+
 def has_int8(where: torch.device) -> bool:
-    """Whether the chip has an instruction for products of bytes and torch the convolutions that use it."""
+    """Tell whether the chip has an instruction for products of bytes, and torch the convolutions that use it."""
     return where.type == "cpu" and chip_has("avx2", "avx512_bw") and hasattr(torch.ops.onednn, "qconv_prepack")
 
 
 @functools.cache
 def sums_in_16_bits() -> bool:
-    """Whether two neighbouring products of bytes are added up in 16 bits, where 65,535 does not fit.
+    """Tell whether two neighbouring products of bytes are added up in 16 bits, where 65,535 does not fit.
 
-    So it is without VNNI. The kernel itself is asked, by one convolution of two channels: the chip may have VNNI and
-    oneDNN be told not to use it.
+    It is so without VNNI. One convolution of two channels finds out, as oneDNN may be set not to use a chip's VNNI.
     """
-    ones, facts = torch.ones(1, dtype=torch.float32), ([1, 1], [0, 0], [1, 1], 1)
+    ones, geometry = torch.ones(1, dtype=torch.float32), ([1, 1], [0, 0], [1, 1], 1)
     weight = torch.full((1, 2, 1, 1), 127, dtype=torch.int8)
-    packed = torch.ops.onednn.qconv_prepack(weight, ones, 1.0, 0, *facts, [1, 2, 1, 1])
+    packed = torch.ops.onednn.qconv_prepack(weight, ones, 1.0, 0, *geometry, [1, 2, 1, 1])
     x = torch.full((1, 2, 1, 1), 255, dtype=torch.uint8)
     given = x, 1.0, 0, packed, ones, torch.zeros(1, dtype=torch.int32), torch.zeros_like(ones)
-    total = torch.ops.onednn.qconv2d_pointwise(*given, *facts, 1.0, 0, torch.float32, "none", [], "")
+    total = torch.ops.onednn.qconv2d_pointwise(*given, *geometry, 1.0, 0, torch.float32, "none", [], "")
     return total.item() < 2 * 127 * 255
 
 
 def arithmetic(where: torch.device, int8: bool = False) -> str:
-    """What a network computes in on a device, in words: results of other words may differ.
+    """Name the arithmetic of a network on a device: where the names differ, results may.
 
     Args:
         where: the device.
@@ -52,16 +62,10 @@ def arithmetic(where: torch.device, int8: bool = False) -> str:
 
 
 def weight_steps(weight: Tensor) -> Tensor:
-    """What 1 stands for in the 8-bit weights of each output channel, as small as the chip allows.
+    """Choose what 1 stands for in 8-bit weights (O, I, k, k), for each output channel, as small as the chip allows.
 
     Without VNNI the products of two neighbours among the input channels are added up in 16 bits: two weights of one
     sign may come to 128 there, since 128 · 255 fits and 129 · 255 does not. Rounding can add 1 to them.
-
-    Args:
-        weight: of a convolution (O, I, k, k).
-
-    Returns:
-        (O,).
 
     >>> weight_steps(torch.tensor([[[[12.7]], [[-12.7]]]]))
     tensor([0.1000])
@@ -74,20 +78,17 @@ def weight_steps(weight: Tensor) -> Tensor:
 
 
 def measure(graph: fx.GraphModule, batches: Iterable[Tensor]) -> Ranges:
-    """What `quantise` must know of the maps of a network.
+    """Measure the ranges of a network's maps, by name, which `quantise` needs.
 
     Args:
         graph: as for `quantise`.
         batches: images (B, 3, H, W) like those to come.
-
-    Returns:
-        For each map by name `shape` and `channels` (3, C): lowest and highest value, and sum of mean squares.
     """
     observer = _Observer(graph)
     with torch.no_grad():
         for images in batches:
             observer.run(images.float())
-    return observer.seen
+    return observer.ranges
 
 
 class Quantised(nn.Module):
@@ -98,12 +99,12 @@ class Quantised(nn.Module):
         self.bytes_of, self.decode = bytes_of, decode
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W) → map (B, C, H', W')."""
+        """Compute the map (B, C, H', W') of images (B, 3, H, W)."""
         return self.decode(self.bytes_of(x))
 
 
 def quantise(graph: fx.GraphModule, ranges: Ranges) -> Quantised:
-    """The same network on bytes; input and output stay float32.
+    """Rewrite a network to compute on bytes; input and output stay float32.
 
     Args:
         graph: convolutions, ReLU, maximum pooling and sums in evaluation mode, see `folding.fold_batch_norms`.
@@ -129,15 +130,15 @@ class _Observer(fx.Interpreter):
 
     def __init__(self, graph: fx.GraphModule):
         super().__init__(graph)
-        self.seen: Ranges = {}
+        self.ranges: Ranges = {}
 
     def run_node(self, node: fx.Node) -> Tensor:
         x = super().run_node(node)
         low, high, square = x.amin((0, 2, 3)), x.amax((0, 2, 3)), x.square().mean((2, 3)).sum(0)
-        if node.name in self.seen:
-            before = self.seen[node.name]["channels"]
+        if node.name in self.ranges:
+            before = self.ranges[node.name]["channels"]
             low, high, square = torch.minimum(low, before[0]), torch.maximum(high, before[1]), square + before[2]
-        self.seen[node.name] = {"shape": list(x.shape), "channels": torch.stack([low, high, square])}
+        self.ranges[node.name] = {"shape": list(x.shape), "channels": torch.stack([low, high, square])}
         return x
 
 
@@ -154,7 +155,7 @@ class _Quantiser:
     """Rewrites a graph node by node; `new` and `codes` hold what already has its bytes."""
 
     def __init__(self, old: fx.GraphModule, ranges: Ranges):
-        self.old, self.seen = old, ranges
+        self.old, self.measured = old, ranges
         for node in list(old.graph.nodes):
             if self._kind(node) is nn.Identity:
                 node.replace_all_uses_with(node.args[0])
@@ -177,10 +178,15 @@ class _Quantiser:
         self.result = Quantised(fx.GraphModule(self.root, self.graph), decode)
 
     def _kind(self, node: fx.Node) -> object:
-        return type(self.old.get_submodule(node.target)) if node.op == "call_module" else node.target
+        return type(self._module(node, nn.Module)) if node.op == "call_module" else node.target
+
+    def _module(self, node: fx.Node, kind: type[M]) -> M:
+        module = self.old.get_submodule(str(node.target))
+        assert isinstance(module, kind)
+        return module
 
     def _equalise(self) -> tuple[dict[fx.Node, tuple[float, float]], Tensor]:
-        """Divide every channel by its size, in the weights; returns the ranges of maps then, and r of the output.
+        """Divide every channel by its size, in the weights; return the ranges of maps then, and r of the output.
 
         Maps that a sum, a ReLU or a maximum ties together share their factors.
         """
@@ -192,27 +198,26 @@ class _Quantiser:
                     tied[node] |= tied[source]
                 for member in tied[node]:
                     tied[member] = tied[node]
-        seen = {node: self.seen[node.name]["channels"] for node in tied}
-        ranges = {node: (low.min().item(), high.max().item()) for node, (low, high, _) in seen.items()}
+        channels = {node: self.measured[node.name]["channels"] for node in tied}
+        ranges = {node: (low.min().item(), high.max().item()) for node, (low, high, _) in channels.items()}
         last = torch.ones(1, dtype=torch.float32)
-        groups = {id(group): group for group in tied.values()}.values()
-        for group in groups:
+        for group in {id(group): group for group in tied.values()}.values():
             if any(node.op == "placeholder" for node in group):
                 continue
-            size = torch.stack([seen[node][2] for node in group]).sum(0).sqrt()
+            size = torch.stack([channels[node][2] for node in group]).sum(0).sqrt()
             # A power of two: exact, and the last bits of a sum, which differ from run to run, do not reach the weights
             r = size.clamp_min(1e-3 * size.mean().item() + 1e-12).log2().round().exp2()
             for node in group:
-                low, high, _ = seen[node]
+                low, high, _ = channels[node]
                 ranges[node] = (low / r).min().item(), (high / r).max().item()
                 if self._kind(node) is nn.Conv2d:
-                    conv = self.old.get_submodule(node.target)
+                    conv = self._module(node, nn.Conv2d)
                     conv.weight /= r.view(-1, 1, 1, 1)
                     if conv.bias is not None:
                         conv.bias /= r
                 for user in set(node.users):
                     if self._kind(user) is nn.Conv2d:
-                        conv = self.old.get_submodule(user.target)
+                        conv = self._module(user, nn.Conv2d)
                         parts = conv.weight.unflatten(0, (conv.groups, -1))  # (groups, out, in, k, k)
                         parts *= r.view(conv.groups, 1, -1, 1, 1)
                 if node.op == "output":
@@ -229,39 +234,35 @@ class _Quantiser:
 
     def _rewrite(self, node: fx.Node) -> None:
         kind, source = self._kind(node), node.all_input_nodes[0]
+        code = self.codes[source]
         if kind is nn.Conv2d:
             self._convolve(node, source)
-            return
-        code = self.codes[source]
-        if kind is nn.ReLU:
+        elif kind is nn.ReLU:
             self._put(node, code, _ReLU(code), self.new[source])
         elif kind is nn.MaxPool2d:
-            self._put(node, code, _MaxPool(self.old.get_submodule(node.target)), self.new[source])
+            self._put(node, code, _MaxPool(self._module(node, nn.MaxPool2d)), self.new[source])
         else:
             raise ValueError(f"{node.name}: {kind} has no form in 8-bit integers: do without them")
 
     def _convolve(self, node: fx.Node, source: fx.Node) -> None:
-        """A convolution with the sum and the ReLU that follow it, if nothing else wants what lies between."""
+        """Take a convolution with the sum and the ReLU that follow it, if nothing else uses what lies between."""
         parts, other = [node], None
         after = self._follower(node)
         if after is not None and self._kind(after) in ADD:
             others = [term for term in after.all_input_nodes if term in self.new]
             if others:  # else the other term is a convolution still to come, and takes the sum
-                other = others[0]
-                parts.append(after)
-                after = self._follower(after)
-        relu = after is not None and self._kind(after) is nn.ReLU
-        if relu:
-            parts.append(after)
+                other, parts, after = others[0], [*parts, after], self._follower(after)
+        relu = [] if after is None or self._kind(after) is not nn.ReLU else [after]
+        parts += relu
         code = _Code(*self.ranges[parts[-1]])
-        old, codes = self.old.get_submodule(node.target), (self.codes[source], code, self.codes.get(other))
-        conv = _Conv(old, codes, relu, self.seen[source.name]["shape"])
+        codes = self.codes[source], code, self.codes[other] if other else None
+        conv = _Conv(self._module(node, nn.Conv2d), codes, bool(relu), self.measured[source.name]["shape"])
         new = self._call(conv, self.new[source], *([self.new[other]] if other else []))
-        for part in parts:
-            self.new[part], self.codes[part] = new, code
+        self.new |= dict.fromkeys(parts, new)
+        self.codes |= dict.fromkeys(parts, code)
 
     def _follower(self, node: fx.Node) -> fx.Node | None:
-        """The only node that wants this one's map."""
+        """Find the only node that uses this one's map."""
         return next(iter(node.users)) if len(node.users) == 1 else None
 
 
@@ -315,17 +316,16 @@ class _Conv(nn.Module):
         self.zeros = torch.zeros(len(weight), dtype=torch.int32)
         whole = (weight / self.scales.view(-1, 1, 1, 1)).round().to(torch.int8)
         self.bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach()
-        facts = list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups
+        geometry = list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups
         self.step = conv.stride if conv.kernel_size == (1, 1) and conv.padding == (0, 0) else (1, 1)
         if self.step != (1, 1):  # places to skip are left out here: with several threads oneDNN's kernel errs
-            facts = [1, 1], *facts[1:]
+            geometry = [1, 1], *geometry[1:]
             shape = [*shape[:2], *(-(-length // step) for length, step in zip(shape[2:], self.step, strict=True))]
         # Without a shape of x the layout is a guess, and a wrong one is put right in every call
-        given = whole, self.scales, source.scale, source.zero
-        self.weight = torch.ops.onednn.qconv_prepack(*given, *facts, shape)
+        self.weight = torch.ops.onednn.qconv_prepack(whole, self.scales, source.scale, source.zero, *geometry, shape)
         self.source, self.after = (source.scale, source.zero), "relu" if relu else "none"
-        self.wanted = (*facts, result.scale, result.zero, torch.uint8)
-        self.other = other and (other.scale, other.zero)
+        self.wanted = (*geometry, result.scale, result.zero, torch.uint8)
+        self.other = (other.scale, other.zero) if other else ()
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         if self.step != (1, 1):

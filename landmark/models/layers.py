@@ -12,7 +12,7 @@ from landmark.utils import distributed
 
 
 class AveragePool(nn.Module):
-    """Mean over places: (B, C, H, W) → (B, C)."""
+    """Average a map over its positions: (B, C, H, W) → (B, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool a map."""
@@ -20,7 +20,7 @@ class AveragePool(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """Maximum over places: (B, C, H, W) → (B, C)."""
+    """Take the maximum of a map over its positions: (B, C, H, W) → (B, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool a map."""
@@ -28,7 +28,7 @@ class MaxPool(nn.Module):
 
 
 class GeM(nn.Module):
-    """Generalised-mean pooling with a learned exponent: (B, C, H, W) → (B, C).
+    """Pool a map by the generalised mean, with a learned exponent: (B, C, H, W) → (B, C).
 
     >>> GeM()(torch.tensor([1.0, 2.0]).view(1, 1, 1, 2)) ** 3  # (1³ + 2³) / 2
     tensor([[4.5000]], grad_fn=<PowBackward0>)
@@ -44,20 +44,22 @@ class GeM(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Parameter-free spatial attention: `x · spatial_softmax(x)`, same shape. Source: the paper, section 4.
+    """Weight a map by attention without parameters: `x · spatial_softmax(x)`, (B, C, H, W) → (B, C, H, W).
 
     >>> SpatialAttention()(torch.tensor([3.0, 1.0]).log().view(1, 1, 1, 2)).exp()  # weights 3/4 and 1/4
     tensor([[[[2.2795, 1.0000]]]])
+
+    Source: the paper, section 4.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weight every place of a map (B, C, H, W) by its share of the attention."""
+        """Weight every position of a map (B, C, H, W) by its share of the attention."""
         x = x.float()  # the softmax of a sum of many channels is nearly one-hot: keep its small weights
         return x * functional.spatial_softmax(x)
 
 
 class AttentionPool(nn.Module):
-    """Sum of a map's places weighted by parameter-free attention: (B, C, H, W) → (B, C).
+    """Add up a map's positions, weighted by attention without parameters: (B, C, H, W) → (B, C).
 
     The softmax is taken of the channel *mean* times √C: the plain sum of 2048 channels is one-hot from the start.
     """
@@ -70,7 +72,9 @@ class AttentionPool(nn.Module):
 
 
 class SelfAttention2d(nn.Module):
-    """Self-attention over places: `y = γ · v(x) softmax(f(x)ᵀ g(x)) + x`, spectrally normalised, γ from 0.
+    """Let positions attend to each other: `y = γ · v(x) softmax(f(x)ᵀ g(x)) + x`, (B, C, H, W) → (B, C, H, W).
+
+    f, g and v are 1×1 convolutions with spectral normalisation; γ is learned and starts at 0.
 
     Args:
         channels: C of the input.
@@ -93,21 +97,21 @@ class SelfAttention2d(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def attention(self, x: Tensor) -> Tensor:
-        """Weights (B, N, N) with N = H W: row i is where place i looks, and sums to one."""
+        """Compute the weights (B, N, N) with N = H W: row i is where position i looks, and sums to one."""
         query, key = self.query(x).flatten(2), self.key(x).flatten(2)  # (B, C', N)
         return F.softmax(query.transpose(1, 2) @ key, dim=-1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix in what every place of a map (B, C, H, W) sees elsewhere."""
+        """Add to every position of a map (B, C, H, W) the values of those it attends to."""
         maps = (layer(x).flatten(2).transpose(1, 2)[:, None] for layer in (self.query, self.key, self.value))
         # Zeros up to C channels change no product, and the fused kernel asks for equal, contiguous operands
         query, key, value = (F.pad(m, (0, x.shape[1] - m.shape[-1])).contiguous() for m in maps)  # (B, 1, N, C)
-        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # without the (N, N) weights in memory
-        return self.gamma * seen[:, 0].transpose(1, 2).reshape(x.shape) + x
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # without the (N, N) weights in memory
+        return self.gamma * mixed[:, 0].transpose(1, 2).reshape(x.shape) + x
 
 
 class CompactBilinearPooling(nn.Module):
-    """Tensor Sketch of x xᵀ: (B, C) → (B, D), or (B, C, H, W) → (B, D) summed over places.
+    """Sketch the outer product x xᵀ: (B, C) → (B, D), or (B, C, H, W) → (B, D) summed over positions.
 
     Args:
         in_channels: C of the input.
@@ -120,6 +124,11 @@ class CompactBilinearPooling(nn.Module):
     Source: Gao et al., "Compact Bilinear Pooling", algorithm 2; the paper, section 4.
     """
 
+    h1: Tensor
+    s1: Tensor
+    h2: Tensor
+    s2: Tensor
+
     def __init__(self, in_channels: int, dim: int = 8192, seed: int = 0):
         super().__init__()
         random = torch.Generator().manual_seed(seed)
@@ -129,40 +138,40 @@ class CompactBilinearPooling(nn.Module):
             self.register_buffer(f"s{n}", torch.randint(2, (in_channels,), generator=random) * 2.0 - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sketch vectors (B, C) or the sum over the places of a map (B, C, H, W)."""
-        places = x.flatten(2).transpose(1, 2) if x.dim() > 2 else x[:, None]  # (B, H W, C)
-        return functional.bilinear_sketch(places, self.h1, self.s1, self.h2, self.s2, self.dim)  # (B, D)
+        """Sketch vectors (B, C) or the sum over the positions of a map (B, C, H, W)."""
+        positions = x.flatten(2).transpose(1, 2) if x.dim() > 2 else x[:, None]  # (B, H W, C)
+        return functional.bilinear_sketch(positions, self.h1, self.s1, self.h2, self.s2, self.dim)  # (B, D)
 
 
 class Normalise(nn.Module):
-    """Signed square root, then L2 norm one: what makes a bilinear vector easy to classify.
+    """Take the signed square root, then scale to L2 norm one: a bilinear vector becomes easy to classify.
 
     Source: Gao et al., "Compact Bilinear Pooling", section 4.1.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D) → (B, D)."""
+        """Normalise vectors (B, D)."""
         return F.normalize(functional.signed_sqrt(x), dim=-1)
 
 
 class Reshape(nn.Module):
-    """A vector laid out as a map, as the paper does with 2048 → 8×16×16: places here are not places of the image."""
+    """Lay out a vector as a map, as the paper does with 2048 → 8×16×16: its positions are not those of the image."""
 
     def __init__(self, *shape: int):
         super().__init__()
         self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C·H·W) → (B, C, H, W)."""
+        """Reshape vectors (B, C·H·W) into maps (B, C, H, W)."""
         return x.reshape(len(x), *self.shape)
 
     def extra_repr(self) -> str:
-        """The shape, for `print(model)`."""
+        """Give the shape, for `print(model)`."""
         return "×".join(map(str, self.shape))
 
 
 class Dropout(nn.Module):
-    """Dropout whose mask follows from an image's place in the batch of all ranks: N ranks learn what one does."""
+    """Drop numbers by a mask that depends on an image's place in the batch of all ranks: N ranks learn as one does."""
 
     def __init__(self, p: float):
         super().__init__()
@@ -173,5 +182,5 @@ class Dropout(nn.Module):
         if not self.training:
             return x
         rank, size = distributed.rank(), distributed.size()
-        kept = torch.rand(len(x) * size, *x.shape[1:], dtype=torch.float32, device=x.device)[rank::size] >= self.p
-        return x * kept / (1 - self.p)
+        mask = torch.rand(len(x) * size, *x.shape[1:], dtype=torch.float32, device=x.device)[rank::size] >= self.p
+        return x * mask / (1 - self.p)

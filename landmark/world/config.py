@@ -37,14 +37,14 @@ class WorldConfig:
     siblings: int = 2
     nonlandmarks: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         bounds = {"landmarks": (1, 20_000), "images": (2, 2_000), "test": (0, 500_000), "size": (32, 2048),
                   "seed": (0, 2**31), "siblings": (1, 50), "nonlandmarks": (0, 500_000)}  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if value is None and name == "nonlandmarks":
                 continue
-            if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+            if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
                 raise InputError(f"{name}={value!r}: give a whole number from {low} to {high}")
             object.__setattr__(self, name, int(value))  # NumPy's have no place in JSON
         for name in ("known", "unknown"):

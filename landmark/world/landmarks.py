@@ -67,6 +67,7 @@ class Landmark:
 
     def interior(self) -> Mesh:
         """The hall from within, front wall included: columns, vault, windows, floor."""
+        assert self.hall, f"{self.name} has no hall"
         width, depth, height = self.hall
         return hall(np.random.default_rng((self.seed, 1)), width, depth, height)
 
@@ -77,7 +78,7 @@ def surfaces(material: Material) -> Textures:
     return Textures.of(material.textures())
 
 
-KINDS: dict[str, Callable[[Rng], tuple[Mesh, tuple | None]]] = SACRED | SECULAR
+KINDS: dict[str, Callable[[Rng], tuple[Mesh, tuple | None]]] = {**SACRED, **SECULAR}
 
 
 def _kind(family: int) -> str:
@@ -119,7 +120,8 @@ def hall(rng: Rng, width: float, depth: float, height: float) -> Mesh:
     x, y = width / 2, depth / 2
     wall = int(rng.choice([FACADE, ARCADE, WALL, FACADE]))
     corners = [(-x, -y), (-x, y), (x, y), (x, -y)]
-    faces, repeats, texture = [], [], []
+    repeats: list[tuple[float, float]] = []
+    faces, texture = [], []
     for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
         faces.append([(ax, ay, 0), (bx, by, 0), (bx, by, height), (ax, ay, height)])
         repeats.append((max(1, round(np.hypot(bx - ax, by - ay) / (height * 0.7))), 1))

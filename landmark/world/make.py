@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -70,7 +71,12 @@ def _write_tables(root: Path, config: WorldConfig, shots: list[Shot], landmarks:
 
 
 def make_world(
-    out: str | Path, config: WorldConfig | None = None, *, workers: int | None = None, progress: bool = True, **settings
+    out: str | Path,
+    config: WorldConfig | None = None,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    **settings: Any,
 ) -> Path:
     """Make a miniature world, or return it when it is there already.
 

@@ -88,6 +88,7 @@ def _outside(landmark: Landmark, rng: Rng, width: int, height: int, view: str) -
 
 
 def _inside(landmark: Landmark, rng: Rng, width: int, height: int, view: str) -> tuple[Frame, Light]:
+    assert landmark.hall, f"{landmark.name} has no hall"
     w, d, h = landmark.hall
     light = replace(scenery.indoor_light(rng), night=rng.uniform(0.5, 0.9))  # the windows shine
     eye = (rng.uniform(-0.2, 0.2) * w, rng.uniform(-0.46, -0.2) * d, rng.uniform(1.5, 2.2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,12 +60,12 @@ def plan(config: WorldConfig) -> tuple[list[Shot], pd.DataFrame]:
     known, rest = ids[role == "known"], ids[role != "known"]
     shots: list[Shot] = []
 
-    def add(split: str, label: int | None, shown: int | str | None, **more) -> None:
-        truth = shown if isinstance(shown, int) else None
+    def add(split: str, label: int | None, shown: int | str, **more: Any) -> None:
+        truth, what = (None, shown) if isinstance(shown, str) else (shown, subject[shown])
         key = f"{config.seed}/{config.pretraining}/{split}/{len(shots)}"
         seed = more.pop("seed", (config.seed, int(config.pretraining), 32, len(shots)))
         shots.append(Shot(split, hashlib.sha256(key.encode()).hexdigest()[:16], label,
-                           subject[truth] if truth else shown, truth, size=config.size, seed=seed, **more))  # fmt: skip
+                           what, truth, size=config.size, seed=seed, **more))  # fmt: skip
 
     def any_distractor() -> str:
         return str(rng.choice(list(distractors.KINDS)))
@@ -90,7 +91,9 @@ def plan(config: WorldConfig) -> tuple[list[Shot], pd.DataFrame]:
         other = int(rng.choice(known[known != label])) if rng.random() < 0.5 and len(known) > 1 else any_distractor()
         add("train", label, other, fault="wrong_label")
     for i in rng.choice(len(sound), round(0.02 * regular), replace=False).tolist():
-        add("train", sound[i].label, sound[i].truth, fault="duplicate", source=sound[i].image_id, seed=sound[i].seed)
+        shot = sound[i]
+        assert shot.truth
+        add("train", shot.label, shot.truth, fault="duplicate", source=shot.image_id, seed=shot.seed)
     for i in range(max(3, round(0.003 * regular))):
         label = int(rng.choice(known))
         add("train", label, label, fault="unreadable", rotation=i % 3)

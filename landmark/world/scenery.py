@@ -291,6 +291,8 @@ def _streaks(picture: np.ndarray, rng: Rng, width: int, height: int) -> np.ndarr
     return picture * 0.92 + np.minimum(cv2.filter2D(drops, -1, kernel), 1)[..., None] * 0.16
 
 
-def camera_at(eye: tuple, target: tuple, fov: float, width: int, height: int, roll: float = 0.0) -> Camera:
+def camera_at(
+    eye: tuple | np.ndarray, target: tuple | np.ndarray, fov: float, width: int, height: int, roll: float = 0.0
+) -> Camera:
     """A camera from plain tuples."""
     return Camera(np.array(eye, float), np.array(target, float), fov, width, height, roll)

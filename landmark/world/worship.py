@@ -18,7 +18,7 @@ def cathedral(rng: Rng) -> tuple[Mesh, tuple]:
     parts.append(shapes.box(w * 1.7, d * 0.8, h * 0.5, FACADE, ROOF, (4, h * 0.5)))
     towers, top = int(rng.choice([0, 1, 2, 2, 4])), str(rng.choice(["spire", "flat", "crown", "onion", "cone"]))
     radius, rise, sides = w * rng.uniform(0.24, 0.34), h * rng.uniform(1.2, 2.1), int(rng.choice([4, 4, 8]))
-    places = {0: [], 1: [(0, -d / 2)], 2: [(-w / 2, -d / 2), (w / 2, -d / 2)]}
+    places: dict[int, list[tuple[float, float]]] = {0: [], 1: [(0, -d / 2)], 2: [(-w / 2, -d / 2), (w / 2, -d / 2)]}
     corners = [(x * w / 2, y * d / 2) for x in (-1, 1) for y in (-1, 1)]
     for x, y in places.get(towers, corners):
         parts.append(shapes.tower(np.random.default_rng(int(radius * 1e6)), radius, rise, sides, top).moved(x, y))

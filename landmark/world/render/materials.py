@@ -79,8 +79,11 @@ class Material:
         stone = np.clip(STONES[rng.integers(len(STONES))] + rng.normal(0, 7, 3), 60, 235)
         trim = np.clip(TRIMS[rng.integers(len(TRIMS))] + rng.normal(0, 6, 3), 60, 240)
         roof = np.clip(ROOFS[rng.integers(len(ROOFS))] + rng.normal(0, 7, 3), 40, 220)
+        colours = [(int(r), int(g), int(b)) for r, g, b in (stone, trim, roof)]
         return cls(
-            *(tuple(int(v) for v in colour) for colour in (stone, trim, roof)),
+            colours[0],
+            colours[1],
+            colours[2],
             bond=str(rng.choice(["ashlar", "brick", "plaster", "bands", "rubble"])),
             window=str(rng.choice(["square", "round", "pointed", "slit", "lattice"])),
             tiles=str(rng.choice(["scales", "seams", "slate"])),
@@ -90,7 +93,7 @@ class Material:
     @classmethod
     def common(cls, rng: np.random.Generator) -> Material:
         """One of 48 materials for houses, rooms and things that nobody would know again."""
-        return cls.draw(np.random.default_rng((14, rng.integers(48))))
+        return cls.draw(np.random.default_rng((14, int(rng.integers(48)))))
 
     def textures(self) -> np.ndarray:
         """All surfaces, (len(SURFACES), SIZE, SIZE, 4) uint8."""
