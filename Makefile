@@ -29,9 +29,10 @@ test: $(STAMP)  ## run the tests, those of arithmetic once more as on a chip wit
 	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
 		$(BIN)/python -m pytest -n 2 --dist worksteal -m arithmetic tests landmark
 
-lint: $(STAMP)  ## check style
+lint: $(STAMP)  ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
 check: lint test quick  ## lint, test, quick: what must pass before a change lands
 
@@ -39,4 +40,4 @@ publish: $(STAMP)  ## run all notebooks and keep their outputs and figures in th
 	@$(BIN)/python notebooks/run.py --publish
 
 clean:  ## remove runs, data and caches
-	rm -rf runs data .pytest_cache .ruff_cache .hypothesis
+	rm -rf runs data .pytest_cache .ruff_cache .mypy_cache .hypothesis

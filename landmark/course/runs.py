@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -70,13 +71,13 @@ def min_images() -> int:
     return 100 if mode() == "gldv2" else (QUICK_WORLD if quick() else FULL_WORLD).min_images
 
 
-def course_config(model: str, **changes) -> TrainConfig:
+def course_config(model: str, **changes: Any) -> TrainConfig:
     """Settings of the course's run of a model: one budget for all of them.
 
     >>> course_config("xception").model
     'xception'
     """
-    settings = {
+    settings: dict[str, Any] = {
         "gldv2": {"size": 299, "batch_size": 64, "epochs": 6, "weights": "imagenet"},
         "miniature": {"size": 80, "batch_size": 32, "epochs": 5, "lr": 1e-3, "decay": True, "weights": "miniature"},
         "quick": {"size": 64, "batch_size": 8, "steps": 2, "weights": "miniature"},
@@ -84,7 +85,7 @@ def course_config(model: str, **changes) -> TrainConfig:
     return replace(TrainConfig(model=model, min_images=min_images(), **settings), **changes)
 
 
-def course_run(model: str, *, name: str | None = None, **changes) -> Run:
+def course_run(model: str, *, name: str | None = None, **changes: Any) -> Run:
     """The course's run of a model: loaded when it is finished, continued when it was stopped, else trained now.
 
     Args:
@@ -120,7 +121,9 @@ def miniature_weights(backbone: str) -> Path:
     """
     path, prefix = miniature_path(backbone), "quick" if quick() else "miniature"
     world = replace(QUICK_WORLD, pretraining=True, test=0) if quick() else PRETRAINING
-    budget = {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 80, "batch_size": 32, "epochs": 5}
+    budget: dict[str, Any] = (
+        {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 80, "batch_size": 32, "epochs": 5}
+    )
     budget |= {"lr": 2e-3, "decay": True, "freeze": 0, "weights": "none", "min_images": world.min_images}
     config = TrainConfig(model=backbone, **budget)
     basis = json.dumps({"version": VERSION, "world": asdict(world), "training": asdict(config)})

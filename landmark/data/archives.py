@@ -59,7 +59,8 @@ class ImageStore:
         self._loose = any(len(name) == 1 and (folder / name).is_dir() for name in names)
         self._loose_junk = 0
         caches = [CacheFile(root, f"{split}/{tar.name}.npz") for tar in self.tars]
-        self.skipped, self._stamps = Counter(), []
+        self.skipped: Counter = Counter()
+        self._stamps: list = []
         self._descriptor = functools.lru_cache(_OPEN)(_Descriptor)
         self._ids = np.empty(0, "S1")  # (N,) ids in the TARs, sorted at last, each as wide as the longest
         self._shards = np.empty(0, np.int16)  # (N,)
@@ -252,7 +253,7 @@ class _Descriptor:
         if stamp(os.fstat(self.number))[:2] != expected[:2]:  # a change of rights must not end a long run
             raise _changed(tar)
 
-    def __del__(self):
+    def __del__(self) -> None:
         if self.number >= 0:
             os.close(self.number)
 

@@ -100,7 +100,8 @@ class Quarantine:
     """
 
     def __init__(self, limit: int = 0):
-        self.limit, self.reasons = limit, {}
+        self.limit = limit
+        self.reasons: dict[str, str] = {}
 
     def add(self, bad: Iterable[Bad]) -> None:
         """Take bad images in; InputError over the limit."""

@@ -107,7 +107,8 @@ def _walk(tar: Path, salvage: bool) -> TarIndex:
     """Read every header; nothing else of the TAR is read, and nothing is unpacked."""
     found: list[tuple[bytes, int, int]] = []
     skipped: Counter = Counter()
-    fault, zeros, place = "", 0, 0
+    fault, zeros = "", 0
+    place: int | None = 0
 
     def take(member: tarfile.TarInfo) -> None:
         image_id, reason = _judge(member)
@@ -135,7 +136,8 @@ def _table(found: list[tuple[bytes, int, int]], skipped: Counter, read: tuple[in
     found.sort()
     ids = np.array([image_id for image_id, _, _ in found]) if found else np.empty(0, "S1")
     places = np.array([place[1:] for place in found], np.int64).reshape(-1, 2).T
-    return TarIndex(ids, *np.ascontiguousarray(places), skipped, read)
+    offsets, sizes = np.ascontiguousarray(places)
+    return TarIndex(ids, offsets, sizes, skipped, read)
 
 
 def _read_headers(file: BinaryIO, start: int, size: int, take: Callable[[tarfile.TarInfo], None]) -> int:
@@ -146,7 +148,7 @@ def _read_headers(file: BinaryIO, start: int, size: int, take: Callable[[tarfile
     archive, end = _open(file, start), start
     try:
         while (member := archive.next()) is not None:
-            archive.members.clear()  # it would keep every header
+            archive.members.clear()  # type: ignore[attr-defined]  # undeclared: it would keep every header
             if archive.offset <= member.offset:
                 raise tarfile.ReadError("negative size")
             claimed, there = member.size, max(0, size - member.offset_data)

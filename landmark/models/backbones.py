@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import cast
 
 import timm
-from torch import nn
+from torch import Tensor, nn
 
 from landmark.models.recipes import BACKBONES
 from landmark.utils.errors import InputError
 
 
-def create_backbone(name: str) -> nn.Module:
+class Backbone(nn.Module):
+    """Declare what a network of timm has beyond `nn.Module`."""
+
+    num_features: int  # channels C of its map
+    forward_features: Callable[[Tensor], Tensor]  # images (B, 3, H, W) → map (B, C, H / 32, W / 32)
+
+
+def create_backbone(name: str) -> Backbone:
     """Build a network without its classifier: its `forward_features` gives (B, num_features, H / 32, W / 32).
 
     Args:
@@ -25,7 +34,7 @@ def create_backbone(name: str) -> nn.Module:
     """
     if name not in BACKBONES:
         raise InputError(f"no backbone {name!r}: choose one of {', '.join(BACKBONES)}")
-    return timm.create_model(BACKBONES[name]["timm"], pretrained=False, num_classes=0)
+    return cast(Backbone, timm.create_model(BACKBONES[name]["timm"], pretrained=False, num_classes=0))
 
 
 def stage_names(backbone: nn.Module) -> list[str]:
@@ -95,7 +104,8 @@ def freeze_stage(module: nn.Module, stage: str) -> int:
         child = module.get_submodule(name)
         total += freeze_prefix(child, len(list(child.parameters())))
         child.eval()
-        child.train = functools.partial(_stay_in_evaluation, child)  # copies and pickles refer to the copy's own child
+        # copies and pickles refer to the copy's own child
+        child.train = functools.partial(_stay_in_evaluation, child)  # type: ignore[method-assign]  # of this one alone
     return total
 
 

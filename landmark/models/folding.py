@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from landmark.models.backbones import Backbone
 from landmark.models.int8 import ADD, Quantised, Ranges, has_int8, measure, quantise
 from landmark.models.net import LandmarkNet
 from landmark.utils.device import fast_dtype
@@ -155,7 +156,7 @@ def _replace(module: nn.Module, new: Callable[[nn.Conv2d], nn.Module]) -> None:
 
 
 class _Features(nn.Module):
-    def __init__(self, backbone: nn.Module):
+    def __init__(self, backbone: Backbone):
         super().__init__()
         self.backbone = backbone
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from landmark.models.backbones import create_backbone, freeze_prefix, freeze_stage
+from landmark.models.backbones import Backbone, create_backbone, freeze_prefix, freeze_stage
 from landmark.models.layers import (
     AttentionPool,
     AveragePool,
@@ -65,7 +65,7 @@ def as_map(size: int) -> Reshape:
     return Reshape(MAPS, height, places // height)
 
 
-def map_channels(backbone: nn.Module, name: str) -> int:
+def map_channels(backbone: Backbone, name: str) -> int:
     """Channels C of a backbone's feature map, seen on a blank image; InputError when it gives no map of C channels."""
     channels = backbone.num_features
     with torch.no_grad():
@@ -123,7 +123,7 @@ class LandmarkNet(nn.Module):
         self.backbone = create_backbone(self.backbone_name)
         channels = map_channels(self.backbone, self.backbone_name)
         self.pool, self.num_features = build_pooling(pooling, channels)
-        self.head = nn.Identity()
+        self.head: nn.Module = nn.Identity()
         if num_classes:
             # A norm first: embeddings of the recipes differ in scale by 10^4, and one learning rate must fit them all
             self.head = nn.Sequential(

@@ -84,18 +84,20 @@ def _contents(archive: Path, source: zipfile.ZipFile) -> tuple[list[_Image], dic
     claimed, size = sum(member.file_size for member in members), archive.stat().st_size
     if claimed > MAX_TOTAL_RATIO * size + (1 << 20):
         raise InputError(f"{archive}: {size} bytes that claim to hold {claimed}: refused, fetch it from another place")
-    images, names, skipped, seen = [], {}, Counter(), set()
+    images, ids = [], set()
+    names: dict[int, str] = {}
+    skipped: Counter = Counter()
     for member in members:
         match = _MEMBER.fullmatch(member.filename)
         if member.is_dir():
             continue
         reason = _objection(member, match)
-        if not reason and match[4].lower() in seen:
+        if match and not reason and match[4].lower() in ids:
             reason = "with an id seen before"
-        if reason:
+        if reason or not match:
             skipped[reason] += 1
             continue
-        seen.add(match[4].lower())
+        ids.add(match[4].lower())
         number, name = int(match[2]), match[3]
         if names.setdefault(number, name) != name:
             raise InputError(f"{archive}: landmark {number} is called {names[number]} and {name}: fetch it again")

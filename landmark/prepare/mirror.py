@@ -97,8 +97,8 @@ def _pack(path: Path, files: list[tuple[str, Path]], sums: Path) -> None:
             member.size = file.stat().st_size
             with file.open("rb") as content:
                 tar.addfile(member, content)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "md5").hexdigest()
+    with path.open("rb") as packed:
+        digest = hashlib.file_digest(packed, "md5").hexdigest()
     (sums / f"md5.{path.stem}.txt").write_text(f"{digest}  {path.name}\n")
 
 
@@ -169,7 +169,7 @@ class Handler(SimpleHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, request, client_address) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is no error here."""
 
 

@@ -13,7 +13,7 @@ import signal
 import tarfile
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -60,8 +60,8 @@ def shrink_image(data: bytes, size: int, quality: int) -> bytes:
     image, header = read_with_header(data, at_least=size)
     sides = header.upright  # the reduced decoding has rounded them
     if min(sides) > size:
-        shape = tuple(round(side * size / min(sides)) for side in sides)
-        image = image.resize(shape, Image.Resampling.LANCZOS)
+        width, height = (round(side * size / min(sides)) for side in sides)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     packed = io.BytesIO()
     image.save(packed, "JPEG", quality=quality)
     return packed.getvalue()
@@ -154,7 +154,7 @@ def _begin_worker(reduced: _Reduced) -> None:
     _mine[:] = [reduced]
 
     def watch() -> None:
-        multiprocessing.parent_process().join()  # also of one that was killed before this line
+        multiprocessing.parent_process().join()  # type: ignore[union-attr]  # every worker has one, maybe dead by now
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -164,7 +164,7 @@ def _reduce(numbers: range) -> list:
     return [_mine[0][number] for number in numbers]
 
 
-def _together(reduced: _Reduced, start: int, workers: int) -> Iterator[list]:
+def _together(reduced: _Reduced, start: int, workers: int) -> Generator:
     """What becomes of the images from a number on, some at a time, in order."""
     shares = (range(i, min(i + _TOGETHER, len(reduced))) for i in range(start, len(reduced), _TOGETHER))
     if not workers:
@@ -182,7 +182,7 @@ def _together(reduced: _Reduced, start: int, workers: int) -> Iterator[list]:
             pool.shutdown(cancel_futures=True)
 
 
-def _images(reduced: _Reduced, start: int, workers: int, bad: list, progress: bool) -> Iterator[tuple[int, str, bytes]]:
+def _images(reduced: _Reduced, start: int, workers: int, bad: list, progress: bool) -> Generator:
     """(number, id, JPEG) in order; the unreadable go to `bad`."""
     numbers, label = range(start, len(reduced)), f"shrink {reduced.store.split}"
     with (
@@ -212,7 +212,7 @@ def _write(state: _State, split: str, images: Iterator[tuple[int, str, bytes]], 
                     info = tarfile.TarInfo(f"{'/'.join(image_id[:3])}/{image_id}.jpg")
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
-                    tar.members.clear()  # it would keep every header
+                    tar.members.clear()  # type: ignore[attr-defined]  # undeclared: it would keep every header
                     item, count = next(images, None), count + 1
             file.flush()
             os.fsync(file.fileno())  # the state must not know of a TAR that a power cut can still empty
@@ -230,7 +230,7 @@ class _State:
             others = sorted(name for name in os.listdir(out) if not name.startswith("."))
             if others:
                 raise InputError(f"{out}: holds {others[0]}, which no shrink wrote: give a new folder")
-            self.told = {"settings": settings, "splits": {}}  # written by `begin`, when there are images
+            self.told: dict = {"settings": settings, "splits": {}}  # `begin` writes it when there are images
         try:
             if self.path.exists():
                 self.told = json.loads(self.path.read_text())
@@ -268,7 +268,7 @@ class _State:
 
         Images after the last TAR were all bad: they are looked at again.
         """
-        bound = {"count": len(order), "sha256": hashlib.sha256(np.ascontiguousarray(order)).hexdigest()}
+        bound = {"count": len(order), "sha256": hashlib.sha256(order.tobytes()).hexdigest()}
         told = self.told["splits"].setdefault(split, bound | {"next": 0, "tars": [], "bad": []})
         if {key: told[key] for key in bound} != bound:
             counts = f"{told['count']} images then, {len(order)} now"

@@ -199,7 +199,7 @@ def _read_sums(path: str | Path, splits: Sequence[str]) -> dict[str, str]:
         name = match[2] if match else ""
         if match and "/" not in name and len(splits) == 1:
             name = f"{splits[0]}/{name}"
-        if "/" not in name:
+        if not match or "/" not in name:
             raise InputError(f'{path}: line {number}: write "<md5>  train/images_000.tar"')
         sums["/".join(name.split("/")[-2:])] = match[1].lower()
     return sums

@@ -112,7 +112,8 @@ def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed
     leader = _leaders(train["id"], pairs)
     leaders, in_order = train["id"].map(leader), train.sort_values("id")  # the order of the table must not matter
     landmark_of = dict(zip(in_order["id"].map(leader), in_order["landmark_id"], strict=True))
-    random, dev, single = np.random.default_rng(seed), set[str](), 0
+    dev: set[str] = set()
+    random, single = np.random.default_rng(seed), 0
     by_landmark = pd.Series(list(landmark_of), dtype=str).groupby(pd.Series(list(landmark_of.values()))).agg(list)
     for candidates in by_landmark:
         candidates = sorted(name for name in candidates if name in readable)

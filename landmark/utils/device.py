@@ -76,7 +76,7 @@ def chip_has(*names: str) -> bool:
     """Whether the CPU has one of these sets of instructions, as torch names them."""
     import torch
 
-    capability = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some runtimes
+    capability: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some runtimes
     return any(capability.get(name) for name in names)
 
 

@@ -37,7 +37,7 @@ class WriteError(InputError, OSError):
     def __str__(self) -> str:
         return f"{self.filename}: cannot be written ({self.strerror}); what was there before is whole: {self.advice}"
 
-    def __reduce__(self):  # for errors that come out of a worker
+    def __reduce__(self) -> tuple[type, tuple]:  # for errors that come out of a worker
         return type(self), self.args
 
 

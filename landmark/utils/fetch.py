@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import requests
 
@@ -25,16 +25,17 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
-def readable(count: int) -> str:
+def readable(count: float) -> str:
     """Bytes for people.
 
     >>> readable(1_234_567_890), readable(2_000)
     ('1.2 GB', '2.0 kB')
     """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
             return f"{count:.1f} {unit}" if unit != "B" else f"{count} B"
         count /= 1000
+    return f"{count:.1f} GB"
 
 
 def fetch(
@@ -152,7 +153,7 @@ class _Transfer:
             return
         etag = memo.get("etag") or ""
         version = memo.get("modified") if etag.startswith("W/") or not etag else etag  # a weak tag is no promise
-        asked = {"Range": f"bytes={have}-", "If-Range": version} if have else {}
+        asked: dict[str, Any] = {"Range": f"bytes={have}-", "If-Range": version} if have else {}
         with self.web.answer(self.url, asked) as answer:
             if answer.status_code == 416:
                 self._empty(file)

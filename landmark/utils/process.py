@@ -116,6 +116,7 @@ def _quotas(root: Path) -> Iterator[float]:
     with contextlib.suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
+            names: tuple[str, ...]
             if "cpu" in controllers.split(","):  # version 1
                 mounts, names = (groups / controllers, groups / "cpu"), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
             elif not controllers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -44,7 +44,7 @@ class _Session(requests.Session):
                 raise DownloadError(f"{resp.url} leads to {target}, which is not https: refused")
         return target
 
-    def merge_environment_settings(self, url, proxies, stream, verify, cert) -> dict:
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
         if is_loopback(url):  # no proxy can reach this machine
             settings["proxies"] = {}
@@ -191,7 +191,7 @@ def _judge(url: str, answer: requests.Response) -> None:
 
 def _why(error: BaseException) -> str:
     """The innermost reason of a chain of errors, on one line."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+    while cause := error.__cause__ or error.__context__:
+        error = cause
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0][:120]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from landmark.course.bench.measure import Apart, check, facts, ratio, short, spread
+from landmark.course.bench.measure import Apart, check, conditions, ratio, short, spread
 from landmark.course.bench.recipes import CLASSES, MODEL, STAGE
 from landmark.models.folding import CACHE, SAMPLE, _Features, _Folded, _ranges
 from landmark.models.frozen import _stages
@@ -60,11 +60,13 @@ def bench_integers(size: int = 80, batch_size: int = 16, repeats: int = 5, model
         raise InputError("no 8-bit integers on this machine (they need a CPU with AVX2 or VNNI): nothing to measure")
     left_out = missing()
     names = [name for name in WAYS if name not in left_out]
-    told: dict = facts(size=size, batch_size=batch_size, repeats=repeats, threads=torch.get_num_threads(), model=model)
-    told["left_out"] = left_out
+    threads = torch.get_num_threads()
+    result = conditions(size=size, batch_size=batch_size, repeats=repeats, threads=threads, model=model)
+    result["left_out"] = left_out
     for use in USES:
         sides = {}
-        rates = {clock: {name: [] for name in names} for clock in ("images_per_second", "images_per_cpu_second")}
+        clocks = "images_per_second", "images_per_cpu_second"
+        rates: dict[str, dict[str, list[float]]] = {clock: {name: [] for name in names} for clock in clocks}
         try:
             for name in tqdm(names, desc=f"prepare {use}", leave=False):
                 sides[name] = Apart(_Side, name, use, model, size, batch_size)
@@ -76,10 +78,10 @@ def bench_integers(size: int = 80, batch_size: int = 16, repeats: int = 5, model
         finally:
             for side in sides.values():
                 side.__exit__()
-        told[use] = {
+        result[use] = {
             "ratio": {n: {clock: ratio(rate["ours"], rate[n]) for clock, rate in rates.items()} for n in names[1:]}
         } | {name: prepared[name] | {clock: spread(rates[clock][name]) for clock in rates} for name in names}
-    return told
+    return result
 
 
 def missing() -> dict[str, str]:
@@ -153,7 +155,7 @@ def of_onnxruntime(network: nn.Module, images: Tensor) -> Compute:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(quantization.CalibrationDataReader):
-        def __init__(self):
+        def __init__(self) -> None:
             self.parts = iter(images.split(PORTION))
 
         def get_next(self) -> dict | None:
@@ -243,9 +245,9 @@ class _Side:
             else:
                 compute = WAYS[name][1](prefix, sample)
                 self.run = lambda x: in_portions(compute, x)
-            found = self.run(self.batch)
+            result = self.run(self.batch)
             self.prepared = {"seconds_to_prepare": short(time.perf_counter() - start),
-                             "error": short(((found - exact).norm() / exact.norm()).item())}  # fmt: skip
+                             "error": short(((result - exact).norm() / exact.norm()).item())}  # fmt: skip
 
 
 def _prepared(side: _Side) -> dict[str, float]:

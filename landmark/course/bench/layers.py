@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from landmark.course.bench.measure import SIDES, check, facts, peak_memory, spread, wait
+from landmark.course.bench.measure import SIDES, check, conditions, peak_memory, spread, wait
 from landmark.models import functional
 from landmark.models.layers import CompactBilinearPooling
 from landmark.utils.device import device
@@ -42,9 +42,9 @@ def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 9) -> 
     peak = {name: peak_memory(_work, name, map_size, batch_size) for name in SIDES}
     pairs = list(zip(found["plain"], found["ours"], strict=True))
     difference = max(((a - b).norm() / a.norm()).item() for a, b in pairs)
-    told = {name: {"seconds": spread(seconds[name]), "peak_memory_mib": peak[name]} for name in SIDES}
+    report = {name: {"seconds": spread(seconds[name]), "peak_memory_mib": peak[name]} for name in SIDES}
     ratio = spread([a / b for a, b in zip(*seconds.values(), strict=True)])
-    return facts(map_size=map_size, batch_size=batch_size, repeats=repeats) | told | {
+    return conditions(map_size=map_size, batch_size=batch_size, repeats=repeats) | report | {
         "ratio_network": ratio["median"], "ratio_spread": ratio,
         "memory_share": round(peak["ours"] / max(peak["plain"], 1), 3), "difference": difference,
     }  # fmt: skip

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,8 +36,8 @@ class Apart:
         how = multiprocessing.get_start_method()
         self.made = self.pool.submit(_settle, how, make, args)  # several are made at a time
 
-    def ask(self, function: Callable, *args: object) -> object:
-        """What `function(thing, *args)` returns there."""
+    def ask(self, function: Callable, *args: object) -> Any:
+        """Return what `function(thing, *args)` returns there."""
         self.made.result()
         return self.pool.submit(_answer, function, args).result()
 
@@ -81,7 +82,7 @@ def peak_of(work: Callable[[], object]) -> int:
 
 
 def _forget_high_water() -> None:
-    """What this process held before no longer counts, where the system can be told so."""
+    """Reset the memory high-water mark (Linux)."""
     if platform.libc_ver()[0] == "glibc":  # it keeps what is freed, and work that fills it would seem to take nothing
         ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
@@ -124,7 +125,7 @@ def matrix_peak(dtype: torch.dtype, size: int = 2048, repeats: int = 8) -> float
     if dtype == torch.int8:  # bytes by signed bytes, as `int8` does: torch's own product is slow without VNNI
         weight = torch.ops.onednn.qlinear_prepack(a.mul_(9).to(dtype), [size, size])
         x, scales, zeros = a.abs().byte(), torch.ones(size), torch.zeros(size, dtype=torch.int32)
-        given = x, 1.0, 0, weight, scales, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        given: tuple[Any, ...] = x, 1.0, 0, weight, scales, zeros, None, 1.0, 0, torch.float32, "none", [], ""
         product = functools.partial(torch.ops.onednn.qlinear_pointwise, *given)
     else:
         a = a.to(dtype)
@@ -160,6 +161,6 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
     return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
-def facts(**settings: int) -> dict:
-    """The machine and the settings, as every result begins."""
+def conditions(**settings: object) -> dict[str, Any]:
+    """Name the machine and the settings, as every result begins."""
     return {"machine": describe(), **settings}

@@ -49,7 +49,7 @@ LARGER, FILES = 640 / 299, 8  # longer side, of the network's, and number of the
 class Side:
     """One way to do the work: endless batches from files, what is done with them, and where that can be timed."""
 
-    dataset: Dataset | None
+    dataset: Images | None
     batches: Callable[[], Iterator]
     run: Callable[[Iterator], Iterator]  # one item for each batch
     model: nn.Module
@@ -58,7 +58,7 @@ class Side:
     optimizer: torch.optim.Optimizer | None = None
     views: Callable[[], Iterator] | None = None  # batches of what the frozen stages made of the images
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.ready = next(self.batches())
 
 
@@ -140,7 +140,7 @@ def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_si
 def _compiled_side(size: int, batch_size: int, learns: bool) -> Side:
     """Endless steps of timm's network, or predictions, on random images that are ready."""
     where, dtype = device(), fast_dtype(device())
-    model = timm.create_model("legacy_xception", num_classes=CLASSES).to(where, memory_format=torch.channels_last)
+    model = timm.create_model("legacy_xception", num_classes=CLASSES).to(where).to(memory_format=torch.channels_last)
     for parameter in list(model.parameters())[:FROZEN]:
         parameter.requires_grad_(False)
     images = torch.rand(batch_size, 3, size, size).to(where, memory_format=torch.channels_last)
@@ -170,7 +170,7 @@ def _compiled_side(size: int, batch_size: int, learns: bool) -> Side:
     )
 
 
-def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Dataset:
+def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Images:
     """The images of a side, prepared for a model."""
     if name == "plain":
         return _Plain(root, table, size, model, augment)
@@ -178,7 +178,7 @@ def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: Lan
     return LandmarkDataset(table, root, "train", LabelMap(table["landmark_id"]), *transform)
 
 
-def _plain_batches(dataset: Dataset, batch_size: int) -> Callable[[], Iterator]:
+def _plain_batches(dataset: Images, batch_size: int) -> Callable[[], Iterator]:
     def batches() -> Iterator:
         order = RandomSampler(dataset, num_samples=1 << 20)
         settle_sockets()
@@ -210,6 +210,9 @@ class _Plain(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.transform(self.decode(index)), self.labels[index]
+
+
+Images = LandmarkDataset | _Plain
 
 
 def files(folder: Path, at_least: int, size: int) -> tuple[Path, pd.DataFrame]:

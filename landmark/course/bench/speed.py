@@ -15,17 +15,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from landmark.course.bench.measure import (
     SIDES,
     Apart,
     check,
-    facts,
+    conditions,
     matrix_peak,
     one_thread,
     peak_of,
@@ -34,13 +34,16 @@ from landmark.course.bench.measure import (
     spread,
     wait,
 )
-from landmark.course.bench.recipes import MODEL, Side, dataset_of, files, predict_side, train_side
+from landmark.course.bench.recipes import MODEL, Images, Side, dataset_of, files, predict_side, train_side
 from landmark.models.net import create_model
 from landmark.training.config import TrainConfig
 from landmark.utils.device import device, own_random_numbers
 from landmark.utils.errors import InputError
 
-EPOCHS, VIEWS = TrainConfig().epochs, 2  # of a run as by default, and views with which it learns as well (notebook 7)
+EPOCHS, VIEWS = (
+    cast(int, TrainConfig().epochs),
+    2,
+)  # of a run as by default, and views with which it learns as well (notebook 7)
 
 
 def bench_train(
@@ -103,9 +106,9 @@ def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
                     sides[name][index % len(table)]
                 rates[name].append(images / (time.perf_counter() - start))
             parts = {name: _loading(sides[name]) for name in SIDES}
-    told = {name: {"images_per_second": spread(rates[name]), "seconds": parts[name]} for name in SIDES}
+    report = {name: {"images_per_second": spread(rates[name]), "seconds": parts[name]} for name in SIDES}
     both = ratio(rates["ours"], rates["plain"])["median"]
-    return facts(size=size, images=images, repeats=repeats) | told | {"ratio_end_to_end": both}
+    return conditions(size=size, images=images, repeats=repeats) | report | {"ratio_end_to_end": both}
 
 
 def _bench(
@@ -125,6 +128,7 @@ def _bench(
         sides = {n: stack.enter_context(Apart(make, n, root, table, size, batch_size, int8)) for n in SIDES + third}
         peak = {name: sides[name].ask(_peak) for name in SIDES}
         who = {"end_to_end": SIDES, "views": ("ours",) * (make is train_side), "network": SIDES + third}
+        rates: dict[str, dict[str, list[float]]]
         rates = {kind: {name: [] for name in names} for kind, names in who.items() if names}
         turns = [(kind, name) for _ in range(repeats) for kind, names in rates.items() for name in names]
         spent = 0.0
@@ -140,7 +144,7 @@ def _bench(
     # Seconds an image of products that all run at the chip's peak
     least = {n: sum(w / most[dtype] for w, dtype in zip(work, precision[n], strict=True)) for n in SIDES}
     alone = {name: statistics.median(rates["network"][name]) for name in SIDES}
-    told = {
+    report: dict[str, Any] = {
         name: {"precision": " and ".join(dict.fromkeys(map(_name, precision[name]))),
                "images_per_second": {kind: spread(rates[kind][name]) for kind in rates if name in rates[kind]},
                "seconds": parts[name], "peak_memory_mib": peak[name],
@@ -149,15 +153,15 @@ def _bench(
     }  # fmt: skip
     both, network = (ratio(rates[kind]["ours"], rates[kind]["plain"]) for kind in ("end_to_end", "network"))
     for name in third:
-        told[name] = {"images_per_second": {"network": spread(rates["network"][name])}}
-        told[f"share_of_{name}"] = ratio(rates["network"]["ours"], rates["network"][name])["median"]
+        report[name] = {"images_per_second": {"network": spread(rates["network"][name])}}
+        report[f"share_of_{name}"] = ratio(rates["network"]["ours"], rates["network"][name])["median"]
     spreads = {"end_to_end": both, "network": network}
     if "views" in rates:
-        spreads["views"] = kept = ratio(rates["views"]["ours"], rates["end_to_end"]["plain"])
-        seconds = VIEWS / both["median"] + (EPOCHS - VIEWS) / kept["median"]  # the first epochs compute their views
-        told |= {"ratio_views": kept["median"], "ratio_run": short(EPOCHS / seconds)}
+        spreads["views"] = views = ratio(rates["views"]["ours"], rates["end_to_end"]["plain"])
+        seconds = VIEWS / both["median"] + (EPOCHS - VIEWS) / views["median"]  # the first epochs compute their views
+        report |= {"ratio_views": views["median"], "ratio_run": short(EPOCHS / seconds)}
     loss = [1 - a / b for a, b in zip(rates["end_to_end"]["ours"], rates["network"]["ours"], strict=True)]
-    return facts(size=size, batch_size=batch_size, images=images, repeats=repeats) | told | {
+    return conditions(size=size, batch_size=batch_size, images=images, repeats=repeats) | report | {
         "ratio_end_to_end": both["median"], "ratio_network": network["median"],
         "ratio_at_peak": short(1 / (least["ours"] * alone["plain"])), "gflop_per_image": short(sum(work)),
         "loader_share": round(statistics.median(loss), 3),
@@ -183,7 +187,9 @@ def _timed(side: Side, kind: str, steps: int, at_least: float) -> tuple[int, flo
     One step before them fills the queues of workers and wakes the network up.
     """
     ways = {"end_to_end": side.batches, "network": lambda: itertools.repeat(side.ready), "views": side.views}
-    run = side.run(ways[kind]())
+    way = ways[kind]
+    assert way
+    run = side.run(way())
     next(run)
     wait()
     start, done, spent = time.perf_counter(), 0, 0.0
@@ -203,9 +209,9 @@ def _operations(side: Side) -> list[int]:
     """
     total = [0, 0]
 
-    def hook(layer: nn.Module, given: tuple[Tensor], result: Tensor) -> None:
-        gradients = layer.weight.requires_grad + given[0].requires_grad if torch.is_grad_enabled() else 0
-        total[gradients > 0] += 2 * result.numel() * layer.weight[0].numel() * (1 + gradients)
+    def hook(layer: nn.Conv2d | nn.Linear, given: tuple[Tensor], result: Tensor) -> None:
+        gradients = int(layer.weight.requires_grad) + given[0].requires_grad if torch.is_grad_enabled() else 0
+        total[int(gradients > 0)] += 2 * result.numel() * layer.weight[0].numel() * (1 + gradients)
 
     layers = [m for m in side.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(hook) for layer in layers]
@@ -243,10 +249,11 @@ def _parts(side: Side, steps: int = 3) -> dict[str, float]:
         hook.remove()
     count = len(side.ready[0] if isinstance(side.ready, list) else side.ready.images)
     step = {part: round(statistics.median(values) / count, 6) for part, values in spent.items()}
+    assert side.dataset is not None
     return _loading(side.dataset) | step
 
 
-def _loading(dataset: Dataset) -> dict[str, float]:
+def _loading(dataset: Images) -> dict[str, float]:
     """Seconds an image of decoding and of the transforms."""
     spent: dict[str, list[float]] = {"decode": [], "transform": []}
     with one_thread():

@@ -22,7 +22,10 @@ from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
 
 ROWS, LANDMARKS, MIN_IMAGES = 4_132_914, 203_094, 100
-_TAIL = np.log([[1, 10_000], [30, 1200], [500, 330], [6512, 100], [60_000, 17], [LANDMARKS, 2.7]])  # rank, images
+_SIZES: list[tuple[float, float]] = [  # rank of a landmark, images
+    (1, 10_000), (30, 1200), (500, 330), (6512, 100), (60_000, 17), (LANDMARKS, 2.7),
+]  # fmt: skip
+_TAIL = np.log(_SIZES)
 _WORDS = "Church Castle Bridge Tower Palace Temple Museum Abbey Fort Lake Station Old Saint North Grand Royal".split()
 _PLACES = "Delhi K%C3%B6ln Lyon Kyoto Lima Oslo Krak%C3%B3w Cairo Austin Perth %E4%BA%AC%E9%83%BD Siena".split()
 _PREFIX = "https://upload.wikimedia.org/wikipedia/commons/"

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from landmark.course.bench.measure import SIDES, check, facts, ratio, short, spread
+from landmark.course.bench.measure import SIDES, check, conditions, ratio, short, spread
 from landmark.models.net import create_model
 from landmark.utils.device import autocast, device
 from landmark.utils.errors import InputError
@@ -51,12 +51,12 @@ def bench_threads(size: int = 80, batch_size: int = 16, steps: int = 3, repeats:
                     for name in order:
                         print("go", file=sides[name].stdin, flush=True)
                         rates[name][kind].append(steps * batch_size / float(_line(sides[name])))
-    told = {
+    report = {
         name: {"threads": threads[name], "images_per_second": {kind: spread(rates[name][kind]) for kind in rates[name]}}
         for name in SIDES
     }
     spreads = {kind: ratio(rates["ours"][kind], rates["plain"][kind]) for kind in ("quiet", "busy")}
-    return facts(size=size, batch_size=batch_size, steps=steps, repeats=repeats) | told | {
+    return conditions(size=size, batch_size=batch_size, steps=steps, repeats=repeats) | report | {
         "ratio_quiet": short(max(rates["ours"]["quiet"]) / max(rates["plain"]["quiet"])),
         "ratio_busy": spreads["busy"]["median"], "ratio_spread": spreads,
     }  # fmt: skip
@@ -110,6 +110,7 @@ def _side(name: str, *settings: int) -> Iterator[subprocess.Popen]:
 
 
 def _line(side: subprocess.Popen) -> str:
+    assert side.stdout
     line = side.stdout.readline()
     if not line:
         raise InputError("the measurement failed: its process has ended")
