@@ -29,7 +29,7 @@ from landmark.utils.process import in_order, usable_cpus
 
 _Images = Generator[tuple[int, str, bytes], None, None]  # number in the reading order, id, JPEG
 _TOGETHER = 16  # images that a worker hands over at once
-_AGAIN = "the same command goes on after the last complete TAR"
+_NEXT = "the same command goes on after the last complete TAR"
 
 
 @dataclass(frozen=True)
@@ -288,9 +288,9 @@ def _told_in_one_line(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{error.filename or out}: {error.strerror}: put it right, then {_AGAIN}") from None
+        raise InputError(f"{error.filename or out}: {error.strerror}: put it right, then {_NEXT}") from None
     except BrokenProcessPool:
-        raise InputError(f"{out}: a worker process was killed (is memory full?): with fewer workers, {_AGAIN}") from None
+        raise InputError(f"{out}: a worker process was killed (is memory full?): with fewer workers, {_NEXT}") from None
 
 
 def _check_space(out: Path, need: int) -> None:
