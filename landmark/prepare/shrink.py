@@ -6,19 +6,14 @@ import contextlib
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import tarfile
-import threading
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,10 +25,11 @@ from landmark.prepare.config import QUALITY
 from landmark.utils.errors import ArchiveError, ImageError, InputError
 from landmark.utils.files import atomic_path
 from landmark.utils.locks import LOCK, alone
-from landmark.utils.process import settle_sockets, usable_cpus
+from landmark.utils.process import in_order, usable_cpus
 
+_Images = Generator[tuple[int, str, bytes], None, None]  # number in the reading order, id, JPEG
 _TOGETHER = 16  # images that a worker hands over at once
-_AGAIN = "the same command goes on after the last complete TAR"
+_NEXT = "the same command goes on after the last complete TAR"
 
 
 @dataclass(frozen=True)
@@ -127,15 +123,12 @@ def shrink_data(
 
 
 class _Reduced:
-    """Images of a split by their number in the reading order: (id, JPEG or reason), or an error that ends all."""
+    """Reduce an image by its number in a split's reading order: (id, JPEG or reason), or an error that ends all."""
 
     def __init__(self, store: ImageStore, order: np.ndarray, size: int, quality: int):
         self.store, self.order, self.size, self.quality = store, order, size, quality
 
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, number: int) -> tuple[str, bytes | str] | ArchiveError:
+    def __call__(self, number: int) -> tuple[str, bytes | str] | ArchiveError:
         image_id = self.order[number].decode()
         try:
             return image_id, shrink_image(self.store.read(image_id), self.size, self.quality)
@@ -145,51 +138,14 @@ class _Reduced:
             return error
 
 
-_mine: list[_Reduced] = []  # in a worker: what it reduces images of
-
-
-def _begin_worker(reduced: _Reduced) -> None:
-    """Leave Ctrl-C to the parent, and end when it was killed: a worker would wait for ever to hand over its images."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _mine[:] = [reduced]
-
-    def watch() -> None:
-        multiprocessing.parent_process().join()  # type: ignore[union-attr]  # every worker has one, maybe dead by now
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _reduce(numbers: range) -> list:
-    return [_mine[0][number] for number in numbers]
-
-
-def _together(reduced: _Reduced, start: int, workers: int) -> Generator:
-    """What becomes of the images from a number on, some at a time, in order."""
-    shares = (range(i, min(i + _TOGETHER, len(reduced))) for i in range(start, len(reduced), _TOGETHER))
-    if not workers:
-        yield from ([reduced[number] for number in share] for share in shares)
-        return
-    settle_sockets()
-    with ProcessPoolExecutor(workers, initializer=_begin_worker, initargs=(reduced,)) as pool:
-        try:
-            waiting = deque(pool.submit(_reduce, share) for share in islice(shares, 2 * workers))
-            while waiting:
-                done = waiting.popleft().result()
-                waiting.extend(pool.submit(_reduce, share) for share in islice(shares, 1))
-                yield done
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _images(reduced: _Reduced, start: int, workers: int, bad: list, progress: bool) -> Generator:
+def _images(reduced: _Reduced, start: int, workers: int, bad: list, progress: bool) -> _Images:
     """(number, id, JPEG) in order; the unreadable go to `bad`."""
-    numbers, label = range(start, len(reduced)), f"shrink {reduced.store.split}"
+    numbers, label = range(start, len(reduced.order)), f"shrink {reduced.store.split}"
     with (
-        contextlib.closing(_together(reduced, start, workers)) as together,
-        tqdm(total=len(reduced), desc=label, initial=start, unit="img", disable=not progress) as bar,
+        contextlib.closing(in_order(reduced, numbers, workers, chunk=_TOGETHER)) as items,
+        tqdm(total=len(reduced.order), desc=label, initial=start, unit="img", disable=not progress) as bar,
     ):
-        for number, item in zip(numbers, chain.from_iterable(together), strict=True):
+        for number, item in zip(numbers, items, strict=True):
             if isinstance(item, ArchiveError):
                 raise item
             image_id, data = item
@@ -200,7 +156,7 @@ def _images(reduced: _Reduced, start: int, workers: int, bad: list, progress: bo
                 yield number, image_id, data
 
 
-def _write(state: _State, split: str, images: Iterator[tuple[int, str, bytes]], shard_bytes: int, bad: list) -> None:
+def _write(state: _State, split: str, images: _Images, shard_bytes: int, bad: list) -> None:
     """Fill TAR after TAR; each appears whole, then the state takes note of it."""
     item = next(images, None)
     while item:
@@ -230,7 +186,7 @@ class _State:
             others = sorted(name for name in os.listdir(out) if not name.startswith("."))
             if others:
                 raise InputError(f"{out}: holds {others[0]}, which no shrink wrote: give a new folder")
-            self.told: dict = {"settings": settings, "splits": {}}  # `begin` writes it when there are images
+            self.told: dict[str, Any] = {"settings": settings, "splits": {}}  # written by `begin`
         try:
             if self.path.exists():
                 self.told = json.loads(self.path.read_text())
@@ -332,10 +288,9 @@ def _told_in_one_line(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{error.filename or out}: {error.strerror}: put it right, then {_AGAIN}") from None
+        raise InputError(f"{error.filename or out}: {error.strerror}: put it right, then {_NEXT}") from None
     except BrokenProcessPool:
-        told = "a worker process was killed (is memory full?)"
-        raise InputError(f"{out}: {told}: with fewer workers, {_AGAIN}") from None
+        raise InputError(f"{out}: a worker process was killed (is memory full?): with fewer workers, {_NEXT}") from None
 
 
 def _check_space(out: Path, need: int) -> None:

@@ -9,10 +9,16 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from landmark.utils.errors import InputError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -96,6 +102,61 @@ def settle_sockets() -> None:
         util.get_temp_dir()  # made once, kept for this process and its workers, removed at its end
     finally:
         tempfile.tempdir = before
+
+
+_work: list[Callable] = []  # in a worker: what it does with each task
+
+
+def _begin_worker(function: Callable) -> None:
+    """Leave Ctrl-C to the parent, and end when it was killed: a worker would wait for ever to hand over its results."""
+    from multiprocessing import parent_process
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _work[:] = [function]
+
+    def watch() -> None:
+        if parent := parent_process():
+            parent.join()  # also one that was killed before this line
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _do(tasks: list) -> list:
+    return [_work[0](task) for task in tasks]
+
+
+def in_order(
+    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, chunk: int = 1
+) -> Generator[Result, None, None]:
+    """Yield what a function makes of each task, in order, from worker processes that end with this one.
+
+    Args:
+        function: sent to each worker once; anything that can be pickled and called.
+        tasks: taken no more than two chunks a worker ahead of the results.
+        workers: processes; with 0 all is done in this one.
+        chunk: tasks that a worker takes, and results that it hands over, at once.
+
+    >>> list(in_order(abs, [3, -4], workers=0))
+    [3, 4]
+    """
+    if not workers:
+        yield from map(function, tasks)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+
+    rest = iter(tasks)
+    chunks = iter(lambda: list(islice(rest, chunk)), [])
+    settle_sockets()
+    with ProcessPoolExecutor(workers, initializer=_begin_worker, initargs=(function,)) as pool:
+        try:
+            waiting = deque(pool.submit(_do, some) for some in islice(chunks, 2 * workers))
+            while waiting:
+                done = waiting.popleft().result()
+                waiting.extend(pool.submit(_do, some) for some in islice(chunks, 1))
+                yield from done
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _affinity() -> int:

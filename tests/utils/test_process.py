@@ -1,9 +1,11 @@
 """CPUs, threads and sockets of this process and those that it starts."""
 
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,33 @@ def test_no_folder_for_sockets(monkeypatch):
     monkeypatch.setattr(process.os, "access", lambda *_: False)
     with pytest.raises(InputError, match="TMPDIR=/xxx.*: too long for worker processes: set one of at most 75 bytes"):
         process.settle_sockets()
+
+
+def _slow_first(number):
+    time.sleep(0.2 if number == 0 else 0)
+    return number, os.getpid()
+
+
+def test_results_come_in_the_order_of_the_tasks():
+    """Fails when a worker that is done sooner goes first, a task is lost between two chunks, or no other process works."""
+    results = list(process.in_order(_slow_first, range(11), workers=2, chunk=2))
+    assert [number for number, _ in results] == list(range(11)) and os.getpid() not in {pid for _, pid in results}
+    assert [number for number, _ in process.in_order(_slow_first, range(1, 4), workers=0)] == [1, 2, 3]
+
+
+def test_tasks_are_not_taken_far_ahead():
+    """Fails when all tasks are read before the first result is used: they may be large, or without end."""
+    taken = []
+    results = process.in_order(abs, (taken.append(i) or i for i in itertools.count()), workers=2, chunk=3)
+    assert [next(results) for _ in range(3)] == [0, 1, 2] and len(taken) <= (2 * 2 + 1) * 3
+    results.close()
+
+
+def _fails(number):
+    raise ValueError(f"number {number}")
+
+
+def test_an_error_of_a_worker_comes_out():
+    """Fails when an error in a worker ends in a wait for ever, or is swallowed."""
+    with pytest.raises(ValueError, match="number 0"):
+        list(process.in_order(_fails, range(9), workers=2))
