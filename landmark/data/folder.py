@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from landmark.data import tables
-from landmark.utils.errors import InputError
+from landmark.utils.errors import InputError, file_errors
 from landmark.utils.files import atomic_path
 
 
@@ -20,6 +20,7 @@ class GoogleLandmarks:
     Attributes: `root`, `train`, `test`, `solution`, `categories` (DataFrames, see `tables`).
     """
 
+    @file_errors()
     def __init__(self, root: str | Path):
         self.root = Path(root)
         if not self.root.is_dir():

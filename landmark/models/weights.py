@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from landmark.models.recipes import BACKBONES
 from landmark.utils import files
-from landmark.utils.errors import CheckpointError, DownloadError, InputError
-from landmark.utils.fetch import fetch
+from landmark.utils.errors import CheckpointError, DownloadError, InputError, file_errors
 from landmark.utils.files import data_root, quick
+from landmark.utils.http.fetch import fetch
 
 
 def miniature_path(name: str) -> Path:
@@ -65,6 +65,7 @@ def _fetch(facts: Mapping, path: Path) -> None:
         raise InputError(f'{error}; or use weights="miniature" or "none", or place the file at {path}') from None
 
 
+@file_errors(kind=CheckpointError)
 def read_tensors(path: str | Path, sha256: str = "") -> dict[str, Tensor]:
     """Tensors of a `.safetensors` or `.pth` file, on the CPU; no code in the file is ever run.
 

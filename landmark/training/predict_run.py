@@ -10,7 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from landmark.data.folder import GoogleLandmarks
-from landmark.data.loader import Quarantine, check_coverage
+from landmark.data.loader import Quarantine, check_coverage, limit_of_bad
 from landmark.evaluation.prediction import RULE, predictions
 from landmark.evaluation.submission import write_submission
 from landmark.models.folding import SAMPLE, fast_model
@@ -18,13 +18,14 @@ from landmark.models.int8 import arithmetic
 from landmark.training.run import Run, first_alone
 from landmark.utils import distributed
 from landmark.utils.device import device
-from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path, written_file
+from landmark.utils.errors import InputError, file_errors
+from landmark.utils.files import atomic_path, claimed, write_json, written_file
 from landmark.utils.locks import lock_of
 
 ROWS = 2048  # of the test table in one part
 
 
+@file_errors()
 def write_predictions(
     run: Run, data: GoogleLandmarks, out: str | Path, *, bad_limit: int | None = None, workers: int | None = None,
     progress: bool = True, int8: bool = False,
@@ -53,7 +54,7 @@ def write_predictions(
         WriteError: `out` cannot be written, which is told before the work, or the disk is full by now.
     """
     out, table = written_file(out), data.test
-    limit = bad_limit if bad_limit is not None else max(10, len(table) // 100)
+    limit = limit_of_bad(bad_limit, len(table))
     parts = out.parent / f".{out.name}.parts"
     busy = f"{out}: another process is writing it: wait for it or choose another --out"
     numbers = range(-(-len(table) // ROWS))
@@ -78,14 +79,10 @@ def _claim(parts: Path, run: Run, data: GoogleLandmarks, int8: bool) -> None:
     """Keep the parts of this very run, table and images, drop those of any other."""
     plan = run.basis(data.test, data.root) | {"rule": RULE, "parts": ROWS, "int8": int8,
                                                 "arithmetic": arithmetic(device(), int8)}  # fmt: skip
-    try:
-        if json.loads((parts / "plan.json").read_text()) == plan:
-            return
-    except (OSError, ValueError):
-        pass
+    if claimed(parts / "plan.json", plan):
+        return
     shutil.rmtree(parts, ignore_errors=True)
-    with atomic_path(parts / "plan.json") as part:
-        part.write_text(json.dumps(plan))
+    write_json(parts / "plan.json", plan)
 
 
 def _predict(

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from landmark.data.dataset import Batch, LandmarkDataset, eval_transform, train_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
-from landmark.data.loader import Quarantine, check_coverage, make_loader
+from landmark.data.loader import Quarantine, check_coverage, limit_of_bad, make_loader
 from landmark.evaluation.metrics import global_average_precision, top1_accuracy
 from landmark.evaluation.prediction import Predictions, merged, predict
 from landmark.models.backbones import freeze_stage
@@ -36,13 +36,14 @@ from landmark.training.run import LOG, Run, alone_in, board_of, check_tensorboar
 from landmark.training.splits import split_dev
 from landmark.utils import distributed
 from landmark.utils.device import autocast, device, fast_dtype, float32_by_default, own_random_numbers, reseed
-from landmark.utils.errors import InputError
+from landmark.utils.errors import InputError, file_errors
 from landmark.utils.files import atomic_path, sha256
 from landmark.utils.process import asked_to_stop
 
 IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
 
 
+@file_errors()
 @float32_by_default()
 def fit(
     config: TrainConfig,
@@ -132,7 +133,7 @@ class _Trainer:
         if self.state is not None:
             self._check_state()
         self.model = self._network()  # before the images: a wrong setting is told at once
-        limit = config.bad_limit if config.bad_limit is not None else max(10, len(table) // 100)
+        limit = limit_of_bad(config.bad_limit, len(table))
         self.quarantine = Quarantine(limit)
         self.quarantine.add(check_coverage(table, root, "train", limit))
         self.split = split_dev(table, root, config.dev_fraction, config.seed)
