@@ -9,10 +9,12 @@
     evaluation  predict, score, explain, doubt
     training    a run, start to finish
     course      what the notebooks run and measure
+    cli         the command `landmark`
 
 The names below are loaded from their files when first asked for, so that `import landmark` stays light.
 """
 
+import logging
 from typing import TYPE_CHECKING
 
 from landmark.utils.faces import lazy
@@ -72,5 +74,6 @@ __all__ = [
     "train_transform",
 ]
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until asked, see `utils.log.show_log`
 settle_threads()  # torch, which is not loaded yet, asks once
 __getattr__, __dir__ = lazy(__name__, __file__)

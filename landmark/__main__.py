@@ -2,6 +2,6 @@
 
 import sys
 
-from landmark.cli import main
+from landmark.cli.command import main
 
 sys.exit(main())

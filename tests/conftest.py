@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import logging
 import os
 import random
 import signal
@@ -46,6 +47,24 @@ def _loopback_only(self, address):
 def no_network(monkeypatch):
     """Sockets reach this machine only."""
     monkeypatch.setattr(socket.socket, "connect", _loopback_only)
+
+
+@pytest.fixture
+def log_lines():
+    """What the library says during a test, a text for each message."""
+    lines = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            lines.append(record.getMessage())
+
+    log = logging.getLogger("landmark")
+    before, keep = log.level, Keep()
+    log.addHandler(keep)
+    log.setLevel(logging.INFO)
+    yield lines
+    log.removeHandler(keep)
+    log.setLevel(before)
 
 
 @pytest.fixture(params=["float32", "bfloat16"])

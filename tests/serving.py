@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from landmark.utils.fetch import fetch, part_of
+from landmark.utils.http.fetch import fetch, part_of
 from tests.server import BLOCK, Fault
 
 DATA = random.Random(0).randbytes(5 * BLOCK + 123)

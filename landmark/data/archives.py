@@ -7,7 +7,6 @@ import functools
 import hashlib
 import itertools
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from landmark.data.images import image_path
+from landmark.data.strict_csv import is_image_id
 from landmark.data.tar_index import LONG_END, MEMBER, tar_index
-from landmark.utils.errors import ArchiveError, ImageError
+from landmark.utils.errors import ArchiveError, ImageError, file_errors
 from landmark.utils.files import CacheFile, stamp
 
 MAX_BYTES = 1 << 28  # of one image file: nothing larger is read into memory
 _OPEN = 64  # TARs a process holds open: more than a shuffling window of them
-_ID = re.compile(r"[0-9A-Za-z_-]{3,64}")
 
 
 class ImageStore:
@@ -49,6 +48,7 @@ class ImageStore:
         ArchiveError: a TAR that is cut, damaged or compressed, or an id that is found in two places.
     """
 
+    @file_errors()
     def __init__(self, root: str | Path, split: str, progress: bool = True, salvage: bool = False):
         self.root, self.split, self.salvage = Path(root), split, salvage
         self.faults: list[str] = []
@@ -119,7 +119,7 @@ class ImageStore:
             raise ImageError(image_path(self.root, self.split, image_id), "its TAR has changed or gone") from None
 
     def _read(self, image_id: str) -> bytes:
-        if not _ID.fullmatch(image_id):
+        if not is_image_id(image_id):
             raise ImageError(repr(image_id), "not an image id")
         path = image_path(self.root, self.split, image_id)
         if self._loose:
@@ -149,7 +149,7 @@ class ImageStore:
         return data
 
     def __contains__(self, image_id: str) -> bool:
-        if not _ID.fullmatch(image_id):
+        if not is_image_id(image_id):
             return False
         loose = self._loose and image_path(self.root, self.split, image_id).is_file()
         return loose or self._place(image_id) >= 0
@@ -223,6 +223,7 @@ class ImageStore:
         return np.sort(np.concatenate(found))
 
 
+@file_errors()
 def open_images(root: str | Path, split: str) -> ImageStore:
     """An `ImageStore`, the same one as before while the TARs and the kind of folder are: its table is read once."""
     folder = Path(root).resolve() / split

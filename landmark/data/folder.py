@@ -11,7 +11,7 @@ import pandas as pd
 
 from landmark.data import tables
 from landmark.data.archives import ImageStore
-from landmark.utils.errors import InputError
+from landmark.utils.errors import InputError, file_errors
 from landmark.utils.files import atomic_path
 
 
@@ -21,6 +21,7 @@ class GoogleLandmarks:
     Attributes: `root`, `train`, `test`, `solution`, `nonlandmark` (DataFrames, see `tables`).
     """
 
+    @file_errors()
     def __init__(self, root: str | Path):
         self.root = Path(root)
         if not self.root.is_dir():

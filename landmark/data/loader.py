@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from landmark.utils import distributed
 from landmark.utils.device import device
 from landmark.utils.errors import InputError
 from landmark.utils.process import settle_sockets
+
+_log = logging.getLogger(__name__)
 
 
 class _Share:
@@ -90,6 +92,15 @@ def loader_of(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], worker
     )  # fmt: skip
 
 
+def limit_of_bad(asked: int | None, images: int) -> int:
+    """Tell how many bad images a run may meet: as many as asked, else 10 or one in a hundred, whichever is more.
+
+    >>> limit_of_bad(None, 500), limit_of_bad(None, 5000), limit_of_bad(0, 5000)
+    (10, 50, 0)
+    """
+    return max(10, images // 100) if asked is None else asked
+
+
 class Quarantine:
     """Bad images, counted once each; more than `limit` fail the run.
 
@@ -128,7 +139,7 @@ def check_coverage(table: pd.DataFrame, root: str | Path, split: str, limit: int
         hint = f"; some lie under {moved[0]}/: were the splits mixed up?" if moved else ""
         raise InputError(f"{told} (limit {limit}), such as {', '.join(absent[:3])}{hint}")
     if absent and distributed.rank() == 0:
-        print(f"{told}, such as {', '.join(absent[:3])}: going on without them", file=sys.stderr)
+        _log.warning("%s, such as %s: going on without them", told, ", ".join(absent[:3]))
     return [Bad(image_id, "no such file") for image_id in absent]
 
 

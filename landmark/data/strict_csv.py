@@ -8,10 +8,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from landmark.utils.errors import TableError
+from landmark.utils.errors import TableError, file_errors
 from landmark.utils.files import compression
 
-_ID = re.compile(r"[0-9A-Za-z_-]{3,64}")  # paths are built from ids: no separators, no dots
+# Paths are built from image ids: no separators, no dots. Published ones have 16 hexadecimal characters
+ID_LETTERS, ID_LENGTHS = "0-9A-Za-z_-", (3, 64)
+ID = f"[{ID_LETTERS}]{{{ID_LENGTHS[0]},{ID_LENGTHS[1]}}}"
 _WHOLE = re.compile(r"[0-9]{1,19}")
 _LARGEST = 2**63 - 1
 _CELL_LIMIT, _cell_limit_lock = 2**31 - 1, threading.Lock()
@@ -19,6 +21,16 @@ _CELL_LIMIT, _cell_limit_lock = 2**31 - 1, threading.Lock()
 PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z")  # endings of what a table may still lie in
 
 
+def is_image_id(text: str) -> bool:
+    """Whether a text can be the id of an image.
+
+    >>> is_image_id("0123456789abcdef"), is_image_id("../etc"), is_image_id("ab")
+    (True, False, False)
+    """
+    return re.fullmatch(ID, text) is not None
+
+
+@file_errors(kind=TableError)
 def _strict(path: str | Path, columns: Sequence[str]) -> tuple[list[int], dict[str, list[str]]]:
     """Line numbers and cells by column, or an error: nothing is guessed, shifted or dropped."""
     path = Path(path)
@@ -70,7 +82,7 @@ def _checked_ids(path: str | Path, lines: list[int], ids: list[str]) -> list[str
     """The ids, refused when malformed or repeated."""
     seen: dict[str, int] = {}
     for line, image_id in zip(lines, ids, strict=True):
-        if not _ID.fullmatch(image_id):
+        if not is_image_id(image_id):
             raise TableError(f"{path}: line {line}: id {image_id!r} is not an image id (16 hex characters)")
         if image_id in seen:
             raise TableError(f"{path}: line {line}: id {image_id} again (first on line {seen[image_id]})")

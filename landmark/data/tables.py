@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from landmark.data import train_csv
 from landmark.data.strict_csv import _checked_ids, _landmark_id, _need_rows, _strict, _unique_landmarks
-from landmark.utils.errors import InputError, TableError
+from landmark.utils.errors import InputError, TableError, file_errors
 
 CACHED_FROM = 1 << 20  # bytes of a train.csv from which a Parquet cache is worth its file
 USAGES = ("Public", "Private", "Ignored")
@@ -117,6 +117,7 @@ def _select(
     return table.assign(landmark_id=label[kept])[list(columns)]
 
 
+@file_errors(kind=TableError)
 def read_train(
     path: str | Path,
     *,

@@ -14,12 +14,13 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from landmark.data.strict_csv import ID, ID_LETTERS
 from landmark.utils.errors import ArchiveError
 from landmark.utils.files import CacheFile, compression, stamp
 
-MEMBER = re.compile(r"([\w-])/([\w-])/([\w-])/(\1\2\3[\w-]{0,61})\.jpg", re.ASCII)  # a/b/c/<id>.jpg
+MEMBER = re.compile(rf"([{ID_LETTERS}])/([{ID_LETTERS}])/([{ID_LETTERS}])/(?=\1\2\3)({ID})\.jpg")  # a/b/c/<id>.jpg
 _VERSION = 2  # of the stored index
-_ID_BYTES = np.array([byte == 0 or re.match(r"[\w-]", chr(byte), re.ASCII) is not None for byte in range(256)])
+_ID_BYTES = np.array([byte == 0 or re.match(f"[{ID_LETTERS}]", chr(byte)) is not None for byte in range(256)])
 _END_MARK = 2 * tarfile.BLOCKSIZE
 LONG_END = tarfile.RECORDSIZE + _END_MARK  # bytes of zeros; fewer end a TAR as most writers pad it
 

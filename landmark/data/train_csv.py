@@ -8,6 +8,7 @@ not plain is not judged here.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -18,10 +19,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from landmark.data.strict_csv import ID_LENGTHS, ID_LETTERS
 from landmark.utils.files import CacheFile, stamp
 
 SCHEMA = pa.schema([("id", pa.string()), ("url", pa.string()), ("landmark_id", pa.int64())])
-_ID_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"
+_ID_BYTES = bytes(code for code in range(128) if re.match(f"[{ID_LETTERS}]", chr(code)))
 _OPTIONS = {
     "parse_options": pa.csv.ParseOptions(newlines_in_values=True),
     "convert_options": pa.csv.ConvertOptions(
@@ -111,7 +113,7 @@ def parse(path: Path) -> Iterator[pa.Table]:
                 bar.update(len(block))
                 _check_block(block)
                 piece = pa.csv.read_csv(pa.BufferReader(block), options, **_OPTIONS)
-                if not _made_of(piece["id"], _ID_LETTERS, 3, 64) or not _made_of(
+                if not _made_of(piece["id"], _ID_BYTES, *ID_LENGTHS) or not _made_of(
                     piece["landmark_id"], b"0123456789", 1, 19
                 ):
                     raise Unsure
@@ -161,7 +163,7 @@ class Cache:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 for group in range(file.num_row_groups):
                     piece = file.read_row_group(group, columns=columns)
-                    if "id" in columns and not _made_of(piece["id"], _ID_LETTERS, 3, 64):
+                    if "id" in columns and not _made_of(piece["id"], _ID_BYTES, *ID_LENGTHS):
                         raise Stale
                     yield piece
         except (OSError, ValueError, pa.ArrowException):

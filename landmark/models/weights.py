@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from landmark.models.recipes import BACKBONES
 from landmark.models.stand_in.packed import unpack
 from landmark.utils import files
-from landmark.utils.errors import CheckpointError, DownloadError, InputError
-from landmark.utils.fetch import fetch
+from landmark.utils.errors import CheckpointError, DownloadError, InputError, file_errors
 from landmark.utils.files import data_root, quick
+from landmark.utils.http.fetch import fetch
 
 CLASSIFIERS = ("fc.", "_fc.", "last_linear.", "classifier.")  # behind a backbone, by whatever name
 
@@ -111,6 +111,7 @@ def _fetch(facts: Mapping, path: Path) -> None:
         raise InputError(f'{error}; or use weights="miniature" or "none", or place the file at {path}') from None
 
 
+@file_errors(kind=CheckpointError)
 def read_tensors(path: str | Path, sha256: str = "", advice: str = "") -> dict[str, Tensor]:
     """Read the tensors of a `.safetensors` or `.pth` file to the CPU, packed ones unpacked; no code in it is ever run.
 

@@ -13,7 +13,7 @@ from landmark.data.archives import ImageStore
 from landmark.data.tables import read_categories, read_nonlandmark, read_solution, read_test, read_train
 from landmark.prepare.duplicates import duplicate_groups
 from landmark.prepare.inspection import Inspection, forget, inspect_split
-from landmark.utils.errors import InputError, TableError
+from landmark.utils.errors import InputError, TableError, file_errors
 
 SPLITS = ("train", "test", "index", "nonlandmark")
 EXAMPLES = 20  # of each kind, for people
@@ -119,6 +119,7 @@ def _indented(examples: list[str], count: int) -> list[str]:
     return [f"  {example}" for example in examples] + more
 
 
+@file_errors()
 def check_data(root: str | Path, progress: bool = True) -> HealthReport:
     """Read every table and decode every image of a GLDv2 folder, loose or in TARs, damaged ones among them.
 

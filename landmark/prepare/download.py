@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from threading import Lock
 
 from tqdm import tqdm
 
 from landmark.prepare.sources import ABSENT, Item, published_md5
-from landmark.utils.errors import DownloadError, Halt, InputError
-from landmark.utils.fetch import fetch, part_of, readable
-from landmark.utils.web import Stopped, Web
+from landmark.utils.errors import DownloadError, Halt, InputError, file_errors, free_bytes, readable
+from landmark.utils.files import check_space
+from landmark.utils.http.fetch import fetch, part_of
+from landmark.utils.http.web import Stopped, Web
+
+_log = logging.getLogger(__name__)
 
 
+@file_errors()
 def fetch_data(
     items: Sequence[Item], *, yes: bool = False, dry_run: bool = False, workers: int = 4, progress: bool = True
 ) -> None:
@@ -25,7 +28,7 @@ def fetch_data(
     Args:
         items: from `gldv2`, `gldv2_clean`, `landmarks50` or `weights`.
         yes: do not ask before fetching.
-        dry_run: print each file with its size, and fetch nothing.
+        dry_run: log each file with its size, and fetch nothing.
         workers: files at a time.
         progress: show a bar.
 
@@ -40,7 +43,7 @@ def fetch_data(
         plan = _Plan(items, web, workers)
         plan.survey(progress)
         if dry_run:
-            print("\n".join(plan.lines()))
+            _log.info("\n".join(plan.lines()))
             return
         if plan.missing:
             plan.check_space()
@@ -48,9 +51,9 @@ def fetch_data(
             plan.fetch(progress)
     for item in plan.items:
         if item.then:
-            print(item.then(item.path, progress=progress))
+            _log.info(item.then(item.path, progress=progress))
     told = f"{len(plan.items)} files, {readable(sum(item.path.stat().st_size for item in plan.items))}"
-    print(f"{told}: all here and checked" if plan.missing else f"{told}: all here already")
+    _log.info("%s: all here and checked" if plan.missing else "%s: all here already", told)
 
 
 class _Plan:
@@ -117,7 +120,7 @@ class _Plan:
             raise
         except DownloadError as error:
             if item.optional and error.status in ABSENT:
-                print(f"{item.url}: not on the server: left out", file=sys.stderr)
+                _log.warning("%s: not on the server: left out", item.url)
                 self.items.remove(item)
                 self.missing.remove(item)
             else:
@@ -142,7 +145,7 @@ class _Plan:
         """How much there is to fetch, and room for it."""
         unknown = sum(self.sizes[item] is None for item in self.missing)
         more = f" and {unknown} files of unknown size" if unknown else ""
-        free = f", {readable(shutil.disk_usage(_existing(self.items[0].path)).free)} free" if self.items else ""
+        free = f", {readable(free_bytes(self.items[0].path.parent))} free" if self.items else ""
         return f"{readable(self.need())} in {len(self.missing)} files{more} to fetch{free}"
 
     def need(self) -> int:
@@ -153,12 +156,8 @@ class _Plan:
 
     def check_space(self) -> None:
         """Refuse what cannot fit; a file that is unpacked afterwards needs its room twice."""
-        folder = _existing(self.missing[0].path)
         need = self.need() + sum(self.sizes[item] or 0 for item in self.missing if item.then)
-        free = shutil.disk_usage(folder).free
-        if need > free:
-            told = f"need {readable(need)}, have {readable(free)} free at {folder}"
-            raise Halt(f"{told}: make room, or fetch fewer shards")
+        check_space(self.missing[0].path.parent, need, "make room, or fetch fewer shards", Halt)
 
 
 def _confirm(summary: str, yes: bool) -> None:
@@ -166,10 +165,9 @@ def _confirm(summary: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise InputError(f"{summary}: nothing was fetched, there is no terminal to ask at: say --yes")
-    if input(f"{summary}. Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
+    try:
+        answer = input(f"{summary}. Go on? [y/N] ")
+    except EOFError:  # Ctrl-D
+        answer = ""
+    if answer.strip().lower() not in {"y", "yes"}:
         raise InputError("not confirmed: nothing was fetched")
-
-
-def _existing(path: Path) -> Path:
-    """The nearest folder above that is there."""
-    return next(folder for folder in path.absolute().parents if folder.is_dir())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 _WAVES = np.cos(np.pi / 32 * np.outer(np.arange(9), np.arange(32) + 0.5))  # (9, 32), the slowest of a DCT
 
@@ -80,22 +82,33 @@ def duplicate_groups(facts: np.ndarray, distance: int = 4) -> tuple[list[list[in
     return _groups(exact, facts), _groups(pairs[close & other], facts)
 
 
+def connected(pairs: np.ndarray, count: int) -> np.ndarray:
+    """Number the groups that pairs hold together: positions have the same number when a chain of pairs leads across.
+
+    Args:
+        pairs: (M, 2) positions.
+        count: N, how many positions there are.
+
+    Returns:
+        (N,) whole numbers; a position in no pair is alone in its group.
+
+    >>> connected(np.array([[0, 2], [2, 3]]), 5).tolist()
+    [0, 1, 0, 0, 2]
+    """
+    pairs = np.asarray(pairs, np.int64).reshape(-1, 2)
+    edges = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (count, count))
+    return connected_components(edges, directed=False)[1]
+
+
 def _groups(pairs: np.ndarray, facts: np.ndarray) -> list[list[int]]:
     """Sets of positions that the pairs hold together, the best picture of each first."""
-    leader: dict[int, int] = {}
-
-    def find(place: int) -> int:
-        while leader.setdefault(place, place) != place:
-            leader[place] = place = leader[leader[place]]
-        return place
-
-    for a, b in pairs.tolist():
-        leader[find(b)] = find(a)
+    places = np.unique(pairs)
+    pixels = facts["width"][places].astype(np.int64) * facts["height"][places]
+    best = np.lexsort((places, -facts["size"][places].astype(np.int64), -pixels))  # most pixels, then most bytes
+    number = connected(np.searchsorted(places, pairs), len(places))
     groups: dict[int, list[int]] = {}
-    for place in sorted(leader):
-        groups.setdefault(find(place), []).append(place)
-
-    def worth(place: int) -> tuple[int, int]:
-        return -int(facts["width"][place]) * int(facts["height"][place]), -int(facts["size"][place])
-
-    return [sorted(group, key=worth) for group in groups.values()]
+    for place in range(len(places)):  # groups in the order of their first position
+        groups.setdefault(int(number[place]), [])
+    for place in best:
+        groups[int(number[place])].append(int(places[place]))
+    return list(groups.values())

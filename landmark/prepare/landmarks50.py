@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import shutil
 import stat
 import zipfile
 import zlib
@@ -16,15 +15,16 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from landmark.data.images import image_path
-from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path
+from landmark.data.strict_csv import ID
+from landmark.utils.errors import InputError, file_errors
+from landmark.utils.files import atomic_path, check_space
 from landmark.utils.locks import alone, lock_of
 
 MAX_BYTES = 1 << 28  # of one image
 MAX_RATIO = 20  # of one image: a photograph does not shrink
 MAX_TOTAL_RATIO = 4  # of the whole archive
 _MEMBER = re.compile(
-    r"landmark_images/(train|test)/([0-9]{1,9})\.([^/\\\x00-\x1f]+)/([0-9A-Za-z_-]{3,64})\.jpe?g", re.IGNORECASE
+    rf"landmark_images/(train|test)/([0-9]{{1,9}})\.([^/\\\x00-\x1f]+)/({ID})\.jpe?g", re.IGNORECASE | re.ASCII
 )
 
 
@@ -35,6 +35,7 @@ class _Image(NamedTuple):
     member: zipfile.ZipInfo
 
 
+@file_errors(advice="put it right; the same command goes on")
 def unpack(archive: str | Path, data: str | Path, progress: bool = True) -> str:
     """Write the images and tables of `landmark_images/{train,test}/NN.Name/<id>.jpg` in the GLDv2 layout.
 
@@ -69,9 +70,6 @@ def unpack(archive: str | Path, data: str | Path, progress: bool = True) -> str:
                     part.write_text(text, encoding="utf-8", newline="")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(f"{archive}: damaged archive ({error}): delete it and fetch it again") from None
-    except OSError as error:
-        raise InputError(f"{error.filename or data}: cannot be written ({error.strerror}); make room; the same command "
-                         "goes on") from None  # fmt: skip
     count = Counter(image.split for image in images)
     passed = ", ".join(f"{number} {reason}" for reason, number in skipped.items())
     told = f"{data}: {len(names)} landmarks, {count['train']} train and {count['test']} test images"
@@ -162,8 +160,4 @@ def _check_space(data: Path, images: list[_Image]) -> None:
     data.mkdir(parents=True, exist_ok=True)
     there = (image_path(data, image.split, image.image_id) for image in images)
     need = sum(image.member.file_size for image, path in zip(images, there, strict=True) if not path.exists())
-    free = shutil.disk_usage(data).free
-    if need > free:
-        raise InputError(
-            f"{data}: need {need >> 20} MB, have {free >> 20} MB free: make room; the same command goes on"
-        )
+    check_space(data, need)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 import shutil
 import tarfile
@@ -18,14 +17,15 @@ from pathlib import Path
 from landmark.data import tables
 from landmark.data.archives import ImageStore
 from landmark.data.images import image_files
-from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path
+from landmark.utils.errors import InputError, file_errors
+from landmark.utils.files import claimed, write_json
 from landmark.utils.locks import alone, lock_of
 
 METADATA = ("train.csv", "test.csv", "train_label_to_category.csv", "train_label_to_hierarchical.csv")
 SOLUTION = "recognition_solution_v2.1.csv"
 
 
+@file_errors()
 def make_mirror(world: str | Path, out: str | Path, tars: int = 3) -> Path:
     """Lay out a GLDv2 folder as the public servers do: metadata, TARs with their MD5 sums, and the 50-landmark zip.
 
@@ -44,15 +44,11 @@ def make_mirror(world: str | Path, out: str | Path, tars: int = 3) -> Path:
     world, out = Path(world), Path(out)
     done, basis = out / "complete", _basis(world, tars)
 
-    def made() -> bool:
-        return done.is_file() and done.read_text() == basis
-
-    if not made():
+    if not claimed(done, basis):
         with alone(lock_of(out), waiting=f"{out}: another process makes this mirror: waiting for it"):
-            if not made():  # looked at again: whoever was inside may have made it meanwhile
+            if not claimed(done, basis):  # looked at again: whoever was inside may have made it meanwhile
                 _make(world, out, tars)
-                with atomic_path(done) as part:
-                    part.write_text(basis)
+                write_json(done, basis)
     return out
 
 
@@ -78,13 +74,13 @@ def _make(world: Path, out: Path, tars: int) -> None:
     _zip(world, out / "landmark_images.zip")
 
 
-def _basis(world: Path, tars: int) -> str:
+def _basis(world: Path, tars: int) -> dict:
     """All that a mirror depends on."""
     files = {name: hashlib.sha256((world / name).read_bytes()).hexdigest() for name in (*METADATA, SOLUTION)}
     for split in ("train", "test"):
         store = ImageStore(world, split)
         files[split] = store.fingerprint(store.ids())
-    return json.dumps({"tars": tars} | files)
+    return {"tars": tars} | files
 
 
 def _pack(path: Path, files: list[tuple[str, Path]], sums: Path) -> None:

@@ -22,8 +22,8 @@ from tqdm import tqdm
 from landmark.data.archives import ImageStore
 from landmark.data.images import read_with_header
 from landmark.prepare.config import QUALITY
-from landmark.utils.errors import ArchiveError, ImageError, InputError
-from landmark.utils.files import atomic_path
+from landmark.utils.errors import ArchiveError, ImageError, InputError, file_errors
+from landmark.utils.files import atomic_path, check_same, check_space, write_json
 from landmark.utils.locks import LOCK, alone
 from landmark.utils.process import in_order, usable_cpus
 
@@ -96,7 +96,7 @@ def shrink_data(
     root, out = Path(root), Path(out)
     if size < 8 or not 1 <= quality <= 95:
         raise InputError(f"size {size}, quality {quality}: give at least 8 pixels and a quality of 1 to 95")
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise InputError(f"{root}: no such folder")
     busy = f"{out}: another shrink is writing there: wait for it to end"
     with _told_in_one_line(out), alone(out / LOCK, busy):
@@ -108,7 +108,7 @@ def shrink_data(
         for split, order in orders.items():
             state.begin(split, order, stores[split])
         rest = sum(len(order) - state.next(split) for split, order in orders.items())
-        _check_space(out, rest * size * size // 10)
+        check_space(out, rest * size * size // 10, "make room or give a folder on another disk")
         for table in sorted(root.glob("[!.]*.csv")):
             with atomic_path(out / table.name) as part:
                 shutil.copyfile(table, part)
@@ -195,9 +195,7 @@ class _State:
                 self._keep_whole(split)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{self.path}: damaged: delete {out} and start again") from None
-        if before != settings:
-            differ = ", ".join(f"{k} {before.get(k)} there, {v} now" for k, v in settings.items() if before.get(k) != v)
-            raise InputError(f"{out}: holds another shrink ({differ}): give a new folder")
+        check_same(out, before, settings, "shrink")
         for leftover in [*out.glob(".*.part"), *out.glob("*/.images_*.part")]:  # of a call that was killed
             leftover.unlink()
 
@@ -269,8 +267,7 @@ class _State:
         self._save()
 
     def _save(self) -> None:
-        with atomic_path(self.path) as part:
-            part.write_text(json.dumps(self.told, indent=1) + "\n")
+        write_json(self.path, self.told)
 
     def shrunk(self) -> Shrunk:
         """The sum of it."""
@@ -286,15 +283,8 @@ class _State:
 @contextlib.contextmanager
 def _told_in_one_line(out: Path) -> Iterator[None]:
     try:
-        yield
-    except OSError as error:
-        raise InputError(f"{error.filename or out}: {error.strerror}: put it right, then {_NEXT}") from None
+        with file_errors(out, f"put it right, then {_NEXT}"):
+            yield
     except BrokenProcessPool:
-        raise InputError(f"{out}: a worker process was killed (is memory full?): with fewer workers, {_NEXT}") from None
-
-
-def _check_space(out: Path, need: int) -> None:
-    free = shutil.disk_usage(out).free
-    if need > free:
-        told = f"need about {need / 1e9:.1f} GB, have {free / 1e9:.1f} GB free"
-        raise InputError(f"{out}: {told}: make room or give a folder on another disk")
+        told = "a worker process was killed (is memory full?)"
+        raise InputError(f"{out}: {told}: with fewer workers, {_NEXT}") from None

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from landmark.prepare.config import SPLITS
 from landmark.prepare.landmarks50 import unpack
 from landmark.utils.errors import DownloadError, InputError
-from landmark.utils.fetch import has_receipt
 from landmark.utils.files import cache_path, data_root
-from landmark.utils.web import Web
+from landmark.utils.http.fetch import has_receipt
+from landmark.utils.http.web import Web
 
 BUCKET = "https://s3.amazonaws.com/google-landmark"
 LANDMARKS50 = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
@@ -164,8 +164,12 @@ def _tables(data: Path, base: str, clean_too: bool = False) -> list[Item]:
 
 def _base(mirror: str, otherwise: str = "") -> str:
     """The address to fetch from, without a slash at its end."""
-    parts = urlsplit(mirror or otherwise)
-    if parts.scheme not in {"https", "http"} or not parts.netloc:
+    try:
+        parts = urlsplit(mirror or otherwise)
+        sound = parts.scheme in {"https", "http"} and bool(parts.netloc)
+    except ValueError:  # of brackets that are no IPv6 address
+        sound = False
+    if not sound:
         raise InputError(f"{mirror}: not an address of a mirror: begin with https://")
     return (mirror or otherwise).rstrip("/")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from landmark.utils.errors import InputError, WriteError
 from landmark.utils.files import atomic_path, sha256
 
 KEPT = 2
+_log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -60,7 +61,7 @@ class Checkpoints:
                 damaged.append(f"damaged checkpoint {path} ({type(error).__name__}: {reason})")
                 continue
             for line in damaged:
-                print(f"{line}: going on from {path.name}", file=sys.stderr)
+                _log.warning("%s: going on from %s", line, path.name)
             return state
         if damaged:
             raise InputError(f"{'; '.join(damaged)}: delete it to start anew")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from landmark.models.recipes import recipe
 from landmark.utils.errors import InputError
+from landmark.utils.settings import check_settings, documented, setting
 
+EPOCHS = 6  # of a run that is told neither epochs nor steps
 SAVE_EVERY = 120.0  # seconds between saved states of a training
 
 
@@ -23,30 +24,12 @@ def place_of_weights(weights: str | Path | None) -> str:
     return name if name in ("imagenet", "miniature", "none") else os.path.realpath(name)
 
 
+@documented
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides what a run learns; the defaults are the paper's.
 
-    Args:
-        model: one of `list_models()`.
-        size: side of the square input, pixels.
-        batch_size: images in a step.
-        epochs: passes over the train images; or
-        steps: optimizer steps. Exactly one of the two; 6 epochs when both are left out.
-        lr: of Adam.
-        decay: let lr fall along a half cosine to nothing; the paper keeps it constant.
-        freeze: the first N parameter tensors of the backbone do not train, or all up to the named stage ("all": the
-            whole of it). A stage is faster: its BatchNorm statistics rest too, so that what lies before is computed as
-            for prediction.
-        int8: compute the frozen stages in 8-bit integers, see `frozen.fast_prefix`.
-        views: flips and shifts of each image; with 0 every epoch draws new ones. The frozen stages are computed once
-            for each view and their maps are kept in the run's folder until it is finished, see `frozen_maps.Views`.
-        weights: of the backbone: "imagenet", "miniature", "none" or a file.
-        min_images: landmarks with fewer train images are dropped.
-        clean: train on the images that train_clean.csv lists, and no others.
-        dev_fraction: share of each landmark's images held out.
-        seed: of weights, order, augmentation and dropout.
-        bad_limit: bad images that fail the run; None for 10 or one in a hundred, whichever is more.
+    {settings}
 
     Raises:
         InputError: a value that cannot be meant.
@@ -55,51 +38,35 @@ class TrainConfig:
     20
     """
 
-    model: str = "xception"
-    size: int = 299
-    batch_size: int = 64
-    epochs: int | None = None
-    steps: int | None = None
-    lr: float = 3e-4
-    decay: bool = False
-    freeze: int | str = 85
-    int8: bool = False
-    views: int = 0
-    weights: str = "imagenet"
-    min_images: int = 100
-    clean: bool = False
-    dev_fraction: float = 0.1
-    seed: int = 0
-    bad_limit: int | None = None
+    model: str = setting("xception", "one of those that `landmark models` lists")
+    size: int = setting(299, "side of the square input, pixels", least=32)
+    batch_size: int = setting(64, "images in a step, of each process", least=2)
+    epochs: int | None = setting(None, f"passes over the train images, {EPOCHS} without steps", least=1)
+    steps: int | None = setting(None, "optimizer steps, in place of epochs", least=1)
+    lr: float = setting(3e-4, "learning rate of Adam", above=0)
+    decay: bool = setting(False, "let lr fall along a half cosine to nothing; the paper keeps it constant")
+    freeze: int | str = setting(
+        85, "the first N parameter tensors of the backbone do not train, or all up to a stage such as block7 (all: the "
+        "whole of it), which is faster: BatchNorm statistics rest too, so that what lies before is computed as for "
+        "prediction", least=0,
+    )  # fmt: skip
+    int8: bool = setting(False, "8-bit integers in the frozen stages, such as --freeze block7: faster on an x86 CPU")
+    views: int = setting(
+        0, "flips and shifts of each image, of which the frozen stages are computed once and their maps kept until the "
+        "run is finished; 0: new ones in every epoch", least=0,
+    )  # fmt: skip
+    weights: str = setting("imagenet", "of the backbone: imagenet, miniature, none, or a file")
+    min_images: int = setting(100, "drop landmarks with fewer train images", least=1)
+    clean: bool = setting(False, "only images of train_clean.csv")
+    dev_fraction: float = setting(0.1, "share of each landmark's images held out", above=0, below=1)
+    seed: int = setting(0, "of weights, order, augmentation and dropout", least=0)
+    bad_limit: int | None = setting(
+        None, "bad images that fail the run; 10 or 1 %, whichever is more, when left out", least=0
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        check_settings(self)
         recipe(self.model)  # InputError for an unknown one
-        least = {
-            "size": 32,
-            "batch_size": 2,
-            "epochs": 1,
-            "steps": 1,
-            "freeze": 0,
-            "views": 0,
-            "min_images": 1,
-            "seed": 0,
-            "bad_limit": 0,
-        }
-        for name, low in least.items():
-            value = getattr(self, name)
-            if (value is None and name in ("epochs", "steps", "bad_limit")) or (
-                name == "freeze" and isinstance(value, str)
-            ):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise InputError(f"{name}={value!r}: give a whole number of at least {low}")
-        if not (isinstance(self.lr, (int, float)) and math.isfinite(self.lr) and self.lr > 0):
-            raise InputError(f"lr={self.lr!r}: give a finite number above 0")
-        if not (isinstance(self.dev_fraction, (int, float)) and 0 < self.dev_fraction < 1):
-            raise InputError(f"dev_fraction={self.dev_fraction!r}: give a share between 0 and 1")
-        for name in ("decay", "int8", "clean"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name}={getattr(self, name)!r}: give true or false")
         for name in ("int8", "views"):
             if getattr(self, name) and not isinstance(self.freeze, str):
                 raise InputError(
@@ -108,7 +75,7 @@ class TrainConfig:
         if self.epochs is not None and self.steps is not None:
             raise InputError("epochs and steps are both given: choose one")
         if self.epochs is None and self.steps is None:
-            object.__setattr__(self, "epochs", 6)
+            object.__setattr__(self, "epochs", EPOCHS)
         object.__setattr__(self, "weights", place_of_weights(self.weights))
 
     @classmethod

@@ -25,7 +25,7 @@ from landmark.models.net import LandmarkNet
 from landmark.utils import distributed
 from landmark.utils.device import device, fast_dtype
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path
+from landmark.utils.files import atomic_path, check_space
 
 PIECE = 32  # images in a file, which is there whole or not at all: a stopped pass goes on in the same batches
 
@@ -93,12 +93,8 @@ class Views(Samples):
         missing = distributed.gather(self.missing())[0]
         one = maps(torch.zeros(1, 3, self.dataset.at_least, self.dataset.at_least, dtype=torch.float32))[0]
         self.shape = tuple(one.shape)
-        need, free = len(missing) * PIECE * one.nbytes, shutil.disk_usage(self.folder).free
-        if need > free:
-            raise InputError(
-                f"{self.folder}: {self.count} views of {len(self)} images need {need >> 20} MiB more, and "
-                f"{free >> 20} MiB are free: ask for fewer views, freeze more stages or choose another folder"
-            )
+        advice = f"ask for fewer views than {self.count}, freeze more stages or choose another folder"
+        check_space(self.folder, len(missing) * PIECE * one.nbytes, advice)
         mine = missing[distributed.rank() :: distributed.size()]
         keys = [[(view, index) for index in self._indices(piece)] for view, piece in mine]
         for (view, piece), batch in zip(mine, loader_of(self.dataset, keys, workers), strict=True):

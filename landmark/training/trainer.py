@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from landmark.data.dataset import Batch, LandmarkDataset, eval_transform, train_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
-from landmark.data.loader import Quarantine, check_coverage, make_loader
+from landmark.data.loader import Quarantine, check_coverage, limit_of_bad, make_loader
 from landmark.evaluation.prediction import merged, predict
 from landmark.models.folding import check_int8
 from landmark.models.frozen import Learner
@@ -44,7 +44,7 @@ from landmark.training.state import State, open_state
 from landmark.training.step import Learning, learner_of, learning_rate, network_of, ranges_of, train_step
 from landmark.utils import distributed
 from landmark.utils.device import device, float32_by_default, own_random_numbers
-from landmark.utils.errors import InputError
+from landmark.utils.errors import InputError, file_errors
 from landmark.utils.files import sha256
 from landmark.utils.process import asked_to_stop
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
 
 
+@file_errors()
 @float32_by_default()
 def fit(
     config: TrainConfig,
@@ -145,7 +146,7 @@ class Trainer:
         saved = open_state(out, self.arithmetic)
         # A state holds all weights: the file may be gone. Before the images, for a wrong setting is told at once
         self.model = network_of(config, len(self.labels), config.weights if saved is None else None)
-        limit = config.bad_limit if config.bad_limit is not None else max(10, len(table) // 100)
+        limit = limit_of_bad(config.bad_limit, len(table))
         self.quarantine = Quarantine(limit)
         self.quarantine.add(check_coverage(table, root, "train", limit))
         before = saved and saved.get("split")  # older states do not hold it

@@ -4,11 +4,12 @@ device       Seeds, the best device at hand, the arithmetic that pays on it, and
 distributed  Several processes that act as one, on the engines of torch.
 errors       The errors that a user can mend: one line that names the file, line or id and says what to do.
 faces        Load the public names of a package when one is first asked for.
-fetch        One file over HTTP: resumed where it was cut, checked, and under its name only when whole and right.
 files        Folders of data, runs and figures, and files that appear whole or not at all.
+http         Files from web servers, whole and right or not at all.
 locks        Locks that keep processes out of each other's way; the system frees them however their holder ends.
-process      What concerns a whole process: the signals that stop it, its threads, the lock on a folder.
-web          Questions to a web server.
+log          What the library says while it works, and how it is shown.
+process      What concerns a whole process: the signals that stop it, its threads, its CPUs.
+settings     Settings of a frozen dataclass, each written in one place.
 """
 
 from typing import TYPE_CHECKING

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+# What an open file answers, without its name: a failing disk, a full one, one that is gone or read-only by now
+_OF_FILES = {errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EISDIR}
 
 
 class InputError(ValueError):
@@ -22,14 +27,14 @@ class WriteError(InputError, OSError):
 
     def __init__(self, path: str | Path, error: BaseException):
         super().__init__(path, error)
-        self.filename, self.errno = str(path), getattr(error, "errno", None)
+        self.filename: str = str(path)
+        self.errno: int | None = getattr(error, "errno", None)
         self.strerror = getattr(error, "strerror", None) or str(error).splitlines()[0][:120]
         self.advice = "choose another place or put it right"
         if is_full(error):
             self.errno = errno.ENOSPC
-            there = next(folder for folder in Path(path).absolute().parents if os.path.isdir(folder))
             why = self.strerror if isinstance(error, OSError) else "the disk is full"  # or a quota, or a limit
-            self.strerror = f"{why}, {shutil.disk_usage(there).free >> 20} MiB free"
+            self.strerror = f"{why}, {readable(free_bytes(Path(path).parent))} free"
             self.advice = "make room, then the same command goes on"
         elif self.errno == errno.EEXIST:  # of a folder that is to be made
             self.strerror = "there is a file where a folder should be"
@@ -53,6 +58,56 @@ def is_full(error: BaseException) -> bool:
         "unexpected pos",
     )
     return any(text in str(error) for text in texts)
+
+
+def readable(count: float) -> str:
+    """Write a number of bytes for people.
+
+    >>> readable(1_234_567_890), readable(2_000), readable(7)
+    ('1.2 GB', '2.0 kB', '7 B')
+    """
+    if count < 1000:
+        return f"{count} B"
+    for unit in ("kB", "MB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} GB"
+
+
+def free_bytes(path: str | Path) -> int:
+    """Count the bytes that are free where a file or folder lies, or will lie once it is made."""
+    path = Path(path).absolute()
+    return shutil.disk_usage(next(folder for folder in (path, *path.parents) if os.path.exists(folder))).free
+
+
+@contextlib.contextmanager
+def file_errors(
+    path: str | Path = "", advice: str = "put it right, then give the same command again",
+    kind: type[InputError] = InputError,
+) -> Iterator[None]:  # fmt: skip
+    """Turn what the system says of a file or folder into one line that names it; other errors pass.
+
+    Args:
+        path: what is named where the system does not say of which file it speaks.
+        advice: what to do about it.
+        kind: of error.
+
+    Raises:
+        InputError: no such file, no right to it, a folder in place of a file, a full or failing disk.
+
+    >>> with file_errors(advice="fetch it first"), open("no/such/file"):
+    ...     pass
+    Traceback (most recent call last):
+    landmark.utils.errors.InputError: no/such/file: No such file or directory: fetch it first
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, InputError) or not (error.filename or error.errno in _OF_FILES):
+            raise
+        name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
+        raise kind(f"{name}: {error.strerror}: {advice}") from error
 
 
 class DownloadError(InputError):

@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark.utils.errors import WriteError, is_full
+from landmark.utils.errors import InputError, WriteError, free_bytes, is_full, readable
 
 if TYPE_CHECKING:
     from typing import TypeVar
 
-
-if TYPE_CHECKING:
     T = TypeVar("T")
 
 
@@ -152,16 +151,12 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     target = written_file(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        os.close(handle)
+        temporary, mode = _new_file(target)
     except OSError as error:
         raise WriteError(target, error) from None
-    temporary = Path(name)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp made it private; a shared run folder must stay readable
+        temporary.chmod(mode)  # what put a file of its own there may have made it private
         try:
             os.replace(temporary, target)
         except OSError as error:
@@ -172,3 +167,92 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _new_file(target: Path) -> tuple[Path, int]:
+    """Make an empty hidden file beside `target`, with the rights that the system gives a new one: its path and mode."""
+    while True:
+        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        try:
+            return path, os.fstat(handle).st_mode & 0o777
+        finally:
+            os.close(handle)
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write a JSON file, whole or not at all."""
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def check_same(folder: str | Path, before: Mapping, wanted: Mapping, what: str) -> None:
+    """Refuse a folder whose content was made with other settings; each that differs is told.
+
+    Args:
+        folder: for the message.
+        before: settings that the folder was made with.
+        wanted: settings by name.
+        what: the folder holds, "world", say.
+
+    Raises:
+        InputError: they differ.
+
+    >>> check_same("w", {"size": 32, "seed": 0}, {"size": 64, "seed": 0}, "world")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    landmark.utils.errors.InputError: w: holds a world of other settings (size: 32 → 64): choose...
+    """
+    names = [name for name in {**wanted, **before} if before.get(name) != wanted.get(name)]
+    changed = [f"{name}: {before.get(name)} → {wanted.get(name)}" for name in names]
+    if changed:
+        told = f"{folder}: holds a {what} of other settings ({'; '.join(changed)})"
+        raise InputError(f"{told}: choose another folder or delete it")
+
+
+def claimed(note: str | Path, wanted: Mapping, what: str = "") -> bool:
+    """Whether a folder belongs to these settings already, as a JSON file in it says.
+
+    Args:
+        note: the file.
+        wanted: settings by name, as JSON gives them back.
+        what: the folder holds, "world", say: then other settings are refused. Left out, they are no error: whoever
+            asks will make the folder anew.
+
+    Raises:
+        InputError: other settings, or a damaged note, and `what` is given.
+    """
+    note = Path(note)
+    try:
+        before = dict(json.loads(note.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, TypeError) as error:
+        if what:
+            raise InputError(f"{note}: damaged ({error}): delete {note.parent} and start again") from None
+        return False
+    if what:
+        check_same(note.parent, before, wanted, what)
+    return before == wanted
+
+
+def check_space(
+    folder: str | Path, need: int, advice: str = "make room; the same command goes on",
+    kind: type[InputError] = InputError,
+) -> None:  # fmt: skip
+    """Refuse work for which the disk has no room.
+
+    Args:
+        folder: where it will write; need not be there yet.
+        need: bytes.
+        advice: what to do about it.
+        kind: of error.
+
+    Raises:
+        InputError: says how much is needed and how much is free.
+    """
+    free = free_bytes(folder)
+    if need > free:
+        raise kind(f"{folder}: need {readable(need)}, have {readable(free)} free: {advice}")

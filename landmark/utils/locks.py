@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import sys
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +16,7 @@ from landmark.utils.errors import InputError, WriteError
 
 # What systems without locks answer: some mounted drives, Python without fcntl. Work goes on unguarded there
 _NONE_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+_log = logging.getLogger(__name__)
 _ATTEMPTS = 100  # to make a file in a folder that may come and go
 LOCK = ".lock"  # of a folder
 
@@ -38,7 +39,7 @@ def alone(
         path: of the lock file.
         busy: what is said when another one holds it; left out, it is waited for.
         pause: waits so many seconds, and may raise to give up.
-        waiting: what is printed before it is waited for.
+        waiting: what is logged before it is waited for.
 
     Raises:
         InputError: another one holds it and `busy` is given.
@@ -55,7 +56,7 @@ def alone(
             if busy:
                 raise InputError(busy) from None
             if waiting:
-                print(waiting, file=sys.stderr)
+                _log.warning(waiting)
             waiting = ""
             pause(0.2)
             continue

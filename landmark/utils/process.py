@@ -1,4 +1,4 @@
-"""What concerns a whole process: the signals that stop it, its threads, the lock on a folder."""
+"""What concerns a whole process: the signals that stop it, its threads, its CPUs."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ set that is mostly distractors. Unlike the real one it also says which is which,
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,8 +16,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path
+from landmark.utils.errors import InputError, file_errors
+from landmark.utils.files import atomic_path, claimed, write_json
 from landmark.utils.locks import LOCK, alone
 from landmark.utils.process import settle_sockets, usable_cpus
 from landmark.world.config import WorldConfig
@@ -70,6 +69,7 @@ def _write_tables(root: Path, config: WorldConfig, shots: list[Shot], landmarks:
             table.to_csv(part, index=False, lineterminator="\n")
 
 
+@file_errors()
 def make_world(
     out: str | Path,
     config: WorldConfig | None = None,
@@ -104,36 +104,21 @@ def make_world(
     except TypeError as error:
         raise InputError(f"no such setting of a world: {error}") from None
     wanted = {"version": VERSION, **asdict(config), "nonlandmarks": config.nonlandmark_images}
-    if _holds(root / "world.json", wanted):
+    if claimed(root / "world.json", wanted, "world"):
         return root
     with alone(root / LOCK, waiting=f"{root}: another process makes this world: waiting for it"):
-        if not _holds(root / "world.json", wanted):  # looked at again: whoever was inside may have made it meanwhile
-            if not _holds(root / "world.part.json", wanted) and any(not p.name.startswith(".") for p in root.iterdir()):
+        if not claimed(root / "world.json", wanted, "world"):  # again: another one may have made it by now
+            begun = claimed(root / "world.part.json", wanted, "world")
+            if not begun and any(not p.name.startswith(".") for p in root.iterdir()):
                 raise InputError(f"{root}: exists and is not a miniature world: choose a new folder")
             _make(root, config, wanted, workers, progress)
     return root
 
 
-def _holds(path: Path, wanted: dict) -> bool:
-    """Whether a file tells of the wanted world; InputError when it tells of another one."""
-    if not path.exists():
-        return False
-    try:
-        found = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}): delete the folder and make the world again") from None
-    if found != wanted:
-        changed = ", ".join(f"{k}: {found.get(k)} → {v}" for k, v in wanted.items() if found.get(k) != v)
-        told = f"{path.parent}: holds a world of other settings ({changed})"
-        raise InputError(f"{told}: choose another folder or delete it")
-    return True
-
-
 def _make(root: Path, config: WorldConfig, wanted: dict, workers: int | None, progress: bool) -> None:
     for leftover in root.glob("*/?/?/?/.*.part"):  # of a killed process
         leftover.unlink(missing_ok=True)
-    with atomic_path(root / "world.part.json") as part:
-        part.write_text(json.dumps(wanted, indent=1) + "\n")
+    write_json(root / "world.part.json", wanted)
     shots, landmarks = plan(config)
     workers = workers or usable_cpus()
     # Neighbours in the plan show the same landmark: chunks keep its mesh and textures in one process

@@ -12,12 +12,11 @@ import pytest
 
 from landmark.data import tables
 from landmark.data.images import image_path
-from landmark.prepare import download as downloading
 from landmark.prepare import sources
 from landmark.prepare.download import fetch_data
-from landmark.utils import web
 from landmark.utils.errors import DownloadError, Halt, InputError
-from landmark.utils.fetch import fetch
+from landmark.utils.http import web
+from landmark.utils.http.fetch import fetch
 from tests.server import BLOCK, Fault
 from tests.serving import DATA, MD5, SHA, child, tree
 
@@ -40,7 +39,7 @@ def fetch_all(mirror, data, shards="0-2", **options):
     fetch_data(sources.gldv2(data, shards=shards, mirror=mirror.url), yes=True, progress=False, **options)
 
 
-def test_gldv2_from_a_mirror(mirror, tmp_path, capsys):
+def test_gldv2_from_a_mirror(mirror, tmp_path, log_lines):
     """Fails when a file goes elsewhere than where the project reads it, or a second run fetches anything."""
     data = tmp_path / "data"
     mirror.faults["train/images_001.tar"] = Fault(times=2, cut=BLOCK)
@@ -53,11 +52,11 @@ def test_gldv2_from_a_mirror(mirror, tmp_path, capsys):
     for path, content in found.items():
         folder = "" if path.suffix == ".tar" else "ground_truth" if "solution" in path.name else "metadata"
         assert content == (mirror.folder / folder / path).read_bytes()
-    assert "train_label_to_hierarchical.csv: not on the server: left out" in capsys.readouterr().err
+    assert "train_label_to_hierarchical.csv: not on the server: left out" in "\n".join(log_lines)
     mirror.log.clear()
     fetch_all(mirror, data)
     assert not [line for line in mirror.log if line[0] == "GET"]
-    assert "all here already" in capsys.readouterr().out
+    assert "all here already" in log_lines[-1]
     from landmark.data.archives import open_images
     from landmark.data.folder import GoogleLandmarks
 
@@ -105,11 +104,11 @@ def test_missing_train_tar_and_table(mirror, tmp_path):
     assert not (tmp_path / "d").exists()
 
 
-def test_sizes_question_and_refusal(mirror, tmp_path, capsys, monkeypatch):
+def test_sizes_question_and_refusal(mirror, tmp_path, log_lines, monkeypatch):
     """Fails when something large starts without a word, or a dry run leaves a trace."""
     items = sources.gldv2(tmp_path / "d", shards="0", mirror=mirror.url)
     fetch_data(items, dry_run=True, progress=False)
-    out = capsys.readouterr().out
+    out = log_lines[-1]
     assert "train/images_000.tar -> " in out and f"to fetch  {mirror.url}/metadata/train.csv" in out
     assert "in 7 files to fetch, " in out.splitlines()[-1]
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
@@ -124,7 +123,7 @@ def test_sizes_question_and_refusal(mirror, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda text: "y")
     fetch_data(items, progress=False)
     assert (tmp_path / "d/train/images_000.tar").exists()
-    monkeypatch.setattr(downloading.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr("landmark.utils.errors.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(Halt, match="have 1.0 kB free"):
         fetch_all(mirror, tmp_path / "other")
     assert not (tmp_path / "other").exists()
@@ -181,11 +180,11 @@ def test_weights(served, monkeypatch):
     assert served.out.read_bytes() == DATA
 
 
-def test_landmarks50(mirror, tmp_path, world, capsys):
+def test_landmarks50(mirror, tmp_path, world, log_lines):
     """Fails when the subset does not become a folder that the project reads, with the right labels."""
     data = tmp_path / "d"
     fetch_data(sources.landmarks50(data, mirror=mirror.url), yes=True, progress=False)
-    assert "5 landmarks, 22 train and 2 test images; landmark_images.zip" in capsys.readouterr().out
+    assert "5 landmarks, 22 train and 2 test images; landmark_images.zip" in log_lines[0]
     train, test = tables.read_train(data / "train.csv"), tables.read_test(data / "test.csv")
     solution = tables.read_solution(data / "recognition_solution_v2.1.csv")
     names = dict(tables.read_categories(data / "train_label_to_category.csv").itertuples(index=False))
@@ -206,8 +205,8 @@ def test_landmarks50(mirror, tmp_path, world, capsys):
 
 def test_nothing_unsafe_in_the_sources():
     """Fails when somebody unpacks an archive at one stroke or names a server in the clear."""
-    for name in ("utils/web", "utils/fetch", "prepare/download", "prepare/sources", "prepare/landmarks50"):
-        text = (Path(web.__file__).parents[1] / f"{name}.py").read_text()
+    for name in ("utils/http/web", "utils/http/fetch", "prepare/download", "prepare/sources", "prepare/landmarks50"):
+        text = (Path(web.__file__).parents[2] / f"{name}.py").read_text()
         assert "extractall" not in text and "verify=False" not in text
         assert not [
             line for line in text.splitlines() if "http://" in line and '"http://"' not in line and ">>>" not in line

@@ -168,8 +168,8 @@ def test_a_rank_that_comes_late_makes_its_own_share(tmp_path, dataset, monkeypat
 def test_a_disk_without_room_is_told_before_the_work(tmp_path, dataset, monkeypatch):
     """Fails when an hour of maps ends in a full disk that could have been foreseen."""
     usage = collections.namedtuple("usage", "total used free")
-    monkeypatch.setattr(frozen_maps.shutil, "disk_usage", lambda folder: usage(0, 0, 10))
-    with pytest.raises(InputError, match=r"2 views of \d+ images need .* fewer views"):
+    monkeypatch.setattr("landmark.utils.errors.shutil.disk_usage", lambda folder: usage(0, 0, 10))
+    with pytest.raises(InputError, match=r"need .* have 10 B free: ask for fewer views than 2"):
         filled(dataset, 2, tmp_path / "views")
     assert not list((tmp_path / "views").iterdir())
 

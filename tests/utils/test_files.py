@@ -80,7 +80,7 @@ def test_a_full_disk_is_one_line(tmp_path, full_disk, name):
     (tmp_path / "x").write_text("old")
     (tmp_path / "large").write_bytes(bytes(9999))
     before = sorted(tmp_path.iterdir())
-    told = rf"{re.escape(str(tmp_path))}/x: cannot be written \(.*, \d+ MiB free\); what was there before is whole"
+    told = rf"{re.escape(str(tmp_path))}/x: cannot be written \(.*, \d+(\.\d)? [kMG]?B free\); what was there before is whole"
     with full_disk(2000), pytest.raises(WriteError, match=told) as error:
         with files.atomic_path(tmp_path / "x") as part:
             WRITERS[name](part)
@@ -116,3 +116,52 @@ def test_tests_have_no_network():
     """Fails when the fixture lets a connection out."""
     with pytest.raises(OSError, match="no network"), socket.socket() as s:
         s.connect(("192.0.2.1", 443))
+
+
+def test_a_file_gets_the_rights_of_any_new_one_and_the_process_keeps_its_mask(tmp_path):
+    """Fails when a shared file is private, or other threads make files without a mask meanwhile."""
+    masks, before = [], os.umask(0o027)
+    try:
+        with files.atomic_path(tmp_path / "x") as part:
+            masks.append(os.umask(0o027))
+            part.unlink()
+            os.close(os.open(part, os.O_CREAT, 0o600))  # as writers do that put a file of their own there
+        assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640 and masks == [0o027]
+        plain = os.umask
+        os.umask = lambda mask: pytest.fail("the mask of the whole process was changed")
+        try:
+            files.write_json(tmp_path / "y", {"a": 1})
+        finally:
+            os.umask = plain
+    finally:
+        os.umask(before)
+
+
+def test_a_folder_is_claimed_by_its_settings(tmp_path):
+    """Fails when a folder of other settings is taken, a damaged note is taken for none, or what differs is not told."""
+    note, wanted = tmp_path / "w" / "note.json", {"size": 32, "seed": 0}
+    assert not files.claimed(note, wanted, "world") and not files.claimed(note, wanted)
+    files.write_json(note, wanted)
+    assert files.claimed(note, wanted, "world") and files.claimed(note, wanted)
+    for other, words in (
+        ({"size": 64, "seed": 0}, "size: 32 → 64"),
+        ({"size": 32}, "seed: 0 → None"),
+        (wanted | {"x": 1}, "x: None → 1"),
+    ):
+        assert not files.claimed(note, other)
+        with pytest.raises(InputError, match=rf"w: holds a world of other settings \({words}\)"):
+            files.claimed(note, other, "world")
+    for text in ("", "{", "[1]", "3"):
+        note.write_text(text)
+        assert not files.claimed(note, wanted)
+        with pytest.raises(InputError, match="note.json: damaged"):
+            files.claimed(note, wanted, "world")
+
+
+def test_work_without_room_is_refused(tmp_path, monkeypatch):
+    """Fails when a disk is filled first, or the refusal does not say how much is missing."""
+    usage = type("usage", (), {"free": 2_000_000})
+    monkeypatch.setattr("landmark.utils.errors.shutil.disk_usage", lambda path: usage)
+    files.check_space(tmp_path / "new", 2_000_000)
+    with pytest.raises(InputError, match="new: need 3.0 MB, have 2.0 MB free: make room"):
+        files.check_space(tmp_path / "new", 3_000_000)

@@ -76,7 +76,7 @@ def test_a_child_of_the_holder_holds_nothing(tmp_path):
         os.kill(worker, signal.SIGKILL)
 
 
-def test_who_waits_says_so_once_and_may_give_up(tmp_path, capsys):
+def test_who_waits_says_so_once_and_may_give_up(tmp_path, log_lines):
     """Fails when a command hangs in silence, floods the screen, or cannot be stopped while it waits."""
 
     class Stopped(Exception):
@@ -89,7 +89,7 @@ def test_who_waits_says_so_once_and_may_give_up(tmp_path, capsys):
     left = iter(range(3))
     with alone(tmp_path / ".lock"), pytest.raises(Stopped), alone(tmp_path / ".lock", pause=pause, waiting="a little"):
         pytest.fail("two came in")
-    assert capsys.readouterr().err == "a little\n"
+    assert log_lines == ["a little"]
 
 
 def test_a_folder_that_was_made_for_a_lock_goes_with_it(tmp_path):

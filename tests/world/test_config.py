@@ -45,3 +45,15 @@ def test_numbers_of_numpy_are_plain_ones():
 def test_the_filter_is_a_third_of_the_images():
     """Fails when the filter keeps landmarks of one image, or drops those of the label set: 60 images, at least 20."""
     assert [WorldConfig(images=n).min_images for n in (2, 6, 8, 60)] == [2, 2, 2, 20]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"landmarks": 0}, "landmarks=0: give a whole number from 1 to 20000"), ({"size": 31}, "from 32 to 2048"),
+     ({"seed": -1}, "seed=-1"), ({"test": 1.5}, "test=1.5"), ({"known": 1.1}, "known=1.1"), ({"unknown": -0.1}, "unknown"),
+     ({"known": 0.7, "unknown": 0.4}, "more than all"), ({"pretraining": 1}, "true or false")],
+)  # fmt: skip
+def test_settings_that_cannot_be_meant(settings, words):
+    """Fails when a world of nonsense is begun, or the message does not say what is wrong."""
+    with pytest.raises(InputError, match=words):
+        WorldConfig(**settings)

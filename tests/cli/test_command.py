@@ -1,21 +1,24 @@
 """The command, from a data set to a score, and what it says of bad input."""
 
+import functools
 import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from landmark import cli
-from landmark.cli import main
+from landmark.cli import bench, command
+from landmark.cli import prepare as verbs
+from landmark.cli.command import main
 from landmark.evaluation.submission import read_submission
 from landmark.models.recipes import list_models
-from landmark.utils.errors import InputError
+from landmark.utils.errors import ArchiveError, InputError
 from tests.helpers import PHOTOS
 
 
@@ -68,7 +71,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, args, words):
 
 def test_commands_of_readme_and_docs():
     """Fails when README or a page of docs shows a command that the parser refuses, in a block or in a sentence."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     lines = []
     for page in [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").glob("*.md"))]:
         text = page.read_text().replace("\\\n", " ")
@@ -79,7 +82,7 @@ def test_commands_of_readme_and_docs():
         ]
     assert len(lines) > 15
     for line in lines:
-        assert cli._parser().parse_args(shlex.split(line, comments=True)[1:]).command in cli.VERBS
+        assert command.build_parser().parse_args(shlex.split(line, comments=True)[1:]).command in command.VERBS
 
 
 def test_unknown_ids_and_empty_splits(tmp_path, capsys):
@@ -159,7 +162,7 @@ def test_errors_of_the_machine_are_one_line(monkeypatch, capsys, error, words):
     def broken(args):
         raise error
 
-    monkeypatch.setitem(cli.VERBS, "models", ("", cli._add_models, broken))
+    monkeypatch.setitem(command.VERBS, "models", ("", lambda parser: None, broken))
     assert run("models") in (1, 2)
     told = capsys.readouterr().err
     assert words in told and len(told.strip().splitlines()) == 1
@@ -175,3 +178,90 @@ def test_resume_takes_the_settings_of_the_run(tmp_path, world, capsys):
     assert run(*trained, "--resume", "--lr", 0.1) == 2 and "lr: 0.0003 → 0.1" in capsys.readouterr().err
     assert run(*trained, "--resume", "--workers", 0) == 0
     assert (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize("error", [ValueError("operands could not be broadcast"), KeyError("id"), TypeError("None"),
+                                   OSError("of a library"), RuntimeError("ours")], ids=repr)  # fmt: skip
+def test_a_fault_of_the_program_shows_its_traceback(monkeypatch, error):
+    """Fails when a programming error is told as bad input, in one line that nobody can follow."""
+
+    def broken(args):
+        raise error
+
+    monkeypatch.setitem(command.VERBS, "models", ("", lambda parser: None, broken))
+    with pytest.raises(type(error)) as caught:
+        run("models")
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    "args", [("--traceback", "score", "no.csv", "no.csv"), ("score", "no.csv", "no.csv", "--traceback")]
+)
+def test_bad_input_with_its_traceback(capsys, args):
+    """Fails when `--traceback` shows nothing, is lost on its way to the verb, or changes the exit code."""
+    assert run(*args) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback") and lines[-1].startswith("landmark score: no.csv: no such table")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("check", "{}/file"), "file"),
+        (("check", "{}/" + "a" * 300), "too long"),
+        (("score", "{}", "{}"), "no such table"),
+        (("score", "{}/" + "a" * 300, "x.csv"), "too long"),
+        (("predict", "{}/" + "a" * 300, "{}", "--out", "{}/s.csv"), "too long"),
+        (("train", "{}/" + "a" * 300, "--model", "resnet50", "--out", "{}/r"), "too long"),
+        (("train", "{}", "--model", "resnet50", "--out", "{}/r", "--resume", "--weights", "{}/no.pth"), "train.csv"),
+        (("synth", "{}/file"), "file"),
+        (("synth", "{}/file/w"), "Not a directory"),
+        (("synth", "{}/" + "a" * 300), "too long"),
+        (("shrink", "{}/file"), "file"),
+        (("shrink", "{}/" + "a" * 300), "no such folder"),
+        (("download", "gldv2", "{}/file", "--mirror", "http://[", "--yes"), "not an address"),
+        (("download", "gldv2", "{}/d", "--md5-file", "{}"), "list of sums"),
+        (("train", "{}", "--model", "resnet50", "--out", "{}/" + "a" * 300, "--resume"), "too long"),
+    ],
+)  # fmt: skip
+def test_paths_that_cannot_be(tmp_path, capsys, args, words):
+    """Fails when what the system says of a path the user gave comes as a traceback, or leaves something behind."""
+    (tmp_path / "file").write_text("mine")
+    before = set(tmp_path.rglob("*"))
+    assert run(*(a.format(tmp_path) for a in args)) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and len(captured.err.strip().splitlines()) == 1
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_what_stops_the_network_leaves_the_report(tmp_path, world, capsys, monkeypatch):
+    """Fails when `check --run` on a damaged TAR prints nothing of what the check has found, or calls that success."""
+
+    def doubt(*args):
+        raise ArchiveError("images_000.tar: truncated")
+
+    monkeypatch.setattr("landmark.training.run.open_run", lambda path: SimpleNamespace())
+    monkeypatch.setattr(verbs, "_doubt", doubt)
+    assert run("check", world, "--run", tmp_path, "--json") == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["images"]["train"] > 0 and "images_000.tar: truncated" in captured.err
+
+
+def test_benchmarks_get_the_flags_that_are_theirs(monkeypatch, capsys):
+    """Fails when a benchmark is called with another one's flags, or its own are lost."""
+    asked = {}
+    for name in ("tables", "check", "data", "layers", "threads", "train", "predict", "integers"):
+        home = f"landmark.course.bench.{'speed' if name in ('data', 'train', 'predict') else name}.bench_{name}"
+        monkeypatch.setattr(
+            home, functools.partial(lambda name, **flags: asked.update({name: flags}) or {"rate": 1.0}, name)
+        )
+    flags = ("--rows", 5, "--images", 6, "--size", 7, "--batch-size", 8, "--repeats", 9, "--no-int8", "--json")
+    assert run("bench", *bench.BENCHMARKS, *flags) == 0
+    assert asked == {
+        "tables": {"rows": 5, "repeats": 9}, "check": {"images": 6, "size": 7, "repeats": 9},
+        "data": {"images": 6, "size": 7, "repeats": 9}, "layers": {"batch_size": 8, "repeats": 9},
+        "threads": {"size": 7, "batch_size": 8, "repeats": 9}, "integers": {"size": 7, "batch_size": 8, "repeats": 9},
+        "train": {"images": 6, "size": 7, "batch_size": 8, "repeats": 9, "int8": False},
+        "predict": {"images": 6, "size": 7, "batch_size": 8, "repeats": 9, "int8": False},
+    }  # fmt: skip
+    assert json.loads(capsys.readouterr().out).keys() == bench.BENCHMARKS.keys()

@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
+import logging
 import os
 import re
-import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import requests
 
-from landmark.utils.errors import DownloadError, Halt
+from landmark.utils.errors import DownloadError, Halt, free_bytes, is_full, readable
+from landmark.utils.files import check_space
+from landmark.utils.http.web import Again, Web
 from landmark.utils.locks import alone, lock_of
-from landmark.utils.web import Again, Web
 
 CHUNK = 1 << 18  # bytes, at most, of one read
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_log = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-
-
-def readable(count: float) -> str:
-    """Bytes for people.
-
-    >>> readable(1_234_567_890), readable(2_000)
-    ('1.2 GB', '2.0 kB')
-    """
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.1f} {unit}" if unit != "B" else f"{count} B"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 def fetch(
@@ -86,10 +72,13 @@ def fetch(
                     for leftover in (part_of(path), _memo_of(path)):
                         leftover.unlink(missing_ok=True)
         except OSError as error:
-            if error.errno not in _FULL:
+            if not is_full(error):
                 raise Halt(f"{error.filename or path}: cannot be written ({error.strerror or error})") from None
             part, length = part_of(path), _read_json(_memo_of(path)).get("length") or 0
-            raise _no_space(path, length - part.stat().st_size if part.exists() else length) from None
+            need = length - part.stat().st_size if part.exists() else length
+            free = readable(free_bytes(path.parent))
+            told = f"{path}: need {readable(need)}, have {free} free"
+            raise Halt(f"{told}: make room; the same command goes on") from None
         advance(path.stat().st_size)
     return path
 
@@ -117,7 +106,7 @@ class _Transfer:
             raise DownloadError(f"{self.url}: {wrong}: kept as {bad}; to retry, {advice}")
         if self.path.is_file():
             self.path.replace(bad)
-            print(f"{self.path}: not the published file: kept as {bad.name}", file=sys.stderr)
+            _log.warning("%s: not the published file: kept as %s", self.path, bad.name)
         self.part.replace(self.path)
         self.memo.unlink(missing_ok=True)
 
@@ -174,8 +163,7 @@ class _Transfer:
                 raise Again("the server goes on with another file or at another place")
             else:
                 self.resumed = True
-            if length and length - file.tell() > shutil.disk_usage(self.path.parent).free:
-                raise _no_space(self.path, length - file.tell())
+            check_space(self.path.parent, (length or 0) - file.tell(), kind=Halt)
             for chunk in iter(lambda: answer.raw.read1(CHUNK) or b"", b""):  # a cut loses nothing that has come
                 if not file.tell() and chunk.lstrip()[:1] == b"<":
                     text = chunk.split()[0][:9].decode("ascii", "replace")
@@ -265,10 +253,3 @@ def _write_json(path: Path, facts: dict) -> None:
     """Not atomic: a torn file reads as no facts, which costs a check or a fresh start and no more."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(facts), encoding="utf-8")
-
-
-def _no_space(path: Path, need: int) -> Halt:
-    free = readable(shutil.disk_usage(path.parent).free)
-    return Halt(
-        f"{path}: need {readable(need)}, have {free} free at {path.parent}: make room; the same command goes on"
-    )

@@ -6,10 +6,10 @@ import time
 import pytest
 import requests
 
-from landmark.utils import web
 from landmark.utils.errors import DownloadError, Halt
-from landmark.utils.fetch import fetch
-from landmark.utils.web import Stopped, Web
+from landmark.utils.http import web
+from landmark.utils.http.fetch import fetch
+from landmark.utils.http.web import Stopped, Web
 from tests.server import Fault
 from tests.serving import DATA, MD5
 

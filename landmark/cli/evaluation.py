@@ -1,0 +1,64 @@
+"""The verbs that score submissions and runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from landmark.utils.errors import InputError
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("submission", type=Path, help="id,landmarks")
+    parser.add_argument("solution", type=Path, help="id,landmarks,Usage")
+    parser.add_argument("--split", choices=("public", "private", "all"), default="all", help="rows of the solution")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _score(args: argparse.Namespace) -> int:
+    from landmark.data import tables
+    from landmark.evaluation import metrics, open_world
+    from landmark.evaluation.submission import read_submission
+
+    submission, solution = read_submission(args.submission), tables.read_solution(args.solution)
+    unknown = sorted(set(submission["id"]) - set(solution["id"]))
+    if unknown:
+        raise InputError(
+            f"{args.submission}: {len(unknown)} ids are not in {args.solution}, such as {', '.join(unknown[:3])}: "
+            "score the submission against the solution of its own test set"
+        )
+    truth = tables.scored(solution, args.split, args.solution)
+    scores = metrics.score_summary(open_world.restrict(submission.itertuples(index=False), truth), truth)
+    print(json.dumps(scores, indent=1) if args.json else "\n".join(f"{k:26} {v:.6g}" for k, v in scores.items()))
+    return 0
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="folders of finished runs, or submissions")
+    parser.add_argument("data", type=Path, help="folder in the GLDv2 layout, with the solution")
+    parser.add_argument("--out", type=Path, help="folder to write the report to, as one HTML page")
+    parser.add_argument("--calibrate", type=Path, help="another data set, to fit maps and thresholds on")
+    parser.add_argument("--min-images", type=int, default=1, help="of a landmark in the label set of submissions")
+    parser.add_argument("--parts", choices=("size", "kind"), help="score parts of the known queries as well")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from landmark.course.evaluate import evaluate_runs
+    from landmark.evaluation.report.page import write_page
+
+    report = evaluate_runs(args.runs, args.data, calibration=args.calibrate, min_images=args.min_images,
+                           parts=args.parts, n=args.resamples)  # fmt: skip
+    if args.out:
+        write_page(report, args.out)
+    print(json.dumps(report.to_dict(), indent=1) if args.json else "\n".join(report.lines()))
+    return 0
+
+
+VERBS = {
+    "score": ("GAP of a submission", _add_score, _score),
+    "evaluate": ("every score of runs on an open test set, with intervals and paired differences", _add_evaluate,
+                 _evaluate),
+}  # fmt: skip
