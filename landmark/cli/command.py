@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from landmark.cli import bench, evaluation, models, prepare, training, world
 from landmark.utils.errors import InputError, is_full
@@ -22,7 +23,7 @@ VERBS = world.VERBS | prepare.VERBS | models.VERBS | training.VERBS | evaluation
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line, with the flags of every verb."""
-    traces = {"action": "store_true", "help": "show of bad input where it was found out, too"}
+    traces: dict[str, Any] = {"action": "store_true", "help": "show of bad input where it was found out, too"}
     parser = argparse.ArgumentParser(prog="landmark", description="Landmark recognition: models and honest scores.")
     parser.add_argument("--traceback", **traces)
     verbs = parser.add_subparsers(dest="command", required=True)

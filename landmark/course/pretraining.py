@@ -75,7 +75,8 @@ def pretrain(backbone: str, out: str | Path | None, world: WorldConfig, *, epoch
         raise InputError(f"{out}: choose a name that ends in .safetensors")
     name = f"pretraining-{world.landmarks}x{world.images}-{world.size}px-{world.seed}"
     root = make_world(data_root() / name, world)
-    runs, seconds = [], 0.0
+    runs: list[Run] = []
+    seconds = 0.0
     for config in stages(backbone, world, epochs, last_epochs):
         weights = str(runs[-1].path / "last.safetensors") if runs else "none"
         place = runs_root() / f"{name}-{backbone}-{config.size}px-{config.epochs}"

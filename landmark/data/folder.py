@@ -96,6 +96,19 @@ class LabelMap:
         """landmark_id of a class."""
         return self.landmark_ids[class_index]
 
+    def check_same(self, other: LabelMap) -> None:
+        """Refuse two label sets that differ, with the first differences: classes of one mean others in the other.
+
+        Raises:
+            InputError: they differ.
+        """
+        ours, theirs = set(self.landmark_ids), set(other.landmark_ids)
+        if ours != theirs:
+            raise InputError(
+                f"the label sets differ: {len(ours)} and {len(theirs)} landmarks; only in the first: "
+                f"{sorted(ours - theirs)[:5]}, only in the second: {sorted(theirs - ours)[:5]}"
+            )
+
     def save(self, path: str | Path) -> None:
         """Write as JSON."""
         with atomic_path(path) as part:

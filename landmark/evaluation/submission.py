@@ -37,14 +37,19 @@ def read_submission(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame({"id": ids, "landmark_id": pd.array(landmarks, "Int64"), "score": scores})
 
 
-def _score(value: object, where: str) -> float:
+def _score(value: str | float | None, where: str) -> float:
     try:
-        score = float(value) if not isinstance(value, str) or re.fullmatch(r"[-+.0-9a-zA-Z]+", value) else None
+        score = float(value) if value is not None and _is_number(value) else None
     except ValueError:
         score = None
     if score is None or not math.isfinite(score):
         raise TableError(f"{where}: score {value} is not a finite number")
     return score
+
+
+def _is_number(value: str | float) -> bool:
+    """Whether Python's own spellings of a number, such as 1_0 or a blank before it, are not taken for one."""
+    return not isinstance(value, str) or re.fullmatch(r"[-+.0-9a-zA-Z]+", value) is not None
 
 
 def write_submission(
@@ -64,7 +69,8 @@ def write_submission(
                 if image_id in seen:
                     raise TableError(f"{path}: id {image_id} twice")
                 seen.add(image_id)
-                empty = landmark_id is None or landmark_id is pd.NA
-                cell = "" if empty else f"{int(landmark_id)} {_score(score, f'{path}: id {image_id}')!r}"
+                cell = ""
+                if landmark_id is not None and landmark_id is not pd.NA:
+                    cell = f"{int(landmark_id)} {_score(score, f'{path}: id {image_id}')!r}"
                 writer.writerow((image_id, cell))
     return path

@@ -71,15 +71,15 @@ class Embedder:
     def __call__(self, images: Tensor) -> Tensor:
         """Images (B, 3, size, size), normalised → unit vectors (B, D) in float32, on the CPU."""
         images = images.to(self.device)
-        total: Tensor | None = None
+        views = []
         for size in self.sizes:
             view = images if size == images.shape[-1] else _resized(images, size)
             for shown in (view, view.flip(3)) if self.flip else (view,):
                 with autocast(self.device):
                     vectors = self.model.forward_head(self.model.forward_features(shown), pre_logits=True)
                 vectors = F.normalize(vectors.float(), dim=1)
-                total = vectors if total is None else total + vectors
-        return F.normalize(total, dim=1).cpu()
+                views.append(vectors)
+        return F.normalize(torch.stack(views).sum(0), dim=1).cpu()
 
 
 def _resized(images: Tensor, size: int) -> Tensor:
@@ -145,8 +145,8 @@ def embed_images(
     bad: dict[str, str] = {}
     missing = [image_id for image_id in ids if image_id not in rows]
     if missing:
-        prepare = eval_transform(embedder.size, **embedder.data_config)
-        dataset = LandmarkDataset(pd.DataFrame({"id": missing}), root, split, transform=prepare)
+        prepare, augment = eval_transform(embedder.size, **embedder.data_config)
+        dataset = LandmarkDataset(pd.DataFrame({"id": missing}), root, split, None, prepare, augment)
         fresh: dict[str, np.ndarray] = {}
         bar = tqdm(total=len(missing), desc=f"embed {split}", unit="image", disable=not progress)
         with bar:

@@ -57,7 +57,7 @@ def find_nearest(queries: np.ndarray, index: np.ndarray, k: int, *, own: np.ndar
         raise InputError(f"k={k} neighbours: give 1 or more")
     if own is not None and np.shape(own) != (len(queries),):
         raise InputError(f"own {np.shape(own)}: expected the row of each query, ({len(queries)},)")
-    best = np.full((len(queries), k), _code(np.float32(-np.inf), _ROW))
+    best = np.full((len(queries), k), _code(np.array(-np.inf, np.float32), np.array(_ROW)))
     for first in range(0, len(index), VECTORS):
         block = _finite(index[first : first + VECTORS], "index", first)
         for start in range(0, len(queries), QUERIES):

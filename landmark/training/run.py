@@ -123,7 +123,7 @@ class Run:
         }  # fmt: skip
 
     def loader(self, table: pd.DataFrame, root: str | Path, split: str = "test", *, workers: int | None = None,
-               batch_size: int | None = None):  # fmt: skip
+               batch_size: int | None = None) -> DataLoader:  # fmt: skip
         """Batches of a table's images, prepared as this run's network wants them, in the table's order."""
         transforms = eval_transform(self.config.size, **data_config(self.config.model))
         labels = self.labels if "landmark_id" in table else None

@@ -18,6 +18,13 @@ def test_label_map(tmp_path):
         LabelMap.load(tmp_path / "labels.json")
 
 
+def test_label_sets_that_differ():
+    """Fails when two runs whose classes mean other landmarks are compared, or the message does not say which."""
+    with pytest.raises(InputError, match=r"3 and 1 landmarks; only in the first: \[20, 30\], only in the second: \[\]"):
+        LabelMap([10, 20, 30]).check_same(LabelMap([10]))
+    LabelMap([20, 10]).check_same(LabelMap([10, 20]))
+
+
 def test_missing_folder(tmp_path):
     """Fails when a folder that is not there gives an empty data set."""
     with pytest.raises(InputError, match="no such folder"):

@@ -67,7 +67,7 @@ class Reliability(NamedTuple):
 
     score: np.ndarray  # mean of the bin
     accuracy: np.ndarray
-    count: np.ndarray
+    answers: np.ndarray  # how many
 
 
 def reliability(answers: Answers, bins: int = BINS) -> Reliability:
@@ -77,7 +77,7 @@ def reliability(answers: Answers, bins: int = BINS) -> Reliability:
         InputError: a score outside 0 to 1.
 
     >>> reliability(Answers([0.95, 0.05, 0.05], [True, False, True], [0, 0, 0]), bins=2)
-    Reliability(score=array([0.05, 0.95]), accuracy=array([0.5, 1. ]), count=array([2, 1]))
+    Reliability(score=array([0.05, 0.95]), accuracy=array([0.5, 1. ]), answers=array([2, 1]))
     """
     score, correct = answers.score[answers.answered], answers.correct[answers.answered]
     if ((score < 0) | (score > 1)).any():
