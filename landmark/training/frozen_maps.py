@@ -18,7 +18,7 @@ from landmark.data.dataset import Bad, Batch, LandmarkDataset, Sample
 from landmark.data.loader import loader_of
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path, check_space
+from landmark.utils.files import atomic_path, check_space, claimed, write_json
 
 PIECE = 32  # images in a file, which is there whole or not at all: a stopped pass goes on in the same batches
 
@@ -50,12 +50,10 @@ class Views(Dataset):
 
     def bind(self, basis: dict) -> None:
         """Drop the files that are there unless they rest on the same `basis`, as those to come will."""
-        path, told = self.folder / "basis.json", json.dumps(basis)
-        if path.is_file() and path.read_text() == told:
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with atomic_path(path) as part:
-            part.write_text(told)
+        note = self.folder / "basis.json"
+        if not claimed(note, basis):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            write_json(note, basis)
 
     def missing(self) -> list[tuple[int, int]]:
         """View and number of each file that is still to be made."""

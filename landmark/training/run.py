@@ -25,16 +25,10 @@ from landmark.training.config import TrainConfig, place_of_weights
 from landmark.utils import distributed
 from landmark.utils.device import device, fast_dtype
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path
+from landmark.utils.files import check_same
 from landmark.utils.locks import LOCK, alone
 
 LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a file of a run, whole or not at all."""
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict:
@@ -139,14 +133,9 @@ def is_finished(path: Path, wanted: dict) -> bool:
         if isinstance(found.get("settings"), dict):  # what an older run could not be told was as by default
             found["settings"] = asdict(TrainConfig()) | found["settings"]
             found["settings"]["weights"] = place_of_weights(found["settings"]["weights"])  # nor where it lay
-        changed = [
-            f"{name}: {found.get(part, {}).get(name)} → {value}"
-            for part, values in wanted.items() for name, value in values.items()
-            if name != "bad_limit" and found.get(part, {}).get(name) != value
-        ]  # fmt: skip
-        if changed:
-            what = "; ".join(changed)
-            raise InputError(f"{path}: holds a run of other settings ({what}): choose another folder or delete it")
+        names = [(part, name) for part, values in wanted.items() for name in values if name != "bad_limit"]
+        before = {name: found.get(part, {}).get(name) for part, name in names}
+        check_same(path, before, {name: wanted[part][name] for part, name in names}, "run")
         return (path / "result.json").exists()
     # What is hidden are locks and files half-written, by another process or a killed one
     if path.exists() and (not path.is_dir() or any(not entry.name.startswith(".") for entry in path.iterdir())):

@@ -32,12 +32,12 @@ from landmark.models.net import create_model
 from landmark.training.checkpoints import Checkpoints
 from landmark.training.config import SAVE_EVERY, TrainConfig
 from landmark.training.frozen_maps import PIECE, Views
-from landmark.training.run import LOG, Run, alone_in, board_of, check_tensorboard, is_finished, open_run, write_json
+from landmark.training.run import LOG, Run, alone_in, board_of, check_tensorboard, is_finished, open_run
 from landmark.training.splits import split_dev
 from landmark.utils import distributed
 from landmark.utils.device import autocast, device, fast_dtype, float32_by_default, own_random_numbers, reseed
 from landmark.utils.errors import InputError, file_errors
-from landmark.utils.files import atomic_path, sha256
+from landmark.utils.files import atomic_path, sha256, write_json
 from landmark.utils.process import asked_to_stop
 
 IN_MEMORY = 1 << 29  # bytes of resized images that are kept instead of read again in every epoch
