@@ -14,12 +14,12 @@ from landmark.models.recipes import BACKBONES
 from landmark.models.stand_in.packed import pack, stand_in_path
 from landmark.models.weights import load_tensors, read_tensors
 from landmark.training.config import TrainConfig
-from landmark.training.run import Run, write_json
+from landmark.training.run import Run
 from landmark.training.splits import dev_scores, split_dev
 from landmark.training.trainer import fit
 from landmark.utils.device import describe
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path, data_root, runs_root, sha256
+from landmark.utils.files import atomic_path, data_root, runs_root, sha256, write_json
 from landmark.world.config import WorldConfig
 from landmark.world.make import VERSION, make_world
 

@@ -27,9 +27,11 @@ from landmark.training.trainer import fit
 from landmark.utils import distributed
 from landmark.utils.files import atomic_path, data_root, quick, runs_root, stamp
 from landmark.utils.locks import lock_of
+from landmark.utils.log import show_log
 from landmark.world.config import WorldConfig
 from landmark.world.make import VERSION, make_world
 
+show_log()  # notebooks read what the library says, as users of the command do
 _servers = contextlib.ExitStack()
 QUICK_WORLD = WorldConfig(landmarks=4, images=8, test=72, size=64)
 FULL_WORLD = WorldConfig()

@@ -25,7 +25,7 @@ from landmark.models.net import LandmarkNet
 from landmark.utils import distributed
 from landmark.utils.device import device, fast_dtype
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path, check_space
+from landmark.utils.files import atomic_path, check_space, claimed, write_json
 
 PIECE = 32  # images in a file, which is there whole or not at all: a stopped pass goes on in the same batches
 
@@ -62,12 +62,10 @@ class Views(Samples):
 
     def bind(self, basis: dict) -> None:
         """Drop the files that are there unless they rest on the same `basis`, as those to come will."""
-        path, text = self.folder / "basis.json", json.dumps(basis)
-        if path.is_file() and path.read_text() == text:
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with atomic_path(path) as part:
-            part.write_text(text)
+        note = self.folder / "basis.json"
+        if not claimed(note, basis):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            write_json(note, basis)
 
     def missing(self) -> list[tuple[int, int]]:
         """View and number of each file that is still to be made."""

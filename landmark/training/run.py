@@ -30,19 +30,13 @@ from landmark.training.splits import SIDES, read_sides
 from landmark.utils.device import device, fast_dtype
 from landmark.utils.distributed import first_alone
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path, sha256
+from landmark.utils.files import atomic_path, check_same, sha256
 from landmark.utils.locks import LOCK
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a file of a run, whole or not at all."""
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict:
@@ -179,17 +173,12 @@ def is_finished(path: Path, wanted: dict) -> bool:
     """
     if (path / "config.json").exists():
         recorded = read_json(path / "config.json")
-        if isinstance(recorded.get("settings"), dict):  # what an older run could not be told was as by default
+        if isinstance(recorded.get("settings"), dict):  # a setting that an older run did not record had its default
             recorded["settings"] = asdict(TrainConfig()) | recorded["settings"]
             recorded["settings"]["weights"] = place_of_weights(recorded["settings"]["weights"])  # nor where it lay
-        changed = [
-            f"{name}: {recorded.get(part, {}).get(name)} → {value}"
-            for part, values in wanted.items() for name, value in values.items()
-            if name != "bad_limit" and recorded.get(part, {}).get(name) != value
-        ]  # fmt: skip
-        if changed:
-            what = "; ".join(changed)
-            raise InputError(f"{path}: holds a run of other settings ({what}): choose another folder or delete it")
+        names = [(part, name) for part, values in wanted.items() for name in values if name != "bad_limit"]
+        before = {name: recorded.get(part, {}).get(name) for part, name in names}
+        check_same(path, before, {name: wanted[part][name] for part, name in names}, "run")
         if (path / "result.json").exists():
             return True
         _check_weights(path, recorded)

@@ -14,7 +14,7 @@ from landmark.data.archives import open_images
 from landmark.data.folder import LabelMap
 from landmark.evaluation.metrics import global_average_precision, top1_accuracy
 from landmark.evaluation.prediction import Predictions
-from landmark.prepare.duplicates import duplicate_groups
+from landmark.prepare.duplicates import connected, duplicate_groups
 from landmark.prepare.inspection import inspect_split
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
@@ -132,16 +132,14 @@ def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed
 
 def _leaders(ids: pd.Series, pairs: list[tuple[str, str]]) -> dict[str, str]:
     """Image id → the one that stands for its group, itself when it is alone."""
-    leader = {image_id: image_id for image_id in ids}
-
-    def find(image_id: str) -> str:
-        while leader[image_id] != image_id:
-            image_id = leader[image_id]
-        return image_id
-
-    for a, b in pairs:
-        leader[find(b)] = find(a)
-    return {image_id: find(image_id) for image_id in leader}
+    position = {image_id: place for place, image_id in enumerate(ids)}
+    places = np.array([[position[a], position[b]] for a, b in pairs], np.int64).reshape(-1, 2)
+    group = connected(places, len(position)).tolist()
+    first: dict[int, str] = {}
+    best = {b: a for a, b in reversed(pairs)}  # an exact duplicate's first copy comes before one that is only alike
+    for a, _ in pairs:
+        first[group[position[a]]] = best.get(a, a)
+    return {image_id: first.get(group[place], image_id) for image_id, place in position.items()}
 
 
 def dev_scores(predictions: Predictions, labels: LabelMap, table: pd.DataFrame) -> dict[str, float]:

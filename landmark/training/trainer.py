@@ -36,7 +36,6 @@ from landmark.training.run import (
     open_run,
     save_weights,
     weights_sha256,
-    write_json,
     write_log,
 )
 from landmark.training.splits import Split, dev_scores, split_dev
@@ -45,7 +44,7 @@ from landmark.training.step import Learning, learner_of, learning_rate, network_
 from landmark.utils import distributed
 from landmark.utils.device import device, float32_by_default, own_random_numbers
 from landmark.utils.errors import InputError, file_errors
-from landmark.utils.files import sha256
+from landmark.utils.files import sha256, write_json
 from landmark.utils.process import asked_to_stop
 
 if TYPE_CHECKING:

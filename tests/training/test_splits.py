@@ -1,9 +1,11 @@
 """Train and dev rows share no photograph."""
 
+import pandas as pd
+
 from landmark.data.folder import GoogleLandmarks
 from landmark.data.images import image_path, read_image
 from landmark.prepare.duplicates import perceptual_hash
-from landmark.training.splits import split_dev
+from landmark.training.splits import _leaders, split_dev
 
 
 def test_split_is_disjoint_by_id_and_by_picture(folder):
@@ -21,3 +23,12 @@ def test_split_is_disjoint_by_id_and_by_picture(folder):
         assert not {"a" * 16, "b" * 16} & set(split.dev["id"]), "what cannot be read is not held out"
     first, again = split_dev(table, folder, 0.3, 1), split_dev(table.sample(frac=1, random_state=3), folder, 0.3, 1)
     assert set(first.dev["id"]) == set(again.dev["id"]), "the order of the table must not matter"
+
+
+def test_one_image_stands_for_all_that_pairs_join():
+    """Fails when exact and near pairs of one picture make two groups, or another image stands for it than in older runs."""
+    pairs = [("a", "b"), ("d", "e"), ("c", "b"), ("c", "f")]  # a = b, d = e byte for byte; c is like b and f
+    assert _leaders(pd.Series(list("gfedcba")), pairs) == dict.fromkeys("abcf", "c") | dict.fromkeys("de", "d") | {
+        "g": "g"
+    }
+    assert set(_leaders(pd.Series(list("abc")), [("a", "b"), ("b", "c")]).values()) == {"a"}

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -205,12 +206,15 @@ def _sign(receipt: Path | None, url: str, path: Path, md5: str, sha256: str) -> 
 
 
 def _is_right(web: Web, url: str, path: Path, md5: str, sha256: str, receipt: Path | None) -> bool:
-    """Is the file there and the published one: by its receipt, its sum, or at least its length?"""
+    """Is the file there and the published one: by its receipt, its sum, or at least by length and form?"""
     if not path.is_file():
         return False
     if has_receipt(receipt, url, path, md5, sha256):
         return True
-    right = not _mismatch(path, md5, sha256) if md5 or sha256 else path.stat().st_size == web.size(url)
+    if md5 or sha256:
+        right = not _mismatch(path, md5, sha256)
+    else:
+        right = path.stat().st_size == web.size(url) and _has_form(path)
     if right:
         _sign(receipt, url, path, md5, sha256)
     return right
@@ -225,6 +229,19 @@ def _mismatch(path: Path, md5: str, sha256: str) -> str:
             if not found.startswith(expected.lower()):
                 return f"{name} {found}, expected {expected}"
     return ""
+
+
+def _has_form(path: Path) -> bool:
+    """Whether a file of the right length can be whole: no web page, a ZIP with its table, a table without empty blocks.
+
+    Other programs reserve the whole length before they fetch, and leave zeros where they were stopped.
+    """
+    if path.suffix == ".zip":
+        return zipfile.is_zipfile(path)  # looks for the table at its end alone
+    with path.open("rb") as file:
+        start = file.read(512).lstrip()
+        file.seek(-min(512, path.stat().st_size), os.SEEK_END)
+        return not start.startswith(b"<") and (path.suffix == ".tar" or bool(file.read().strip(b"\0")))
 
 
 def _extent(answer: requests.Response) -> tuple[int, int | None]:

@@ -279,3 +279,19 @@ def test_what_a_kill_after_the_last_byte_leaves(served):
     served.log.clear()
     fetch(served.url, served.out, md5=MD5)
     assert only(served.out) and not served.log
+
+
+@pytest.mark.parametrize("damage", ["page", "zeros"])
+def test_a_file_without_a_sum_needs_more_than_its_length(served, damage):
+    """Fails when what another program has left there, as long as the right file, is taken for it."""
+    start, end = {"page": (b"<!DOCTYPE", b""), "zeros": (b"", bytes(600))}[damage]
+    other = start + DATA[len(start) : len(DATA) - len(end)] + end
+    path = served.out.with_name("f.csv")
+    (served.folder / "f.csv").write_bytes(DATA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(other)
+    fetch(f"{served.root}/f.csv", path)
+    assert path.read_bytes() == DATA and path.with_name("f.csv.bad").read_bytes() == other
+    served.log.clear()
+    fetch(f"{served.root}/f.csv", path)
+    assert not [line for line in served.log if line[0] == "GET"]
