@@ -34,6 +34,7 @@ from landmark.utils.files import atomic_path, check_same, sha256
 from landmark.utils.locks import LOCK
 
 if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
     from torch.utils.tensorboard import SummaryWriter
 
 LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")

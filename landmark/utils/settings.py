@@ -90,6 +90,6 @@ def _words(limits: Any) -> str:
 
 def documented(settings: type[T]) -> type[T]:
     """Add to the docstring of a dataclass what its settings say of themselves, as `Args:`."""
-    lines = [f"    {field.name}: {field.metadata['meaning']}" for field in dataclasses.fields(settings)]  # type: ignore
+    lines = [f"    {field.name}: {field.metadata['meaning']}" for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
     settings.__doc__ = (settings.__doc__ or "").replace("{settings}", "Args:\n" + "\n".join(f"    {x}" for x in lines))
     return settings

@@ -110,8 +110,8 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
         adam.step()
         return loss.item()
 
-    dataset = _Plain(root, table, size, model, augment=True)
-    return Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(learn, batches), model,
+    plain = _Plain(root, table, size, model, augment=True)
+    return Side(plain, _plain_batches(plain, batch_size), lambda batches: map(learn, batches), model,
                 torch.float32, torch.float32, adam)  # fmt: skip
 
 

@@ -85,8 +85,8 @@ def reliability(answers: Answers, bins: int = BINS) -> Reliability:
     place = _bins(score, bins)
     count = np.bincount(place, minlength=bins)
     there = count > 0
-    means = [np.bincount(place, values, bins)[there] / count[there] for values in (score, correct)]
-    return Reliability(*means, count[there])
+    mean_score, accuracy = (np.bincount(place, values, bins)[there] / count[there] for values in (score, correct))
+    return Reliability(mean_score, accuracy, count[there])
 
 
 def _both(correct: np.ndarray, *others: np.ndarray) -> None:
