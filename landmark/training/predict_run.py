@@ -7,10 +7,11 @@ import hashlib
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
+from landmark.data.dataset import LandmarkDataset
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.prediction import COLUMNS, Predictions, predict
 from landmark.evaluation.write import write_predictions
@@ -48,5 +49,5 @@ def predict_table(
 def submit(run: Run, data: GoogleLandmarks, out: str | Path, **settings: Any) -> dict:
     """Write a run's submission for the test images; settings, result and errors as of `write_predictions`."""
     with distributed.group():  # before the network is put on a device, which is each rank's own
-        dataset = run.loader(data.test, data.root).dataset
+        dataset = cast(LandmarkDataset, run.loader(data.test, data.root).dataset)
         return write_predictions(run.model(), dataset, run.labels, out, batch_size=run.config.batch_size, **settings)
