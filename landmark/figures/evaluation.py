@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from landmark.figures.style import CYCLE, GREY, canvas, label, named, numbers, reference, styled
 
-Curve = tuple[Sequence[float], Sequence[float]]
+Numbers = Sequence[float] | np.ndarray
+Curve = tuple[Numbers, Numbers]
 
 
 def _coloured(curves: Mapping[str, Curve], what: str) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
@@ -84,7 +85,7 @@ def risk_curves(curves: Mapping[str, Curve], *, title: str = "Answer only the su
 
 @styled
 def reliability_diagram(
-    bins: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[int]]],
+    bins: Mapping[str, tuple[Numbers, Numbers, Numbers]],
     *,
     title: str = "Does a score say how often it is right?",
 ) -> Figure:
