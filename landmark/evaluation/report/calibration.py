@@ -67,7 +67,7 @@ class Reliability(NamedTuple):
 
     score: np.ndarray  # mean of the bin
     accuracy: np.ndarray
-    answers: np.ndarray  # how many
+    size: np.ndarray  # answers in the bin
 
 
 def reliability(answers: Answers, bins: int = BINS) -> Reliability:
@@ -77,7 +77,7 @@ def reliability(answers: Answers, bins: int = BINS) -> Reliability:
         InputError: a score outside 0 to 1.
 
     >>> reliability(Answers([0.95, 0.05, 0.05], [True, False, True], [0, 0, 0]), bins=2)
-    Reliability(score=array([0.05, 0.95]), accuracy=array([0.5, 1. ]), answers=array([2, 1]))
+    Reliability(score=array([0.05, 0.95]), accuracy=array([0.5, 1. ]), size=array([2, 1]))
     """
     score, correct = answers.score[answers.answered], answers.correct[answers.answered]
     if ((score < 0) | (score > 1)).any():
@@ -85,8 +85,8 @@ def reliability(answers: Answers, bins: int = BINS) -> Reliability:
     place = _bins(score, bins)
     count = np.bincount(place, minlength=bins)
     there = count > 0
-    mean_score, accuracy = (np.bincount(place, values, bins)[there] / count[there] for values in (score, correct))
-    return Reliability(mean_score, accuracy, count[there])
+    mean, accuracy = (np.bincount(place, values, bins)[there] / count[there] for values in (score, correct))
+    return Reliability(mean, accuracy, count[there])
 
 
 def _both(correct: np.ndarray, *others: np.ndarray) -> None:

@@ -42,7 +42,7 @@ def test_undefined_resamples():
 
 def test_holm_by_hand():
     """Fails when the factors rise instead of fall, a later one falls below an earlier, or NaN counts."""
-    assert resamples.holm([0.03, 0.001, 0.02, float("nan"), 0.9])[:3] == pytest.approx([0.06, 0.004, 0.06])
+    assert resamples.holm([0.025, 0.001, 0.02, float("nan"), 0.9])[:3] == pytest.approx([0.06, 0.004, 0.06])
     assert np.isnan(resamples.holm([0.1, float("nan")])[1]) and resamples.holm([]) == []
 
 

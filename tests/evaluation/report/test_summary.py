@@ -105,7 +105,7 @@ def test_seeds_are_scored_together():
 
 def test_parts_of_the_known_queries():
     """Fails when a part counts the images of another, or distractors."""
-    answers = Answers([0.9, 0.8, 0.7, 0.95], [True, False, True, False], [0, 0, 0, 2], group=["s", "s", "l", ""])
+    answers = Answers([0.9, 0.8, 0.7, 0.95], [True, False, True, False], [0, 0, 0, 2], group=["s", "s", "l", "s"])
     parts = evaluate({"a": answers}, n=5).runs[0].parts
     assert {part: (scores["gap"].value, scores["top1"].value) for part, scores in parts.items()} == {
         "s": (0.5, 0.5), "l": (1.0, 1.0)
