@@ -80,21 +80,27 @@ class Material:
         trim = np.clip(TRIMS[rng.integers(len(TRIMS))] + rng.normal(0, 6, 3), 60, 240)
         roof = np.clip(ROOFS[rng.integers(len(ROOFS))] + rng.normal(0, 7, 3), 40, 220)
         return cls(
-            *(tuple(int(v) for v in colour) for colour in (stone, trim, roof)),
+            _whole(stone), _whole(trim), _whole(roof),
             bond=str(rng.choice(["ashlar", "brick", "plaster", "bands", "rubble"])),
             window=str(rng.choice(["square", "round", "pointed", "slit", "lattice"])),
             tiles=str(rng.choice(["scales", "seams", "slate"])),
             seed=int(rng.integers(2**31)),
-        )
+        )  # fmt: skip
 
     @classmethod
     def common(cls, rng: np.random.Generator) -> Material:
         """One of 48 materials for houses, rooms and things that nobody would know again."""
-        return cls.draw(np.random.default_rng((14, rng.integers(48))))
+        return cls.draw(np.random.default_rng((14, int(rng.integers(48)))))
 
     def textures(self) -> np.ndarray:
         """All surfaces, (len(SURFACES), SIZE, SIZE, 4) uint8."""
         return _textures(self)
+
+
+def _whole(colour: np.ndarray) -> tuple[int, int, int]:
+    """Cut a colour to whole numbers."""
+    red, green, blue = colour.astype(int).tolist()
+    return red, green, blue
 
 
 def _tint(height: np.ndarray, colour: object) -> np.ndarray:

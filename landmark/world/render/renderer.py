@@ -269,7 +269,7 @@ class Frame:
         small = cv2.resize(sprite, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
         small = small[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         cover = small[..., 3:] * (self.inverse_depth[rows, columns] < 1 / depth)[..., None]
-        sun = self.sunlight(foot[None].astype(np.float32) + np.float32([0, 0, height / 2]), light)[0]
+        sun = self.sunlight(foot[None].astype(np.float32) + np.array([0, 0, height / 2], np.float32), light)[0]
         shade = light.ambient + 0.75 * sun * light.sun_colour + light.night * np.array([0.16, 0.12, 0.07]) + glow
         pixels = (small[..., :3] * shade.astype(np.float32)).reshape(-1, 3)
         pixels = self.fade(pixels, np.full(len(pixels), depth, np.float32), light).reshape(small.shape[:2] + (3,))

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from landmark.world.render.materials import ARCADE, COLUMN, DARK, DOME, FACADE, ROOF, TRIM, WALL
 from landmark.world.render.renderer import Mesh
 
 
-def quads(points: Sequence, repeats: Sequence, texture: int | Sequence[int]) -> Mesh:
+def quads(points: ArrayLike, repeats: ArrayLike, texture: ArrayLike) -> Mesh:
     """Faces from corners (F, 4, 3), counter-clockwise from outside, first edge along the foot."""
-    points = np.asarray(points, float).reshape(-1, 4, 3)
-    repeats = np.broadcast_to(np.asarray(repeats, float), (len(points), 2))
-    return Mesh(points, repeats, np.broadcast_to(np.asarray(texture, np.int64), len(points)))
+    corners = np.asarray(points, float).reshape(-1, 4, 3)
+    times = np.broadcast_to(np.asarray(repeats, float), (len(corners), 2))
+    return Mesh(corners, times, np.broadcast_to(np.asarray(texture, np.int64), len(corners)))
 
 
 def _fit(length: float, bay: float) -> float:

@@ -50,14 +50,15 @@ def _drawn(height: int, width: int, shapes: list[tuple]) -> np.ndarray:
         else:
             cv2.fillPoly(big, [pixels], value)
     small = cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA)
-    small[..., :3] /= np.maximum(small[..., 3:], 1e-3)
+    small[..., :3] = small[..., :3] / np.maximum(small[..., 3:], 1e-3)
     return small
 
 
 @functools.cache
 def trees() -> dict[str, list[np.ndarray]]:
     """Trees by kind: broad, conifer, palm, bush, bare."""
-    rng, out = np.random.default_rng(21), {}
+    rng = np.random.default_rng(21)
+    out: dict[str, list[np.ndarray]] = {}
     greens = [(74, 98, 48), (92, 112, 56), (58, 84, 50), (110, 116, 58), (140, 104, 48)]
     bark = (84, 66, 50)
     trunk = [(0.47, 1), (0.53, 1), (0.515, 0.4), (0.485, 0.4)]
@@ -68,7 +69,7 @@ def trees() -> dict[str, list[np.ndarray]]:
         out["broad"].append(_over(crown, _drawn(HIGH, 80, [(bark, trunk)])))
     out["conifer"] = []
     for green in ((44, 70, 52), (56, 80, 48), (38, 62, 58)):
-        shapes = [(bark, [(0.46, 1), (0.54, 1), (0.54, 0.8), (0.46, 0.8)])]
+        shapes: list[tuple] = [(bark, [(0.46, 1), (0.54, 1), (0.54, 0.8), (0.46, 0.8)])]
         for i in range(6):
             top, foot, half = 0.02 + 0.13 * i, 0.24 + 0.13 * i, 0.14 + 0.06 * i
             shade = np.array(green) * rng.uniform(0.85, 1.15)
