@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -37,7 +38,7 @@ def read_submission(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame({"id": ids, "landmark_id": pd.array(landmarks, "Int64"), "score": scores})
 
 
-def _score(value: object, where: str) -> float:
+def _score(value: Any, where: str) -> float:
     try:
         score = float(value) if not isinstance(value, str) or re.fullmatch(r"[-+.0-9a-zA-Z]+", value) else None
     except ValueError:
@@ -64,7 +65,11 @@ def write_submission(
                 if image_id in seen:
                     raise TableError(f"{path}: id {image_id} twice")
                 seen.add(image_id)
-                empty = landmark_id is None or landmark_id is pd.NA
-                cell = "" if empty else f"{int(landmark_id)} {_score(score, f'{path}: id {image_id}')!r}"
+                missing = landmark_id is pd.NA
+                cell = (
+                    ""
+                    if landmark_id is None or missing
+                    else f"{int(landmark_id)} {_score(score, f'{path}: id {image_id}')!r}"
+                )
                 writer.writerow((image_id, cell))
     return path

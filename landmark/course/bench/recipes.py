@@ -121,6 +121,7 @@ def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_si
     model = create_model(MODEL, CLASSES).to(where).eval()
     dataset = dataset_of(name, root, table, size, model, augment=False)
     if name == "ours":
+        assert isinstance(dataset, LandmarkDataset)
         batches = _our_batches(dataset, batch_size)
         some = next(batches()).images[:SAMPLE] if int8 and has_int8(where) else None
         fast, precision = fast_model(model, some), fast_dtype(where) if some is None else torch.int8
