@@ -31,8 +31,8 @@ def is_image_id(text: str) -> bool:
 
 
 @file_errors(kind=TableError)
-def _strict(path: str | Path, columns: Sequence[str]) -> tuple[list[int], dict[str, list[str]]]:
-    """Line numbers and cells by column, or an error: nothing is guessed, shifted or dropped."""
+def read_strict(path: str | Path, columns: Sequence[str]) -> tuple[list[int], dict[str, list[str]]]:
+    """Read line numbers and cells by column, or raise a TableError: nothing is guessed, shifted or dropped."""
     path = Path(path)
     if not path.is_file():
         packed = [p.name for p in sorted(path.parent.glob(f"{path.name}.*")) if p.suffix in PACKED]
@@ -78,34 +78,37 @@ def _strict(path: str | Path, columns: Sequence[str]) -> tuple[list[int], dict[s
     return lines, dict(zip(columns, cells, strict=True))
 
 
-def _checked_ids(path: str | Path, lines: list[int], ids: list[str]) -> list[str]:
-    """The ids, refused when malformed or repeated."""
-    seen: dict[str, int] = {}
+def checked_ids(path: str | Path, lines: list[int], ids: list[str]) -> list[str]:
+    """Return the ids, or raise a TableError of one that is malformed or repeated."""
+    first: dict[str, int] = {}
     for line, image_id in zip(lines, ids, strict=True):
         if not is_image_id(image_id):
             raise TableError(f"{path}: line {line}: id {image_id!r} is not an image id (16 hex characters)")
-        if image_id in seen:
-            raise TableError(f"{path}: line {line}: id {image_id} again (first on line {seen[image_id]})")
-        seen[image_id] = line
+        if image_id in first:
+            raise TableError(f"{path}: line {line}: id {image_id} again (first on line {first[image_id]})")
+        first[image_id] = line
     return ids
 
 
-def _landmark_id(path: str | Path, line: int, cell: str) -> int:
+def parse_landmark_id(path: str | Path, line: int, cell: str) -> int:
+    """Read a landmark_id, or raise a TableError of the cell that is none."""
     if not _WHOLE.fullmatch(cell) or int(cell) > _LARGEST:
         raise TableError(f"{path}: line {line}: landmark_id {cell!r} is not a whole number of 0 or more")
     return int(cell)
 
 
-def _need_rows(path: str | Path, lines: list[int]) -> None:
+def need_rows(path: str | Path, lines: list[int]) -> None:
+    """Raise a TableError for a table of no rows."""
     if not lines:
         raise TableError(f"{path}: a header and no rows")
 
 
-def _unique_landmarks(path: str | Path, lines: list[int], cells: list[str]) -> list[int]:
-    seen: dict[int, int] = {}
+def unique_landmarks(path: str | Path, lines: list[int], cells: list[str]) -> list[int]:
+    """Read landmark_ids, or raise a TableError of one that is malformed or repeated."""
+    first: dict[int, int] = {}
     for line, cell in zip(lines, cells, strict=True):
-        landmark_id = _landmark_id(path, line, cell)
-        if landmark_id in seen:
-            raise TableError(f"{path}: line {line}: landmark_id {cell} again (first on line {seen[landmark_id]})")
-        seen[landmark_id] = line
-    return list(seen)
+        landmark_id = parse_landmark_id(path, line, cell)
+        if landmark_id in first:
+            raise TableError(f"{path}: line {line}: landmark_id {cell} again (first on line {first[landmark_id]})")
+        first[landmark_id] = line
+    return list(first)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landmark.data import train_csv
-from landmark.data.strict_csv import _checked_ids, _landmark_id, _need_rows, _strict, _unique_landmarks
+from landmark.data.strict_csv import checked_ids, need_rows, parse_landmark_id, read_strict, unique_landmarks
 from landmark.utils.errors import InputError, TableError, file_errors
 
 CACHED_FROM = 1 << 20  # bytes of a train.csv from which a Parquet cache is worth its file
@@ -27,11 +27,11 @@ USAGES = ("Public", "Private", "Ignored")
 
 def _strict_train(path: Path) -> pa.Table:
     """`train.csv` by the strict reader."""
-    lines, cells = _strict(path, train_csv.SCHEMA.names)
-    _need_rows(path, lines)
-    landmarks = [_landmark_id(path, line, cell) for line, cell in zip(lines, cells["landmark_id"], strict=True)]
+    lines, cells = read_strict(path, train_csv.SCHEMA.names)
+    need_rows(path, lines)
+    landmarks = [parse_landmark_id(path, line, cell) for line, cell in zip(lines, cells["landmark_id"], strict=True)]
     return pa.table(
-        cells | {"id": _checked_ids(path, lines, cells["id"]), "landmark_id": landmarks}, schema=train_csv.SCHEMA
+        cells | {"id": checked_ids(path, lines, cells["id"]), "landmark_id": landmarks}, schema=train_csv.SCHEMA
     )
 
 
@@ -160,19 +160,15 @@ def read_test(path: str | Path) -> pd.DataFrame:
     Raises:
         TableError: names the file, the line, and what is wrong.
     """
-    lines, cells = _strict(path, ("id",))
-    _need_rows(path, lines)
-    return pd.DataFrame({"id": _checked_ids(path, lines, cells["id"])})
+    lines, cells = read_strict(path, ("id",))
+    need_rows(path, lines)
+    return pd.DataFrame({"id": checked_ids(path, lines, cells["id"])})
 
 
 def read_nonlandmark(path: str | Path) -> pd.DataFrame:
-    """Read `nonlandmark.csv`: columns id and url (str); it may have no rows.
-
-    Raises:
-        TableError: names the file, the line, and what is wrong.
-    """
-    lines, cells = _strict(path, ("id", "url"))
-    return pd.DataFrame(cells | {"id": _checked_ids(path, lines, cells["id"])}, dtype=str)
+    """Read `nonlandmark.csv`: columns id and url (str), maybe no rows; TableError names the file and the line."""
+    lines, cells = read_strict(path, ("id", "url"))
+    return pd.DataFrame(cells | {"id": checked_ids(path, lines, cells["id"])}, dtype=str)
 
 
 def read_clean(path: str | Path) -> pd.DataFrame:
@@ -181,21 +177,21 @@ def read_clean(path: str | Path) -> pd.DataFrame:
     Raises:
         TableError: names the file, the line, and what is wrong.
     """
-    lines, cells = _strict(path, ("landmark_id", "images"))
-    _need_rows(path, lines)
-    landmarks = _unique_landmarks(path, lines, cells["landmark_id"])
+    lines, cells = read_strict(path, ("landmark_id", "images"))
+    need_rows(path, lines)
+    landmarks = unique_landmarks(path, lines, cells["landmark_id"])
     images = [cell.split() for cell in cells["images"]]
     counts = [len(found) for found in images]
     if 0 in counts:
         at = counts.index(0)
         raise TableError(f"{path}: line {lines[at]}: landmark_id {landmarks[at]} has no images: was the line cut?")
-    ids = _checked_ids(path, np.repeat(lines, counts).tolist(), [image_id for found in images for image_id in found])
+    ids = checked_ids(path, np.repeat(lines, counts).tolist(), [image_id for found in images for image_id in found])
     return pd.DataFrame({"id": ids, "landmark_id": np.repeat(np.array(landmarks, np.int64), counts)})
 
 
 def _labels(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
-    lines, cells = _strict(path, columns)
-    landmarks = _unique_landmarks(path, lines, cells["landmark_id"])
+    lines, cells = read_strict(path, columns)
+    landmarks = unique_landmarks(path, lines, cells["landmark_id"])
     text = {name: pd.Series(cells[name], dtype=str) for name in columns[1:]}
     return pd.DataFrame({"landmark_id": pd.Series(landmarks, dtype="int64"), **text})
 
@@ -257,14 +253,14 @@ def read_solution(path: str | Path) -> pd.DataFrame:
     Raises:
         TableError: names the file, the line, and what is wrong.
     """
-    lines, cells = _strict(path, ("id", "landmarks", "Usage"))
-    _need_rows(path, lines)
+    lines, cells = read_strict(path, ("id", "landmarks", "Usage"))
+    need_rows(path, lines)
     landmarks = []
     for line, listed, usage in zip(lines, cells["landmarks"], cells["Usage"], strict=True):
         if usage not in USAGES:
             raise TableError(f"{path}: line {line}: Usage {usage!r}, expected one of {', '.join(USAGES)}")
-        landmarks.append(tuple(_landmark_id(path, line, cell) for cell in listed.split()))
-    return pd.DataFrame(cells | {"id": _checked_ids(path, lines, cells["id"]), "landmarks": landmarks})
+        landmarks.append(tuple(parse_landmark_id(path, line, cell) for cell in listed.split()))
+    return pd.DataFrame(cells | {"id": checked_ids(path, lines, cells["id"]), "landmarks": landmarks})
 
 
 def scored(solution: pd.DataFrame, split: str = "all", name: object = "the solution") -> dict[str, tuple[int, ...]]:

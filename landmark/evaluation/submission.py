@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from landmark.data.strict_csv import _checked_ids, _landmark_id, _strict
+from landmark.data.strict_csv import checked_ids, parse_landmark_id, read_strict
 from landmark.utils.errors import TableError
 from landmark.utils.files import atomic_path
 
@@ -21,8 +21,8 @@ def read_submission(path: str | Path) -> pd.DataFrame:
     Raises:
         TableError: names the file, the line, and what is wrong.
     """
-    lines, cells = _strict(path, ("id", "landmarks"))
-    ids = _checked_ids(path, lines, cells["id"])
+    lines, cells = read_strict(path, ("id", "landmarks"))
+    ids = checked_ids(path, lines, cells["id"])
     landmarks, scores = [], []
     for line, image_id, cell in zip(lines, ids, cells["landmarks"], strict=True):
         if not cell:
@@ -32,7 +32,7 @@ def read_submission(path: str | Path) -> pd.DataFrame:
         parts = cell.removesuffix(" ").split(" ")
         if len(parts) != 2:
             raise TableError(f'{path}: line {line}: {cell!r} is neither empty nor "landmark_id score"')
-        landmarks.append(_landmark_id(path, line, parts[0]))
+        landmarks.append(parse_landmark_id(path, line, parts[0]))
         scores.append(_score(parts[1], f"{path}: line {line}: id {image_id}"))
     return pd.DataFrame({"id": ids, "landmark_id": pd.array(landmarks, "Int64"), "score": scores})
 

@@ -1,8 +1,7 @@
 """Arrays become figures.
 
 dataset     Draw a data set: sizes of its classes, what a filter keeps, how well an order mixes.
-evaluation  Draw systems in an open world: GAP against distractors, risk against coverage, reliability, OSCR.
-intervals   Draw values with their intervals: dots and whiskers, a row for each.
+evaluation  Draw evaluations: values with intervals, GAP against distractors, risk, reliability, OSCR.
 mechanisms  Draw how the layers work: separable convolution, count sketch, self-attention, spatial attention.
 networks    Draw networks and their evaluation: the pen and the boxes, rows of tensors, closed against open.
 pictures    Draw pictures: contact sheets, saliency and attention laid over them, nearest neighbours.
@@ -18,8 +17,14 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.figures.dataset import class_sizes, filter_curve, window_mixing
-    from landmark.figures.evaluation import gap_by_share, oscr_curves, reliability_diagram, risk_curves
-    from landmark.figures.intervals import gap_table, interval_bars
+    from landmark.figures.evaluation import (
+        gap_by_share,
+        gap_table,
+        interval_bars,
+        oscr_curves,
+        reliability_diagram,
+        risk_curves,
+    )
     from landmark.figures.mechanisms import (
         count_sketch_steps,
         depthwise_separable,
