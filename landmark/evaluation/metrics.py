@@ -3,7 +3,7 @@
 Two words are used throughout. `predictions` maps an image id to `(landmark_id, score)`, or to None for no prediction;
 an iterable of `(id, landmark_id, score)` with None, NaN or pandas.NA as landmark id for no prediction will do as well.
 `solution` maps every image id of the split that is scored to a collection of landmark ids: empty for a distractor,
-several when several answers are right. Whatever cannot be scored raises a ValueError that names up to five ids.
+several when several answers are right. Whatever cannot be scored raises an InputError that names up to five ids.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from landmark.utils.errors import InputError
+
 Prediction = tuple[int, float] | None
 Predictions = Mapping[str, Prediction] | Iterable[tuple[str, int | None, float]]
 Solution = Mapping[str, Collection[int]]
 
 
 def _refuse(ids: Collection[Hashable], problem: str) -> None:
-    """Raise a ValueError that names at most five of `ids`, if there are any."""
+    """Raise an InputError that names at most five of `ids`, if there are any."""
     if ids:
         more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
-        raise ValueError(f"{problem}: {', '.join(repr(i) for i in sorted(ids, key=str)[:5])}{more}")
+        raise InputError(f"{problem}: {', '.join(repr(i) for i in sorted(ids, key=str)[:5])}{more}")
 
 
 def _missing(value: Any) -> bool:
@@ -42,7 +44,7 @@ def _truth(solution: Solution) -> dict[str, frozenset[int]]:
             malformed.append(image_id)
     _refuse(malformed, "the solution must list integer landmark ids for each image; it does not for")
     if not any(truth.values()):
-        raise ValueError("no image of the solution shows a landmark, so no score is defined: check the split")
+        raise InputError("no image of the solution shows a landmark, so no score is defined: check the split")
     return truth
 
 
@@ -117,7 +119,7 @@ def global_average_precision(
         A number in [0, 1].
 
     Raises:
-        ValueError: no image with a landmark, an unknown id, an id twice, a NaN score, or a label that is no integer.
+        InputError: no image with a landmark, an unknown id, an id twice, a NaN score, or a label that is no integer.
 
     >>> solution = {"01": [0, 12], "02": [100, 200, 300], "03": [1], "04": [], "05": []}
     >>> predictions = {"02": (0, 0.01), "03": (1, 10.0), "04": (150, 15.0)}
@@ -200,7 +202,7 @@ def batched_gap(
     (0.0625, 0.25)
     """
     if batch < 1:
-        raise ValueError(f"a batch holds at least one image, not {batch}")
+        raise InputError(f"a batch holds at least one image, not {batch}")
     truth = _truth(solution)
     answers = _found(predictions, truth)
     ids = np.random.default_rng(seed).permutation(sorted(truth, key=str)).tolist()
@@ -223,7 +225,7 @@ def mean_average_precision(
     A query without any relevant index image stays out of the mean; one without a ranking counts 0.
 
     Raises:
-        ValueError: no query with a relevant image, an unknown query, an index image twice in a ranking, or k < 1.
+        InputError: no query with a relevant image, an unknown query, an index image twice in a ranking, or k < 1.
 
     >>> round(mean_average_precision({"q": ["a", "x", "b"]}, {"q": {"a", "b"}, "r": {"c"}, "s": set()}), 4)
     0.4167
@@ -231,12 +233,12 @@ def mean_average_precision(
     Source: Weyand et al., Google Landmarks Dataset v2, CVPR 2020, section 4.2.
     """
     if k < 1:
-        raise ValueError(f"mean average precision needs k of at least 1, not {k}")
+        raise InputError(f"mean average precision needs k of at least 1, not {k}")
     _refuse(predictions.keys() - relevant.keys(), "rankings for unknown queries")
     _refuse([q for q, r in predictions.items() if len(set(r)) < len(r)], "an index image twice in the ranking of")
     wanted = {query: set(images) for query, images in relevant.items() if len(images)}
     if not wanted:
-        raise ValueError("no query has a relevant index image, so mean average precision is not defined")
+        raise InputError("no query has a relevant index image, so mean average precision is not defined")
     total = 0.0
     for query, images in wanted.items():
         hits = np.array([image in images for image in predictions.get(query, ())[:k]], dtype=bool)
@@ -253,7 +255,7 @@ def auroc(scores_positive: Sequence[float], scores_negative: Sequence[float]) ->
     """
     positive, negative = (np.asarray(scores, dtype=float).ravel() for scores in (scores_positive, scores_negative))
     if not positive.size or not negative.size or np.isnan(positive).any() or np.isnan(negative).any():
-        raise ValueError("AUROC needs at least one score on either side, and none of them NaN")
+        raise InputError("AUROC needs at least one score on either side, and none of them NaN")
     negative = np.sort(negative)
     below, upto = (np.searchsorted(negative, positive, side=side) for side in ("left", "right"))
     return float((below + upto).mean() / (2 * negative.size))

@@ -128,6 +128,14 @@ def test_nothing_but_ignored_images(tmp_path, capsys):
     assert "solution.csv: no Public or Private rows, only Ignored" in capsys.readouterr().err
 
 
+def test_nothing_but_distractors(tmp_path, capsys):
+    """Fails when a solution without one landmark, of which no score is defined, ends in a traceback."""
+    (tmp_path / "solution.csv").write_text("id,landmarks,Usage\n0523456789abcdef,,Public\n")
+    (tmp_path / "s.csv").write_text("id,landmarks\n0523456789abcdef,7 99\n")
+    assert run("score", tmp_path / "s.csv", tmp_path / "solution.csv") == 2
+    assert "no image of the solution shows a landmark" in capsys.readouterr().err
+
+
 def test_as_a_module():
     """Fails when `python -m landmark` and the command part ways."""
     out = subprocess.run([sys.executable, "-m", "landmark", "models"], capture_output=True, text=True, timeout=110)
