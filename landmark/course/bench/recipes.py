@@ -83,7 +83,7 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
         model = network_of(config, labelled["landmark_id"].nunique())
         ranges = ranges_of(config, model, table, root) if config.int8 else None
         learner = fast_prefix(model, STAGE, ranges)
-        dataset = dataset_of(name, root, table, size, model, augment=True)
+        dataset = _ours(root, table, size, model, augment=True)
         views = Views(dataset, 1, root / "views")
         for _ in views.fill(lambda images: learner.maps(images.to(where)).cpu()):
             pass
@@ -110,8 +110,8 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
         adam.step()
         return loss.item()
 
-    dataset = dataset_of(name, root, table, size, model, augment=True)
-    return Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(learn, batches), model,
+    photos = _Plain(root, table, size, model, augment=True)
+    return Side(photos, _plain_batches(photos, batch_size), lambda batches: map(learn, batches), model,
                 torch.float32, torch.float32, adam)  # fmt: skip
 
 
@@ -121,8 +121,8 @@ def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_si
         return _compiled_side(size, batch_size, learns=False)
     where = device()
     model = create_model(MODEL, CLASSES).to(where).eval()
-    dataset = dataset_of(name, root, table, size, model, augment=False)
     if name == "ours":
+        dataset = _ours(root, table, size, model, augment=False)
         batches = _our_batches(dataset, batch_size)
         some = next(batches()).images[:SAMPLE] if int8 and has_int8(where) else None
         fast, precision = fast_model(model, some), fast_dtype(where) if some is None else torch.int8
@@ -133,14 +133,15 @@ def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_si
         best = torch.topk(torch.softmax(model(batch[0].to(where)), 1), 20)
         return best.values.cpu(), best.indices.cpu()
 
-    return Side(dataset, _plain_batches(dataset, batch_size), lambda batches: map(answer, batches), model,
+    images = _Plain(root, table, size, model)
+    return Side(images, _plain_batches(images, batch_size), lambda batches: map(answer, batches), model,
                 torch.float32, torch.float32)  # fmt: skip
 
 
 def _compiled_side(size: int, batch_size: int, learns: bool) -> Side:
     """Endless steps of timm's network, or predictions, on random images that are ready."""
     where, dtype = device(), fast_dtype(device())
-    model = timm.create_model("legacy_xception", num_classes=CLASSES).to(where, memory_format=torch.channels_last)
+    model = timm.create_model("legacy_xception", num_classes=CLASSES).to(where).to(memory_format=torch.channels_last)
     for parameter in list(model.parameters())[:FROZEN]:
         parameter.requires_grad_(False)
     images = torch.rand(batch_size, 3, size, size).to(where, memory_format=torch.channels_last)
@@ -171,14 +172,16 @@ def _compiled_side(size: int, batch_size: int, learns: bool) -> Side:
 
 
 def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Dataset:
-    """The images of a side, prepared for a model."""
-    if name == "plain":
-        return _Plain(root, table, size, model, augment)
+    """Give the images of a side, prepared for a model."""
+    return (_Plain if name == "plain" else _ours)(root, table, size, model, augment)
+
+
+def _ours(root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> LandmarkDataset:
     transform = (train_transform if augment else eval_transform)(size, **model.data_config)
     return LandmarkDataset(table, root, "train", LabelMap(table["landmark_id"]), *transform)
 
 
-def _plain_batches(dataset: Dataset, batch_size: int) -> Callable[[], Iterator]:
+def _plain_batches(dataset: _Plain, batch_size: int) -> Callable[[], Iterator]:
     def batches() -> Iterator:
         order = RandomSampler(dataset, num_samples=1 << 20)
         settle_sockets()
