@@ -24,7 +24,7 @@ class Checkpoints:
         self.folder = Path(folder)
 
     def paths(self) -> list[Path]:
-        """The states, newest first."""
+        """List the states, newest first."""
         return sorted(self.folder.glob("state-*-*.pt"), reverse=True)
 
     def save(self, step: int, state: dict) -> None:
@@ -44,7 +44,7 @@ class Checkpoints:
             old.unlink(missing_ok=True)
 
     def load(self) -> dict | None:
-        """The newest state that is whole, on the CPU; None when there is none. Damaged ones are told and passed over.
+        """Load the newest whole state, on the CPU; None when there is none. Damaged ones are named and passed over.
 
         Raises:
             InputError: there are states, and every one is damaged.
@@ -52,9 +52,9 @@ class Checkpoints:
         damaged = []
         for path in self.paths():
             try:
-                found = sha256(path)[:16]
-                if found != path.stem.rsplit("-", 1)[1]:
-                    raise ValueError(f"its sha256 begins with {found}")
+                digest = sha256(path)[:16]
+                if digest != path.stem.rsplit("-", 1)[1]:
+                    raise ValueError(f"its sha256 begins with {digest}")
                 state = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # torch.load raises a dozen types on bad bytes; each means the same to the user
                 reason = str(error).splitlines()[0][:120]

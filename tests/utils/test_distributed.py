@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from landmark.models import int8
-from landmark.training import run, trainer
+from landmark.training import run, step
 from landmark.training.config import TrainConfig
 from landmark.training.run import open_run
 from landmark.utils import distributed
@@ -32,7 +32,7 @@ def sound(world, tmp_path):
 
 def test_two_ranks_learn_what_one_does(tmp_path, sound, monkeypatch):
     """Fails when gradients of unequal shares are averaged wrongly, masks differ, or an image is seen twice or never."""
-    for module in (trainer, run):
+    for module in (step, run):
         monkeypatch.setattr(module, "create_model", ranks.create)
     _same_with_two_ranks(tmp_path, sound, CONFIG, monkeypatch)
 

@@ -110,8 +110,8 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
         adam.step()
         return loss.item()
 
-    plain = _Plain(root, table, size, model, augment=True)
-    return Side(plain, _plain_batches(plain, batch_size), lambda batches: map(learn, batches), model,
+    photos = _Plain(root, table, size, model, augment=True)
+    return Side(photos, _plain_batches(photos, batch_size), lambda batches: map(learn, batches), model,
                 torch.float32, torch.float32, adam)  # fmt: skip
 
 
@@ -133,8 +133,8 @@ def predict_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_si
         best = torch.topk(torch.softmax(model(batch[0].to(where)), 1), 20)
         return best.values.cpu(), best.indices.cpu()
 
-    plain = _Plain(root, table, size, model)
-    return Side(plain, _plain_batches(plain, batch_size), lambda batches: map(answer, batches), model,
+    images = _Plain(root, table, size, model)
+    return Side(images, _plain_batches(images, batch_size), lambda batches: map(answer, batches), model,
                 torch.float32, torch.float32)  # fmt: skip
 
 
@@ -171,8 +171,8 @@ def _compiled_side(size: int, batch_size: int, learns: bool) -> Side:
     )
 
 
-def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Images:
-    """The images of a side, prepared for a model."""
+def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Dataset:
+    """Give the images of a side, prepared for a model."""
     return (_Plain if name == "plain" else _ours)(root, table, size, model, augment)
 
 
@@ -181,7 +181,7 @@ def _ours(root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augmen
     return LandmarkDataset(table, root, "train", LabelMap(table["landmark_id"]), *transform)
 
 
-def _plain_batches(dataset: Images, batch_size: int) -> Callable[[], Iterator]:
+def _plain_batches(dataset: _Plain, batch_size: int) -> Callable[[], Iterator]:
     def batches() -> Iterator:
         order = RandomSampler(dataset, num_samples=1 << 20)
         settle_sockets()
