@@ -171,7 +171,7 @@ def _compiled_side(size: int, batch_size: int, learns: bool) -> Side:
     )
 
 
-def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Dataset:
+def dataset_of(name: str, root: Path, table: pd.DataFrame, size: int, model: LandmarkNet, augment: bool) -> Images:
     """Give the images of a side, prepared for a model."""
     return (_Plain if name == "plain" else _ours)(root, table, size, model, augment)
 
