@@ -150,14 +150,14 @@ def test_no_place_at_all(shared):
 def test_a_disk_that_takes_nothing(shared, monkeypatch, code, everywhere):
     """Fails when a full or read-only disk, whose rights say nothing of it, ends the work instead of costing a cache."""
     root, own = shared
-    real = tempfile.mkstemp
+    real = files.os.open
 
-    def refuse(*args, dir=None, **more):
-        if everywhere or Path(dir).is_relative_to(root):
+    def refuse(path, *args, **more):
+        if Path(path).suffix == ".part" and (everywhere or Path(path).is_relative_to(root)):
             raise OSError(code, os.strerror(code))
-        return real(*args, dir=dir, **more)
+        return real(path, *args, **more)
 
-    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(files.os, "open", refuse)
     assert use(root) == all_found(8)
     assert bool(list(own.rglob("*.npz"))) == (not everywhere)
 

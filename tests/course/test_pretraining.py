@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from landmark import cli
+from landmark.cli import command
+from landmark.cli.command import main
 from landmark.course import pretraining
 from landmark.models.backbones import create_backbone
 from landmark.models.weights import load_weights
@@ -22,14 +23,17 @@ def test_a_backbone_is_trained_and_stored(tmp_path, monkeypatch, capsys):
     for name in ("DATA", "RUNS"):
         monkeypatch.setenv(f"LANDMARK_{name}", str(tmp_path / name))
     out = tmp_path / "w.safetensors"
-    command = ["pretrain", "resnet50", "--out", str(out), "--landmarks", "2", "--images", "5", "--size", "64",
+    words = ["pretrain", "resnet50", "--out", str(out), "--landmarks", "2", "--images", "5", "--size", "64",
                "--epochs", "2", "--last-epochs", "1", "--seed", "3"]  # fmt: skip
-    assert cli.main(command) == 0
+    assert main(words) == 0
     card = json.loads(out.with_suffix(".json").read_text())
     assert card["sha256"] == sha256(out) and card["bytes"] == out.stat().st_size
     assert f"dev GAP {card['dev_gap']}" in capsys.readouterr().out
     assert card["world"]["pretraining"] and card["world"]["seed"] == 3 and card["world"]["landmarks"] == 2
-    assert "--out" not in card["command"] and cli._parser().parse_args(card["command"].split()[1:]).last_epochs == 1
+    assert (
+        "--out" not in card["command"]
+        and command.build_parser().parse_args(card["command"].split()[1:]).last_epochs == 1
+    )
     first, last = sorted((tmp_path / "RUNS").iterdir(), key=lambda path: open_run(path).config.size)
     assert open_run(last).config.weights == str(first / "last.safetensors") and open_run(first).config.epochs == 2
     backbone = create_backbone("resnet50")
@@ -41,7 +45,7 @@ def test_a_backbone_is_trained_and_stored(tmp_path, monkeypatch, capsys):
         assert (tensor - reached).abs().max() <= step, name
     again = sha256(out)
     monkeypatch.setattr(torch.optim, "Adam", None)
-    assert cli.main(command) == 0 and sha256(out) == again, "finished runs are loaded"
+    assert main(words) == 0 and sha256(out) == again, "finished runs are loaded"
 
 
 def test_what_cannot_be_meant(tmp_path):

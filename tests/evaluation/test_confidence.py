@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from landmark import cli
+from landmark.cli import training
 from landmark.data.folder import LabelMap
 from landmark.evaluation import confidence, metrics, open_world
 from landmark.evaluation.confidence import RULES
@@ -100,7 +100,7 @@ def test_an_unknown_rule_is_told_in_one_line():
 def test_the_command_names_every_rule():
     """Fails when a rule joins the table and `landmark predict --help`, which must load nothing, does not know it."""
     parser = argparse.ArgumentParser()
-    cli._add_predict(parser)
+    training._add_predict(parser)
     (action,) = (action for action in parser._actions if action.dest == "score")
     assert action.default == confidence.DEFAULT and all(rule in action.help for rule in RULES)
 

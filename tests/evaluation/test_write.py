@@ -52,7 +52,7 @@ def data(world, tmp_path):
 
 def images(data, size=32, mean=0.5, table=None):
     table = data.test if table is None else table
-    return LandmarkDataset(table, data.root, "test", transform=eval_transform(size, (mean,) * 3, (0.5,) * 3))
+    return LandmarkDataset(table, data.root, "test", None, *eval_transform(size, (mean,) * 3, (0.5,) * 3))
 
 
 def submission(data, out, model=None, labels=LABELS, score="softmax", **settings):

@@ -8,7 +8,7 @@ import pytest
 from IPython.display import Image
 from PIL import Image as Picture
 
-from landmark.figures import intervals, networks, pictures, save
+from landmark.figures import evaluation, networks, pictures, save
 from landmark.utils.errors import InputError
 
 
@@ -25,7 +25,9 @@ def folder(tmp_path, monkeypatch):
 
 def test_saved_figure_is_what_the_notebook_shows(folder):
     """Fails when the file and the output differ, the alternative text is lost, or a part file stays behind."""
-    shown = save.save_figure(intervals.interval_bars(["a"], [1], [0], [2], xlabel="x", title="Cost $1"), "08-gap-table")
+    shown = save.save_figure(
+        evaluation.interval_bars(["a"], [1], [0], [2], xlabel="x", title="Cost $1"), "08-gap-table"
+    )
     assert isinstance(shown, Image) and shown.alt == "Cost $1"
     assert [path.name for path in folder.iterdir()] == ["08-gap-table.png"]
     assert (folder / "08-gap-table.png").read_bytes() == shown.data

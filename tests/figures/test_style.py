@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from landmark.figures import dataset, intervals, pictures, scores, style, training
+from landmark.figures import dataset, evaluation, pictures, scores, style, training
 
 RNG = np.random.default_rng(0)
 PICTURES = list(RNG.integers(0, 256, (4, 12, 16, 3), dtype=np.uint8))
@@ -29,10 +29,10 @@ def gap_frame(names, **more):
 MAPS = RNG.random((4, 6, 8))
 SAMPLES = {
     "learning_curves": lambda: training.learning_curves({n: run_table() for n in NAMES}, chance=3.0),
-    "interval_bars": lambda: intervals.interval_bars(
+    "interval_bars": lambda: evaluation.interval_bars(
         NAMES, [0.5] * 8, [0.4] * 8, [0.6] * 8, xlabel="GAP", title="$ 北京", lines={"chance": 0.1, "perfect": 1}
     ),
-    "gap_table": lambda: intervals.gap_table(gap_frame(NAMES, paper=0.6, loss=1.2, paper_loss=1.3)),
+    "gap_table": lambda: evaluation.gap_table(gap_frame(NAMES, paper=0.6, loss=1.2, paper_loss=1.3)),
     "gap_walk": lambda: scores.gap_walk([1, 0, 1, 1, 0, 1, 0, 0], 5, names=NAMES),
     "gap_walk, long": lambda: scores.gap_walk(RNG.random(300) < 0.5, 400),
     "open_world": lambda: scores.open_world({"right": [0.9, 0.8], "$": [0.1]}, [0, 0.5], [0.8, 0.5], here=0.4),
@@ -97,9 +97,9 @@ def test_label_cuts_by_width_and_escapes_after_cutting():
 def test_the_readers_style_survives():
     """Fails when building a figure changes matplotlib's settings for the reader's own figures."""
     before = dict(plt.rcParams)
-    intervals.interval_bars(["a"], [1], [0], [2], xlabel="x", title="t")
+    evaluation.interval_bars(["a"], [1], [0], [2], xlabel="x", title="t")
     with pytest.raises(ValueError):
-        intervals.interval_bars([], [], [], [], xlabel="x", title="t")
+        evaluation.interval_bars([], [], [], [], xlabel="x", title="t")
     assert dict(plt.rcParams) == before
 
 
@@ -107,9 +107,9 @@ REFUSED = {
     "no runs": lambda: training.learning_curves({}),
     "a run without dev loss": lambda: training.learning_curves({"a": run_table().drop(columns="dev_loss")}),
     "a run of one row": lambda: training.learning_curves({"a": run_table()[:1]}),
-    "unequal lists": lambda: intervals.interval_bars(["a", "b"], [1], [0], [2], xlabel="x", title="t"),
-    "an empty table": lambda: intervals.gap_table(gap_frame([])),
-    "a table without open": lambda: intervals.gap_table(gap_frame(["a"]).drop(columns="open")),
+    "unequal lists": lambda: evaluation.interval_bars(["a", "b"], [1], [0], [2], xlabel="x", title="t"),
+    "an empty table": lambda: evaluation.gap_table(gap_frame([])),
+    "a table without open": lambda: evaluation.gap_table(gap_frame(["a"]).drop(columns="open")),
     "no predictions": lambda: scores.gap_walk([], 3),
     "more hits than landmarks": lambda: scores.gap_walk([True, True], 1),
     "no scores": lambda: scores.open_world({}, [0, 1], [1, 0]),

@@ -19,8 +19,8 @@ from landmark.models import recipes, weights
 from landmark.models.backbones import create_backbone
 from landmark.models.net import create_model
 from landmark.models.weights import in_order, load_weights, packaged_path, read_tensors
-from landmark.utils import web
 from landmark.utils.errors import CheckpointError, InputError
+from landmark.utils.http import web
 from tests.helpers import PHOTOS
 
 
@@ -189,7 +189,7 @@ def test_real_photographs_are_told_apart():
         model = create_model("efficientnet_lite0", 0, weights=kind).eval()
         ids, rows = [], []
         for split, table in (("train", train), ("test", solution)):
-            images = LandmarkDataset(table[["id"]], PHOTOS, split, transform=eval_transform(224, **model.data_config))
+            images = LandmarkDataset(table[["id"]], PHOTOS, split, None, *eval_transform(224, **model.data_config))
             for batch in make_loader(images, 20, workers=0):
                 with torch.inference_mode():
                     rows.append(model(batch.images).numpy())

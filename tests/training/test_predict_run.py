@@ -1,33 +1,21 @@
 """What a run answers: a record bound to run and images, and a submission of its own network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-import torch
 
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.confidence import RULES
 from landmark.evaluation.submission import read_submission
-from landmark.training import run as training_run
-from landmark.training import trainer
-from landmark.training.config import TrainConfig
 from landmark.training.predict_run import predict_table, submit
 from landmark.training.trainer import fit
-from tests.helpers import Small
+from tests.helpers import CONFIG
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, world):
-    def create(name, classes, *, weights=None, freeze=0, seed=0):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return Small(classes)
-
-    monkeypatch.setattr(trainer, "create_model", create)
-    monkeypatch.setattr(training_run, "create_model", create)
-    config = TrainConfig(
-        model="resnet50", size=32, batch_size=4, steps=2, min_images=2, dev_fraction=0.3, weights="none"
-    )
-    return fit(config, world, tmp_path / "run", workers=0, progress=False)
+def run(tmp_path, small_networks, world):
+    return fit(replace(CONFIG, steps=2), world, tmp_path / "run", workers=0, progress=False)
 
 
 @pytest.mark.parametrize("rule", RULES)
