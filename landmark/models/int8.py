@@ -128,7 +128,9 @@ def quantise(graph: fx.GraphModule, ranges: Ranges) -> Quantised:
 
     observed = _observed(graph)
     if ranges.keys() != {name for name, _ in _observers(observed)}:
-        raise InputError("the measured ranges of 8-bit integers do not fit this network and this torch: measure again")
+        raise InputError(
+            "the ranges of 8-bit integers do not fit this network in this torch: start anew in another folder"
+        )
     last = next(str(node.all_input_nodes[0].target) for node in observed.graph.nodes if node.op == "output")
     for name, (scale, zero) in ranges.items():
         observed.set_submodule(name, FixedQParamsObserver(scale, zero))
