@@ -26,7 +26,7 @@ quick: $(STAMP)  ## run all notebooks in quick mode
 
 test: $(STAMP)  ## run the tests, those of arithmetic once more as on a chip without bfloat16 and VNNI
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests landmark
-	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
+	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 FBGEMM_ENABLE_INSTRUCTIONS=AVX2 \
 		$(BIN)/python -m pytest -n 2 --dist worksteal -m arithmetic tests landmark
 
 lint: $(STAMP)  ## check style and types

@@ -12,13 +12,11 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from landmark.models.backbones import Backbone
-from landmark.models.int8 import ADD, Quantised, Ranges, has_int8, measure, quantise
+from landmark.models.int8 import Quantised, Ranges, measure, quantise
 from landmark.models.net import LandmarkNet
 from landmark.utils.device import fast_dtype
-from landmark.utils.errors import InputError
 
 SAMPLE = 32  # images to measure the ranges of 8-bit integers on
-FORMS = (nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Identity)  # what 8-bit integers are made for, beside sums
 X86 = {"x86_64", "AMD64"}
 CACHE = 4 * 299**2  # pixels of the images whose maps fit in a CPU's cache: a batch of 32 at a time is a fifth slower
 
@@ -35,7 +33,7 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
             integers, up to twice as fast; the ranges of its maps are measured on these images.
 
     Raises:
-        InputError: images are given, and there are none or the chip lacks instructions for 8-bit integers.
+        InputError: images are given, and there are none or the machine has no 8-bit integers.
 
     >>> from landmark import create_model
     >>> model = create_model("resnet50", 3).eval()
@@ -43,44 +41,21 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
     >>> bool((fast_model(model)(x) - model(x)).abs().max() < 0.1)
     True
     """
-    if isinstance(model.backbone, _Folded):
+    if isinstance(model.backbone, Folded):
         return model
-    features = _Features(model.backbone)
-    folded = _Folded(features, None if images is None else _ranges(features, images))
+    features = Features(model.backbone)
+    folded = Folded(features, None if images is None else measure(fold_batch_norms(features), images))
     # A copy in which the backbone counts as copied already, by what takes its place
     return copy.deepcopy(model, {id(model.backbone): folded}).eval().requires_grad_(False)
 
 
-def check_int8(where: torch.device) -> None:
-    """Refuse a chip without instructions for 8-bit integers, by an InputError."""
-    if not has_int8(where):
-        raise InputError("no 8-bit integers on this machine (they need a CPU with AVX2 or VNNI): do without them")
+class Folded(nn.Module):
+    """A backbone or its first stages in evaluation mode, as one graph of convolutions.
 
-
-def _ranges(module: nn.Module, images: Tensor) -> Ranges:
-    """Measure the ranges of the maps of a module once it is folded."""
-    where = next(module.parameters()).device
-    check_int8(where)
-    if not len(images):
-        raise InputError("no image to measure the ranges of 8-bit integers on: do without them")
-    graph = fold_batch_norms(module)
-    _check_forms(graph)
-    return measure(graph, images.to(where).split(4))
-
-
-def _check_forms(graph: fx.GraphModule) -> None:
-    """InputError when a folded module does anything that `quantise` has no form for."""
-    layers = {type(graph.get_submodule(str(n.target))) for n in graph.graph.nodes if n.op == "call_module"}
-    others = {n.target for n in graph.graph.nodes if n.op.startswith("call_") and n.op != "call_module"}
-    strange = sorted(getattr(kind, "__name__", str(kind)) for kind in (layers - {*FORMS}) or (others - {*ADD}))
-    if strange:
-        raise InputError(
-            f"no 8-bit integers for this network: they have no form of {', '.join(strange)}: do without them"
-        )
-
-
-class _Folded(nn.Module):
-    """A backbone or its first stages in evaluation mode, as one graph of convolutions."""
+    Args:
+        module: images (B, 3, H, W) → map (B, C, H', W').
+        ranges: of `int8.measure`, to compute in 8-bit integers.
+    """
 
     graph: fx.GraphModule | Quantised
 
@@ -155,12 +130,15 @@ def _replace(module: nn.Module, new: Callable[[nn.Conv2d], nn.Module]) -> None:
                 setattr(parent, name, new(child))
 
 
-class _Features(nn.Module):
+class Features(nn.Module):
+    """Take a backbone's `forward_features` for a module: images (B, 3, H, W) → map (B, C, H', W')."""
+
     def __init__(self, backbone: Backbone):
         super().__init__()
         self.backbone = backbone
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute the map."""
         return self.backbone.forward_features(x)
 
 

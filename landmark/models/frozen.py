@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from landmark.models.backbones import split_stages
-from landmark.models.folding import _Folded, _ranges
-from landmark.models.int8 import Ranges
+from landmark.models.folding import Folded, fold_batch_norms
+from landmark.models.int8 import Ranges, measure
 from landmark.models.net import LandmarkNet
 
 
@@ -38,13 +38,13 @@ def prefix_ranges(model: LandmarkNet, stage: str, images: Tensor) -> Ranges:
         images: some images (B, 3, H, W) like those to come, `SAMPLE` are enough.
 
     Raises:
-        InputError: there are no images, or the chip lacks instructions for 8-bit integers.
+        InputError: there are no images, or the machine has no 8-bit integers.
     """
-    return _ranges(_stages(model.backbone, stage)[0], images)
+    return measure(fold_batch_norms(stages_of(model.backbone, stage)[0]), images)
 
 
-def _stages(backbone: nn.Module, stage: str) -> tuple[nn.Sequential, nn.Sequential]:
-    """The stages up to the named one, and those from there to the map."""
+def stages_of(backbone: nn.Module, stage: str) -> tuple[nn.Sequential, nn.Sequential]:
+    """Take a backbone apart: the stages up to and including the named one, and those from there to the map."""
     first, last = (nn.Sequential(*map(backbone.get_submodule, part)) for part in split_stages(backbone, stage))
     return first, last
 
@@ -52,7 +52,7 @@ def _stages(backbone: nn.Module, stage: str) -> tuple[nn.Sequential, nn.Sequenti
 class Rest(nn.Module):
     """What learns behind frozen stages: their maps → logits."""
 
-    def __init__(self, model: LandmarkNet, stages: nn.Sequential, prefix: _Folded):
+    def __init__(self, model: LandmarkNet, stages: nn.Sequential, prefix: Folded):
         super().__init__()
         self.stages, self.pool, self.head = stages, model.pool, model.head
         self.opened = prefix.opened
@@ -76,8 +76,8 @@ class Learner(nn.Module):
 
     def __init__(self, model: LandmarkNet, stage: str, ranges: Ranges | None):
         super().__init__()
-        first, last = _stages(model.backbone, stage)
-        self.prefix = _Folded(first, ranges)
+        first, last = stages_of(model.backbone, stage)
+        self.prefix = Folded(first, ranges)
         self.rest = Rest(model, last, self.prefix)
 
     @torch.no_grad()

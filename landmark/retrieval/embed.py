@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from landmark.data.archives import open_images
 from landmark.data.dataset import LandmarkDataset, eval_transform
 from landmark.data.loader import make_loader
-from landmark.models.folding import fast_model
+from landmark.models.folding import Folded, fast_model
 from landmark.models.int8 import arithmetic
 from landmark.models.net import LandmarkNet, create_model
 from landmark.models.recipes import BACKBONES, backbone_of
@@ -58,7 +58,7 @@ class Embedder:
         self.size, self.flip, self.name, self.data_config = max(self.sizes), flip, model.name, model.data_config
         self.device = next(model.parameters()).device
         tensors = {key: value for key, value in model.state_dict().items() if not key.startswith("head.")}
-        if not any(key.startswith("backbone.") for key in tensors):
+        if isinstance(model.backbone, Folded):
             raise InputError(f"{model.name}: give the network itself: its fast copy does not tell its weights")
         digest = hashlib.sha256(json.dumps([model.name, self.sizes, flip, arithmetic(self.device)]).encode())
         for key, value in tensors.items():

@@ -111,8 +111,12 @@ def open_state(folder: Path, arithmetic: str) -> dict | None:
         )
     before = saved.get("precision", arithmetic)  # older states do not tell
     if before != arithmetic:
+        first = before.partition(",")[0]
+        way = f"LANDMARK_PRECISION={first} on such a chip"
+        if first == arithmetic.partition(",")[0]:
+            way = "the version that began it"  # its integers were others
         raise InputError(
             f"{folder}: this run computed in {before} until it stopped, here it would be {arithmetic}: go on with "
-            f"LANDMARK_PRECISION={before.partition(',')[0]} on such a chip, or choose another folder"
+            f"{way}, or choose another folder"
         )
     return saved

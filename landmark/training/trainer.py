@@ -20,9 +20,8 @@ from landmark.data.dataset import Batch, LandmarkDataset, eval_transform, train_
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.loader import Quarantine, check_coverage, limit_of_bad, make_loader
 from landmark.evaluation.prediction import merged, predict
-from landmark.models.folding import check_int8
 from landmark.models.frozen import Learner
-from landmark.models.int8 import arithmetic
+from landmark.models.int8 import arithmetic, check_int8
 from landmark.training.checkpoints import Checkpoints
 from landmark.training.config import SAVE_EVERY, TrainConfig
 from landmark.training.frozen_maps import Views, basis_of

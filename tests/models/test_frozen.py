@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from landmark.models import frozen, int8
+from landmark.models import int8
 from landmark.models.folding import fast_model
-from landmark.models.frozen import fast_prefix, prefix_ranges
+from landmark.models.frozen import fast_prefix, prefix_ranges, stages_of
 from landmark.models.net import create_model
 from landmark.utils.device import autocast
 from tests.helpers import _awake
@@ -32,7 +32,7 @@ def test_what_is_made_fast_works_with_and_without_autocast(precision, form, mixe
     limit = 0.15 if form == "int8" else NEAR[precision]
     assert features.dtype == maps.dtype == torch.float32
     assert (features - expected).norm() < limit * expected.norm()
-    assert (maps - frozen._stages(model.backbone, "layer2")[0](x)).norm() < limit * maps.norm()
+    assert (maps - stages_of(model.backbone, "layer2")[0](x)).norm() < limit * maps.norm()
     answers = model(x)
     for found in (logits, learnt):
         assert (found - answers).abs().max() < 10 * limit * answers.std()
@@ -91,7 +91,7 @@ def test_a_prefix_in_integers_stays_close_and_wakes_no_statistics(precision):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with torch.inference_mode():
         found = fast.prefix.forward_features(x)
-        expected = frozen._stages(model.backbone, "block7")[0](x)
+        expected = stages_of(model.backbone, "block7")[0](x)
         assert (found - expected).norm() < 0.1 * expected.norm()
     fast.train()(x).sum().backward()
     moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}

@@ -89,6 +89,15 @@ def test_progress_comes_back_as_it_was(tmp_path):
         open_state(tmp_path, "bfloat16")
 
 
+def test_a_run_in_former_integers_is_refused(tmp_path, world, stopped):
+    """Fails when a state with ranges of other integers goes on in these, or the way out names this same precision."""
+    states = Checkpoints(stopped(world))
+    saved = states.load() | {"precision": "float32, int8 summed in 32 bits"}
+    states.save(json.loads(saved["kept"])["step"] + 1, saved)
+    with pytest.raises(InputError, match="summed in 32 bits until it stopped.*go on with the version that began it"):
+        open_state(tmp_path / "run", "float32, int8 of torch's FBGEMM")
+
+
 def test_a_row_of_the_log_by_hand():
     """Fails when the mean loss is not one of images, the speed counts earlier rows, or an equal score is a better one."""
     state = State(None, 6, [{"seconds": 1.0}], [(1.0, 2.0), (4.0, 1.0)], 2.5, 0.2)

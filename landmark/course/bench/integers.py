@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib.util
+import importlib.metadata
 import logging
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,12 +18,11 @@ from tqdm.auto import tqdm
 
 from landmark.course.bench.measure import Apart, check, conditions, ratio, short, spread
 from landmark.course.bench.recipes import CLASSES, MODEL, STAGE
-from landmark.models.folding import CACHE, SAMPLE, _Features, _Folded, _ranges
-from landmark.models.frozen import _stages
-from landmark.models.int8 import has_int8, sums_in_16_bits
+from landmark.models.folding import CACHE, SAMPLE, Features, Folded, fold_batch_norms
+from landmark.models.frozen import stages_of
+from landmark.models.int8 import check_int8, measure
 from landmark.models.net import LandmarkNet, create_model
 from landmark.utils.device import device
-from landmark.utils.errors import InputError
 
 USES = ("predict", "frozen")  # images → logits, and images → the map that the learning stages are given
 PORTION = 4  # images in a step of calibration
@@ -53,11 +51,10 @@ def bench_integers(size: int = 80, batch_size: int = 16, repeats: int = 5, model
         float32). `left_out` names the ways that lack a package, and it.
 
     Raises:
-        InputError: the chip has no products of bytes.
+        InputError: the machine has no 8-bit integers.
     """
     check(size=size, batch_size=batch_size, repeats=repeats)
-    if not has_int8(device()):
-        raise InputError("no 8-bit integers on this machine (they need a CPU with AVX2 or VNNI): nothing to measure")
+    check_int8(device())
     left_out = missing()
     names = [name for name in WAYS if name not in left_out]
     threads = torch.get_num_threads()
@@ -88,10 +85,17 @@ def missing() -> dict[str, str]:
     """The ways that cannot be measured here, and the package that each lacks."""
     lacking = {}
     for name, (packages, _) in WAYS.items():
-        absent = [package for package in packages if importlib.util.find_spec(package) is None]
+        absent = [package for package in packages if not _installed(package)]
         if absent:
             lacking[name] = f"needs {' and '.join(absent)}: pip install 'landmark[integers]'"
     return lacking
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 class Converted(nn.Module):
@@ -107,7 +111,7 @@ class Converted(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         with torch.no_grad():
-            self.compute = WAYS[name][1](_Features(self.model.backbone).eval(), images)
+            self.compute = WAYS[name][1](Features(self.model.backbone).eval(), images)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images → logits."""
@@ -120,28 +124,27 @@ def in_portions(compute: Compute, x: Tensor) -> Tensor:
 
 
 def of_ours(network: nn.Module, images: Tensor) -> Compute:
-    """This project's integers."""
-    return _Folded(network, _ranges(network, images)).forward_features
+    """This project's integers, which are torch's."""
+    return Folded(network, measure(fold_batch_norms(network), images)).forward_features
 
 
 def of_floats(network: nn.Module, images: Tensor) -> Compute:
     """No integers: what this project does without them."""
-    return _Folded(network, None).forward_features
+    return Folded(network, None).forward_features
 
 
 def of_openvino(network: nn.Module, images: Tensor) -> Compute:
-    """OpenVINO, quantised by NNCF after training."""
+    """OpenVINO, quantised by NNCF after training; like ours, the libraries leave room for sums in 16 bits."""
     import nncf
     import openvino
 
     nncf.set_log_level(logging.ERROR)
     shape = [-1, *images.shape[1:]]
     floats = openvino.convert_model(network, example_input=images[:PORTION], input=shape)
-    fix = nncf.OverflowFix.ENABLE if sums_in_16_bits() else nncf.OverflowFix.DISABLE
     integers = nncf.quantize(
         floats, nncf.Dataset(images.split(PORTION), lambda part: part.numpy()),
         subset_size=len(images.split(PORTION)), preset=nncf.QuantizationPreset.MIXED,
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
     )  # fmt: skip
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(integers, "CPU", settings)
@@ -172,24 +175,13 @@ def of_onnxruntime(network: nn.Module, images: Tensor) -> Compute:
         quantization.quantize_static(
             ready, integers, Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
-            reduce_range=sums_in_16_bits(),
+            reduce_range=True,
         )  # fmt: skip
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(integers, options, providers=["CPUExecutionProvider"])
     return lambda x: torch.from_numpy(session.run(None, {"x": x.contiguous().numpy()})[0])
-
-
-def of_torch(network: nn.Module, images: Tensor) -> Compute:
-    """torch's quantisation of a traced graph."""
-    from torch.ao.quantization import get_default_qconfig_mapping, quantize_fx
-
-    with warnings.catch_warnings(action="ignore"):  # it is to move to torchao
-        prepared = quantize_fx.prepare_fx(network, get_default_qconfig_mapping("x86"), (images[:PORTION],))
-        for part in images.split(PORTION):
-            prepared(part)
-        return quantize_fx.convert_fx(prepared)
 
 
 def of_torchao(network: nn.Module, images: Tensor) -> Compute:
@@ -201,7 +193,7 @@ def of_torchao(network: nn.Module, images: Tensor) -> Compute:
 
     batch = [{0: torch.export.Dim("batch")}]
     exported = torch.export.export(network, (images[:PORTION],), dynamic_shapes=batch).module()
-    settings = x86.get_default_x86_inductor_quantization_config(reduce_range=sums_in_16_bits())
+    settings = x86.get_default_x86_inductor_quantization_config(reduce_range=True)
     prepared = prepare_pt2e(exported, x86.X86InductorQuantizer().set_global(settings))
     for part in images.split(PORTION):
         prepared(part)
@@ -217,7 +209,6 @@ WAYS: dict[str, tuple[tuple[str, ...], Callable[[nn.Module, Tensor], Compute]]] 
     "floats": ((), of_floats),
     "openvino": (("openvino", "nncf"), of_openvino),
     "onnxruntime": (("onnx", "onnxruntime", "onnxscript"), of_onnxruntime),
-    "torch": ((), of_torch),
     "torchao": (("torchao",), of_torchao),
 }
 
@@ -237,7 +228,7 @@ class _Side:
                     module.momentum = 1.0
             network.train()(sample)  # norms see the images, as in a network that has learnt
             network.eval().requires_grad_(False)
-            prefix = _stages(network.backbone, STAGE if network.backbone_name == "xception" else "layer3")[0].eval()
+            prefix = stages_of(network.backbone, STAGE if network.backbone_name == "xception" else "layer3")[0].eval()
             exact = (network if use == "predict" else prefix)(self.batch)
             start = time.perf_counter()
             if use == "predict":

@@ -122,7 +122,7 @@ def matrix_peak(dtype: torch.dtype, size: int = 2048, repeats: int = 8) -> float
     size *= 4 if where.type == "cuda" else 1
     with own_random_numbers(where):
         a = torch.randn(size, size, device=where)
-    if dtype == torch.int8:  # bytes by signed bytes, as `int8` does: torch's own product is slow without VNNI
+    if dtype == torch.int8:  # bytes by signed bytes, in oneDNN's product: torch's own is slow without VNNI
         weight = torch.ops.onednn.qlinear_prepack(a.mul_(9).to(dtype), [size, size])
         x, scales, zeros = a.abs().byte(), torch.ones(size), torch.zeros(size, dtype=torch.int32)
         given: tuple[Any, ...] = x, 1.0, 0, weight, scales, zeros, None, 1.0, 0, torch.float32, "none", [], ""
