@@ -31,6 +31,7 @@ from landmark.training.predict_run import submit
 from landmark.training.run import open_run
 from landmark.training.step import train_step
 from landmark.training.trainer import fit
+from landmark.utils import distributed, files
 from landmark.utils.errors import ArchiveError, InputError
 from landmark.utils.files import atomic_path
 from landmark.utils.locks import alone
@@ -162,13 +163,13 @@ def test_a_run_that_another_process_has_just_finished_is_loaded(tmp_path, world,
 
     @contextlib.contextmanager
     def late(path, busy, **more):
-        monkeypatch.setattr(training_run, "alone", alone)
+        monkeypatch.setattr(distributed, "alone", alone)
         fit(CONFIG, world, tmp_path / "run", progress=False)
         other.files = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "run").iterdir()}
         with alone(path, busy, **more):
             yield
 
-    monkeypatch.setattr(training_run, "alone", late)
+    monkeypatch.setattr(distributed, "alone", late)
     fit(CONFIG, world, tmp_path / "run", progress=False)
     assert other.files == {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "run").iterdir()}
 
@@ -180,7 +181,7 @@ def test_a_finished_run_is_loaded_from_where_nothing_can_be_written(tmp_path, wo
     def refuse(*args, **more):
         raise AssertionError("nothing is to be written")
 
-    monkeypatch.setattr(training_run, "alone", refuse)
+    monkeypatch.setattr(distributed, "alone", refuse)
     assert fit(CONFIG, world, tmp_path / "run", progress=False).result["step"]
 
 
@@ -197,7 +198,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path, world,
 def test_a_stage_that_is_none_is_refused_by_name(tmp_path, world, monkeypatch, stage):
     """Fails when what comes behind the map is offered as a stage, or a wrong name claims the folder."""
     monkeypatch.setattr(step, "create_model", create_model)
-    with pytest.raises(InputError, match=f"no stage '{stage}' to freeze.*layer3, layer4$"):
+    with pytest.raises(InputError, match=f"no stage '{stage}' to freeze.*layer3, layer4, or all$"):
         fit(TrainConfig(**CONFIG.__dict__ | {"freeze": stage}), world, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
@@ -354,9 +355,9 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, world, m
             yield part
 
     with monkeypatch.context() as patch:
-        for module in (training_run, folder, checkpoints):
+        for module in (training_run, folder, checkpoints, files):
             patch.setattr(module, "atomic_path", limited)
-        with pytest.raises(InputError, match=rf"{name}: cannot be written \(.*, \d+ MiB free\)") as error:
+        with pytest.raises(InputError, match=rf"{name}: cannot be written \(.*, [0-9.]+ .?B free\)") as error:
             fit(CONFIG, world, tmp_path / "run", progress=False, save_steps=2)
     assert "\n" not in str(error.value) and not list((tmp_path / "run").glob(".*.part"))
     run = fit(CONFIG, world, tmp_path / "run", progress=False)
