@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -26,11 +29,13 @@ from landmark.retrieval.local.rerank import fuse_inliers, order_anew
 from landmark.retrieval.search import Neighbours, find_nearest
 from landmark.retrieval.vote import knn_vote
 from landmark.utils.errors import ImageError, InputError
+from landmark.utils.files import CacheFile
 from landmark.utils.process import usable_cpus
 
 log = logging.getLogger("landmark.retrieval")
 SHOWN = 10  # neighbours of each query that are told, at least
 CALIBRATED = 100  # images of the index, and as many of no landmark, that the threshold is measured on
+_RULE = 1  # of the score; a change of it, or of what the local features do, makes kept thresholds void
 _HELD = 512  # pictures whose local features stay in memory, some 0.5 MB each
 
 
@@ -61,7 +66,7 @@ class Searcher:
         local: of `create_local`; None to compare no local features.
         config: the settings; the defaults when left out.
         workers: processes that decode, see `make_loader`.
-        keep: read and write the cache of vectors.
+        keep: read and write the cache of vectors and of the threshold.
         progress: show bars.
 
     Raises:
@@ -211,7 +216,7 @@ class Searcher:
 
         It is measured on images of the gallery, each left out of the index for its own query, and on images without a
         landmark where there are. Of a landmark's only image every answer is wrong. Where no landmark has two images
-        it cannot be measured and nothing is below it.
+        it cannot be measured and nothing is below it. It is kept on disk, bound to all that it depends on.
         """
         if self.config.threshold is not None:
             return self.config.threshold
@@ -220,6 +225,26 @@ class Searcher:
         if not several.any():
             log.warning("no landmark has two images, so no threshold can be measured: give --threshold")
             return -math.inf
+        file = CacheFile(self.gallery.root, f"thresholds/{self._basis()}.json")
+        threshold = file.load(_stored_number) if self.keep else None
+        if threshold is None:
+            threshold = self._measured(several)
+            if self.keep:
+                file.save(lambda path: path.write_text(json.dumps(threshold)))
+        if math.isinf(threshold):
+            log.warning("no threshold reaches a precision of %g: nothing is answered", self.config.precision)
+        return threshold
+
+    def _basis(self) -> str:
+        """A hash of what the threshold depends on: settings, network, local features, images and their landmarks."""
+        parts: list[object] = [_RULE, asdict(self.config), self.index.network, self.local.name if self.local else None]
+        for photos, embedded in ((self.gallery, self.index), (self.gallery.others, self.others)):
+            if photos is not None and embedded is not None:
+                parts.append([embedded.ids, photos.images.fingerprint(embedded.ids)])
+        return hashlib.sha256(json.dumps([*parts, self.landmark.tolist()]).encode()).hexdigest()[:32]
+
+    def _measured(self, several: np.ndarray) -> float:
+        """The threshold, measured; `several`: (N,) whether another image shows the same landmark."""
         rows = _spread(len(self.index.ids))
         findings = self.leave_one_out(rows)
         score, kind = [findings.score], [np.where(several[rows], 0, 1)]
@@ -231,16 +256,22 @@ class Searcher:
             kind.append(np.full(len(own), 2))
             right.append(np.zeros(len(own), bool))
         answers = Answers(np.concatenate(score), np.concatenate(right), np.concatenate(kind))
-        threshold = plain_threshold(answers, self.config.precision)
-        if math.isinf(threshold):
-            log.warning("no threshold reaches a precision of %g: nothing is answered", self.config.precision)
-        return threshold
+        return plain_threshold(answers, self.config.precision)
 
 
 def _soft(votes: np.ndarray, temperature: float) -> np.ndarray:
     """Votes on the scale of a similarity, 1 + T log v: one neighbour's is its own; -inf without a vote."""
     with np.errstate(divide="ignore"):
         return 1 + temperature * np.log(votes)
+
+
+def _stored_number(path: Path) -> float | None:
+    """The number in a file of the cache; a damaged one counts as none."""
+    try:
+        number = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return number if isinstance(number, float) and not math.isnan(number) else None
 
 
 def _spread(count: int) -> np.ndarray:

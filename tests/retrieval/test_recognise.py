@@ -168,7 +168,7 @@ def test_the_threshold_reaches_the_precision(landmarks, monkeypatch, log_lines):
     expected = plain_threshold(Answers(findings.score, right, np.array([0, 0, 0, 0, 0, 1])), 0.6)
     assert searcher.threshold == expected and right[findings.score >= expected].mean() >= 0.6
     assert search(landmarks, SearchConfig(threshold=-3.0)).threshold == -3
-    searcher = search(landmarks, SearchConfig(precision=0.6))
+    searcher = search(landmarks, SearchConfig(precision=0.6), keep=False)
     searcher.others = replace(searcher.index, vectors=searcher.index.vectors[::-1])
     searcher.gallery = replace(searcher.gallery, others=searcher.gallery)
     monkeypatch.setattr(searcher, "_burden", lambda vectors, *more: np.zeros(len(vectors)))
@@ -210,3 +210,21 @@ def test_what_was_looked_at_stays_in_bounds(landmarks, photos, monkeypatch):
     searcher = search(landmarks, local=Sift())
     searcher.search(photos)
     assert len(searcher._features) == 3 and torch.is_grad_enabled()
+
+
+def test_the_threshold_is_measured_once(landmarks, monkeypatch):
+    """Fails when each search measures it anew, or one of other settings, labels or images is believed."""
+    measured = []
+    monkeypatch.setattr(Searcher, "_measured", lambda self, several: measured.append(1) or len(measured) / 4)
+    config = SearchConfig(precision=0.6)
+    assert search(landmarks, config).threshold == search(landmarks, config).threshold == 0.25
+    assert search(landmarks, SearchConfig(precision=0.7)).threshold == 0.5
+    assert search(landmarks, config, Sift()).threshold == 0.75
+    assert search(landmarks, config, keep=False).threshold == 1.0
+    (landmarks / "30").rename(landmarks / "40")
+    assert search(landmarks, config).threshold == 1.25
+    for path in (landmarks / ".landmark/thresholds").iterdir():
+        path.write_text("{")
+    assert search(landmarks, config).threshold == 1.5
+    draw(landmarks / "20/3.png", 9)
+    assert search(landmarks, config).threshold == 1.75 and len(measured) == 7
