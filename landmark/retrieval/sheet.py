@@ -18,6 +18,7 @@ from landmark.utils.files import atomic_path
 
 FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 ROWS, COLUMNS = 40, 5  # of a sheet: queries, and neighbours of each
+LINES = 60  # between a query and its nearest image, of all their matches
 _THUMB = 320  # pixels of a picture on a sheet
 NONE = "none of these"
 
@@ -112,7 +113,8 @@ def draw_sheet(path: str | Path, searcher: Searcher, photos: Photos, findings: F
         known = findings.score[i] >= searcher.threshold
         titles.append(landmark_name(searcher, int(findings.landmark[i])) if known else NONE)
         captions.append([landmark_name(searcher, int(searcher.landmark[row])) for row in rows])
-        matches.append(searcher.matches(photos, image_id, rows[0]))
+        pairs = searcher.matches(photos, image_id, rows[0])
+        matches.append(pairs[:: -(-len(pairs) // LINES) or 1])
     more = f" (the first {len(shown)} of {len(findings.ids)} queries)" if len(shown) < len(findings.ids) else ""
     blank: list[list[bool | None]] = [[None] * len(row) for row in neighbours]
     figure = nearest_neighbours(

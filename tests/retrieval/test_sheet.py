@@ -76,6 +76,7 @@ def test_a_sheet_shows_queries_neighbours_and_matches(found, tmp_path, monkeypat
     assert first.tolist() == pytest.approx([(left + right) / 2, (top + bottom) / 2])
     (left, right, bottom, top) = axes.images[1].get_extent()
     assert last.tolist() == pytest.approx([left + (right - left) / 4, top + (bottom - top) * 3 / 4])
+    assert len(axes.collections[0].get_segments()) == 9
     with pytest.raises(InputError, match="s.txt: give a sheet a name that ends in .png"):
         sheet.draw_sheet(tmp_path / "s.txt", searcher, photos, findings)
     assert not (tmp_path / "s.txt").exists()
