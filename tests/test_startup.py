@@ -50,6 +50,8 @@ def submission(world, tmp_path_factory):
         (["train", "data", "--out", "run"], 2, "--model is missing"),
         (["train", "data", "--out", "run", "--model", "resnet50", "--lr", "-1"], 2, "lr=-1.0"),
         (["synth", "world", "--landmarks", "0"], 2, "landmarks=0"),
+        (["search", "index", "photo.jpg", "--neighbours", "0"], 2, "neighbours=0"),
+        (["search", "index", "photo.jpg", "--features", "vgg"], 2, "neither a model"),
         (["download", "gldv2"], 2, "download gldv2 DATA"),
     ],
 )  # fmt: skip

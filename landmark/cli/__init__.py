@@ -6,6 +6,7 @@ evaluation  The verb that scores a submission.
 flags       Flags of the command, from the settings they set.
 models      The verb that lists the models.
 prepare     The verbs that download, check and shrink a data set.
+retrieval   The verb that searches a folder of landmarks with photographs.
 training    The verbs that train and predict.
 world       The verb that makes a miniature world.
 """

@@ -13,12 +13,12 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from landmark.cli import bench, evaluation, models, prepare, training, world
+from landmark.cli import bench, evaluation, models, prepare, retrieval, training, world
 from landmark.utils.errors import InputError, is_full
 from landmark.utils.log import show_log
 
 # verb: what it says of itself, its flags, its function
-VERBS = world.VERBS | prepare.VERBS | models.VERBS | training.VERBS | evaluation.VERBS | bench.VERBS
+VERBS = world.VERBS | prepare.VERBS | models.VERBS | training.VERBS | evaluation.VERBS | retrieval.VERBS | bench.VERBS
 
 
 def build_parser() -> argparse.ArgumentParser:

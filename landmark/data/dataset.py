@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -59,6 +59,13 @@ class Batch:
         return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
 
 
+class Images(Protocol):
+    """Image files by id, such as an `ImageStore`."""
+
+    def read(self, image_id: str) -> bytes:
+        """Read the bytes of one; ImageError when it cannot be."""
+
+
 class Samples(Dataset):
     """Gives a `Sample` or a `Bad` for (epoch, index): of a split of a data folder."""
 
@@ -86,6 +93,7 @@ class LandmarkDataset(Samples):
         augment: what is done to that in each epoch anew; nothing when left out.
         seed: of random numbers; set `epoch` before each pass.
         keep: hold the prepared images in memory, so that later passes only augment them.
+        images: what reads them, where they do not lie as in GLDv2.
 
     `*eval_transform(…)` and `*train_transform(…)` are such pairs of `prepare` and `augment`. In pairs of your own
     torch's random numbers may be drawn in either: in `prepare` they depend on (seed, index), in `augment` on the epoch,
@@ -102,12 +110,13 @@ class LandmarkDataset(Samples):
         augment: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
         keep: bool = False,
+        images: Images | None = None,
     ):
         self.root, self.split, self.seed, self.epoch = root, split, seed, 0
         self.prepare, self.augment = prepare or v2.PILToTensor(), augment
         self.at_least = prepare.size if isinstance(prepare, CentreSquare) else 0
         self.prepared: dict[int, Tensor | Bad] | None = {} if keep else None
-        self.images = open_images(root, split)
+        self.images: Any = images or open_images(root, split)
         self.ids = np.array(table["id"].tolist(), "S")  # no Python objects: workers share the memory
         self.labels = np.full(len(table), -1)
         if label_map is not None and "landmark_id" in table:

@@ -20,10 +20,6 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.evaluation.confidence import (
         RULES,
         Evidence,
-        centre_similarity,
-        class_centres,
-        neighbour_similarity,
-        penalised_similarity,
         temperature_softmax,
     )
     from landmark.evaluation.label_errors import detector_scores, find_suspects
@@ -56,8 +52,6 @@ __all__ = [
     "answers_by_kind",
     "auroc",
     "batched_gap",
-    "centre_similarity",
-    "class_centres",
     "closed_set",
     "deletion_curve",
     "deletion_score",
@@ -70,9 +64,7 @@ __all__ = [
     "global_average_precision",
     "grad_cam",
     "mean_average_precision",
-    "neighbour_similarity",
     "paired_gap_bootstrap",
-    "penalised_similarity",
     "predict",
     "predictions",
     "random_saliency",

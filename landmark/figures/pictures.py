@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from landmark.figures.style import BLUE, GREY, INK, RED, label, styled
+from landmark.figures.style import BLUE, GREY, INK, RED, SKY, label, styled
 
 SPACE, HEAT = 0.06, "inferno"  # between tiles, in tiles; a perceptually even colour map for what lies over a picture
 
@@ -36,15 +37,9 @@ class _Sheet:
     head: float
 
     def __init__(
-        self,
-        title: str,
-        rows: int,
-        columns: int,
-        tile: float,
-        captions: bool = True,
-        stub: float = 0.0,
+        self, title: str, rows: int, columns: int, tile: float, captions: bool = True, stub: float = 0.0,
         scale: str = "",
-    ):
+    ):  # fmt: skip
         line = 0.17 / tile  # a line of caption, in tiles
         self.tile, self.stub = tile, stub
         self.head = 0.0 if captions else line  # else over the first row only
@@ -61,20 +56,18 @@ class _Sheet:
         if scale:
             self._scale(scale)
 
-    def draw(
-        self,
-        row: int,
-        column: int,
-        pixels: np.ndarray,
-        caption: str = "",
-        frame: str | None = None,
-        heat: np.ndarray | None = None,
-        mark: Sequence[float] | None = None,
-    ) -> None:
-        """Draw one picture, whole and centred in its tile, with what lies over it and around it."""
+    def _place(self, row: int, column: int, pixels: np.ndarray) -> tuple[float, float, float, float]:
+        """Left, top, width and height of a picture that is whole and centred in its tile."""
         left, top = column * (1 + SPACE), self.head + (row + 1) * self.high - 1 - SPACE / 2
         wide, high = np.array(pixels.shape[1::-1]) / max(pixels.shape[:2])
-        x, y = left + (1 - wide) / 2, top + (1 - high) / 2
+        return left + (1 - wide) / 2, top + (1 - high) / 2, wide, high
+
+    def draw(
+        self, row: int, column: int, pixels: np.ndarray, caption: str = "", frame: str | None = None,
+        heat: np.ndarray | None = None, mark: Sequence[float] | None = None,
+    ) -> None:  # fmt: skip
+        """Draw one picture, with what lies over it and around it."""
+        x, y, wide, high = self._place(row, column, pixels)
         place: dict[str, Any] = {"extent": (x, x + wide, y + high, y), "aspect": "equal"}
         if heat is not None:  # the picture goes grey, so that all colour is the map's
             pixels = 0.25 + 0.75 * pixels.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
@@ -90,7 +83,17 @@ class _Sheet:
         if frame is not None:
             self.axes.add_patch(Rectangle((x, y), wide, high, fill=False, edgecolor=frame, linewidth=2.4))
         text = label(caption, max(int(16 * self.tile), 4))
-        self.axes.text(left + 0.5, top - 0.03, text, ha="center", va="bottom", fontsize=7.5)
+        middle, top = column * (1 + SPACE) + 0.5, self.head + (row + 1) * self.high - 1 - SPACE / 2
+        self.axes.text(middle, top - 0.03, text, ha="center", va="bottom", fontsize=7.5)
+
+    def join(self, row: int, first: np.ndarray, second: np.ndarray, matches: np.ndarray) -> None:
+        """Draw lines from places of a row's first picture to places of its second."""
+        ends = []
+        for column, pixels in enumerate((first, second)):
+            x, y, wide, high = self._place(row, column, pixels)
+            ends.append(matches[:, 2 * column : 2 * column + 2] * (wide, high) + (x, y))
+        lines = np.stack(ends, axis=1)  # (M, 2, 2)
+        self.axes.add_collection(LineCollection(list(lines), colors=SKY, linewidths=0.5, alpha=0.7), autolim=False)
 
     def name_row(self, row: int, text: str) -> None:
         """Write a name in the stub column, level with its row."""
@@ -250,9 +253,10 @@ def attention_maps(
 def nearest_neighbours(
     queries: Sequence,
     neighbours: Sequence[Sequence],
-    right: Sequence[Sequence[bool]],
+    right: Sequence[Sequence[bool | None]],
     query_titles: Sequence[str] | None = None,
     neighbour_titles: Sequence[Sequence[str]] | None = None,
+    matches: Sequence[np.ndarray] | None = None,
     *,
     title: str = "Nearest neighbours (blue frame: same landmark, red: another)",
     tile: float = 1.2,
@@ -262,8 +266,9 @@ def nearest_neighbours(
     Args:
         queries: Q pictures, as in `image_grid`.
         neighbours: Q lists of pictures, nearest first.
-        right: Q lists of booleans, one per neighbour.
+        right: Q lists of booleans, one per neighbour, None where it is not known.
         query_titles: Q captions; neighbour_titles: Q lists of captions.
+        matches: Q arrays (M, 4) of what is joined to the nearest one: x and y in either, as shares of its sides.
         title: over the figure.
         tile: side of a tile in inches.
 
@@ -273,9 +278,8 @@ def nearest_neighbours(
     """
     if not len(queries) or not all(map(len, neighbours)):
         raise ValueError("queries, neighbours: nothing to draw, needs one query and one neighbour each or more")
-    _same(
-        len(queries), neighbours=neighbours, right=right, query_titles=query_titles, neighbour_titles=neighbour_titles
-    )
+    _same(len(queries), neighbours=neighbours, right=right, query_titles=query_titles,
+          neighbour_titles=neighbour_titles, matches=matches)  # fmt: skip
     sheet = _Sheet(title, len(queries), 1 + max(map(len, neighbours)), tile, bool(query_titles or neighbour_titles))
     for row, query in enumerate(queries):
         caption = query_titles[row] if query_titles is not None else "" if row else "query"
@@ -283,5 +287,7 @@ def nearest_neighbours(
         _same(len(neighbours[row]), right=right[row])
         for i, (image, good) in enumerate(zip(neighbours[row], right[row], strict=True)):
             caption = neighbour_titles[row][i] if neighbour_titles is not None else ""
-            sheet.draw(row, i + 1, _pixels(image, f"neighbour {i}"), caption, BLUE if good else RED)
+            sheet.draw(row, i + 1, _pixels(image, f"neighbour {i}"), caption, {None: GREY, True: BLUE}.get(good, RED))
+        if matches is not None and len(matches[row]):
+            sheet.join(row, np.asarray(query), np.asarray(neighbours[row][0]), np.asarray(matches[row]))
     return sheet.figure

@@ -1,8 +1,14 @@
 """Images become vectors, and the nearest ones answer.
 
+config     Settings of a search. Nothing here needs torch or NumPy, so that a wrong one is refused at once.
 embed      Vectors of images by a network, kept on disk so that only new images are embedded.
+gallery    Photographs to search with, and the folder of landmarks to search in.
+likeness   How alike an image is to landmarks, and to what is none: one number for each image. NumPy only.
+local      Local features: points of an image that are found again in another.
+recognise  Photographs in, answers out: neighbours, local features, a vote, and whether it is any landmark.
 search     Exact nearest neighbours by blocked matrix products. NumPy only.
-vote       What the neighbours say: soft votes, class centres, expanded queries. NumPy only.
+sheet      What a search found, for people: lines of text, JSON, a submission, a sheet of pictures.
+vote       What the neighbours say: soft votes, expanded queries. NumPy only.
 whitening  Vectors whose numbers are uncorrelated and of one size, by principal components.
 """
 
@@ -11,23 +17,51 @@ from typing import TYPE_CHECKING
 from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
+    from landmark.retrieval.config import SearchConfig
     from landmark.retrieval.embed import Embedder, Embeddings, create_embedder, embed_images
+    from landmark.retrieval.gallery import Gallery, Photos, open_gallery, open_photos, open_test
+    from landmark.retrieval.likeness import (
+        centre_similarity,
+        class_centres,
+        mean_likeness,
+        neighbour_similarity,
+        penalised_similarity,
+    )
+    from landmark.retrieval.local.features import create_local
+    from landmark.retrieval.recognise import Findings, Searcher
     from landmark.retrieval.search import Neighbours, find_nearest, unit
+    from landmark.retrieval.sheet import draw_sheet, write_answers
     from landmark.retrieval.vote import Votes, expand_queries, knn_vote
     from landmark.retrieval.whitening import Whitening
 
 __all__ = [
     "Embedder",
     "Embeddings",
+    "Findings",
+    "Gallery",
     "Neighbours",
+    "Photos",
+    "SearchConfig",
+    "Searcher",
     "Votes",
     "Whitening",
+    "centre_similarity",
+    "class_centres",
     "create_embedder",
+    "create_local",
+    "draw_sheet",
     "embed_images",
     "expand_queries",
     "find_nearest",
     "knn_vote",
+    "mean_likeness",
+    "neighbour_similarity",
+    "open_gallery",
+    "open_photos",
+    "open_test",
+    "penalised_similarity",
     "unit",
+    "write_answers",
 ]
 
 __getattr__, __dir__ = lazy(__name__, __file__)

@@ -24,6 +24,7 @@ from landmark.models.folding import Folded, fast_model
 from landmark.models.int8 import arithmetic
 from landmark.models.net import LandmarkNet, create_model
 from landmark.models.recipes import BACKBONES, backbone_of
+from landmark.retrieval.gallery import PhotoFiles
 from landmark.utils.device import autocast, device
 from landmark.utils.errors import InputError
 from landmark.utils.files import CacheFile
@@ -115,9 +116,9 @@ class Embeddings:
 
 def embed_images(
     embedder: Embedder, ids: Sequence[str], root: str | Path, split: str = "train", *, batch_size: int = 32,
-    workers: int | None = None, keep: bool = True, progress: bool = True,
+    images: PhotoFiles | None = None, workers: int | None = None, keep: bool = True, progress: bool = True,
 ) -> Embeddings:  # fmt: skip
-    """Embed images of a GLDv2 folder; those that were embedded before are read from its cache.
+    """Embed images of a folder; those that were embedded before are read from its cache.
 
     What is kept is bound to the network and to the file or TAR that an image lies in, piece by piece, so that a pass
     that was stopped goes on. Any number of processes may do so at once: each writes files of its own.
@@ -125,9 +126,10 @@ def embed_images(
     Args:
         embedder: of `create_embedder`, or of a trained network.
         ids: of the images; the vectors come in this order.
-        root: GLDv2 folder.
-        split: "train", "test" or "index".
+        root: GLDv2 folder, or another one with `images`.
+        split: "train", "test", "nonlandmark" or "index"; what the cache calls them.
         batch_size: images at a time.
+        images: what reads them, where they do not lie as in GLDv2.
         workers: processes that decode, see `make_loader`.
         keep: read and write the cache.
         progress: show a bar.
@@ -139,14 +141,14 @@ def embed_images(
     twice = pd.Index(ids).duplicated()
     if twice.any():
         raise InputError(f"image {ids[twice.argmax()]} is given twice: name each image once")
-    store = open_images(root, split)
+    store = images or open_images(root, split)
     stamps = {image_id: store.fingerprint([image_id])[:32] for image_id in ids}
     rows = _kept(root, split, embedder.network, stamps) if keep else {}
     bad: dict[str, str] = {}
     missing = [image_id for image_id in ids if image_id not in rows]
     if missing:
         prepare, augment = eval_transform(embedder.size, **embedder.data_config)
-        dataset = LandmarkDataset(pd.DataFrame({"id": missing}), root, split, None, prepare, augment)
+        dataset = LandmarkDataset(pd.DataFrame({"id": missing}), root, split, None, prepare, augment, images=store)
         fresh: dict[str, np.ndarray] = {}
         bar = tqdm(total=len(missing), desc=f"embed {split}", unit="image", disable=not progress)
         with bar:
@@ -161,8 +163,10 @@ def embed_images(
         rows |= _stored(root, split, embedder.network, stamps, fresh, keep)
     there = [image_id for image_id in ids if image_id in rows]
     if not there:
-        first = "; ".join(f"{image_id}: {reason}" for image_id, reason in list(bad.items())[:3])
-        raise InputError(f"{root}/{split}: none of {len(ids)} images can be read{': ' if first else ''}{first}")
+        files = images.paths if images else {}
+        first = "; ".join(f"{files.get(image_id, image_id)}: {reason}" for image_id, reason in list(bad.items())[:3])
+        place = "" if images else f"{root}/{split}: "
+        raise InputError(f"{place}none of {len(ids)} images can be read{': ' if first else ''}{first}")
     return Embeddings(there, np.stack([rows[image_id] for image_id in there]), bad, embedder.network)
 
 

@@ -1,4 +1,4 @@
-"""What the neighbours say: soft votes, class centres, expanded queries. NumPy only."""
+"""What the neighbours say: soft votes, expanded queries. NumPy only."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from landmark.evaluation.submission import read_submission
 from landmark.models.recipes import list_models
 from landmark.utils.errors import ArchiveError, InputError
 from tests.helpers import PHOTOS
+from tests.retrieval.test_recognise import Thumb, draw
 
 
 def run(*args):
@@ -273,3 +274,108 @@ def test_benchmarks_get_the_flags_that_are_theirs(monkeypatch, capsys):
         "predict": {"images": 6, "size": 7, "batch_size": 8, "repeats": 9, "int8": False},
     }  # fmt: skip
     assert json.loads(capsys.readouterr().out).keys() == bench.BENCHMARKS.keys()
+
+
+def test_search_answers_with_names_and_writes_a_submission(tmp_path, capsys, monkeypatch):
+    """Fails when a verb's flag does not reach the search, or `score` cannot read what it wrote."""
+    from landmark.retrieval import embed
+
+    monkeypatch.setattr(embed, "create_embedder", lambda name: Thumb())
+    for landmark, seed in ((10, 1), (10, 1), (20, 3), (20, 3)):
+        draw(tmp_path / f"g/{landmark}/{len(list(tmp_path.rglob('*.png')))}.png", seed, 0.2 * (seed % 2))
+    queries = [draw(tmp_path / f"q{seed}.png", seed, 0.1) for seed in (1, 3)]
+    (tmp_path / "no.png").write_bytes(b"")
+    assert (
+        run(
+            "search",
+            tmp_path / "g",
+            *queries,
+            tmp_path / "no.png",
+            "--local",
+            "none",
+            "--threshold",
+            -5,
+            "--workers",
+            0,
+        )
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert [line.split(", score")[0] for line in out.splitlines()] == [f"{queries[0]}: 10", f"{queries[1]}: 20"]
+    assert f"{tmp_path / 'no.png'}: empty file: no answer" in err
+    assert (
+        run(
+            "search",
+            tmp_path / "g",
+            *queries,
+            "--local",
+            "none",
+            "--threshold",
+            5,
+            "--workers",
+            0,
+            "--json",
+            "--sheet",
+            tmp_path / "s.png",
+        )
+        == 0
+    )
+    report = json.loads(capsys.readouterr().out)
+    assert [(q["landmark"], q["known"]) for q in report["queries"]] == [(10, False), (20, False)] and (
+        tmp_path / "s.png"
+    ).exists()
+    world = tmp_path / "world"
+    assert run("synth", world, "--landmarks", 2, "--images", 4, "--test", 6, "--size", 48) == 0
+    assert (
+        run(
+            "search",
+            world,
+            "--test",
+            world,
+            "--local",
+            "sift",
+            "--rerank",
+            2,
+            "--out",
+            tmp_path / "s.csv",
+            "--workers",
+            0,
+        )
+        == 0
+    )
+    capsys.readouterr()
+    assert run("score", tmp_path / "s.csv", world / "recognition_solution_v2.1.csv", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["predictions"] == 6
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("{}/g",), "name photographs, or --test DATA"),
+        (("{}/g", "{}/q.jpg", "--test", "{}"), "one of the two"),
+        (("{}/g", "{}/q.jpg", "--out", "{}/s.csv"), "--out writes the answers to a test set"),
+        (("{}/g", "{}/q.jpg", "--features", "dinov9"), "--features dinov9: neither a model"),
+        (("{}/nowhere", "{}/q.jpg"), "nowhere: no such folder"),
+        (("{}", "{}/q.jpg"), "0 images in 0 sub-folders"),
+        (("{}/index", "{}/q.jpg"), "the landmark ids of the index split are others"),
+        (("{}", "{}/q.jpg", "--neighbours", "0"), "neighbours=0"),
+    ],
+)  # fmt: skip
+def test_bad_searches_are_one_line(tmp_path, capsys, args, words):
+    """Fails on a traceback, or when a search that cannot be meant begins."""
+    if "{}/index" in args:
+        draw(tmp_path / "index/0/1/2/0123456789abcdef.jpg", 1)
+    before = set(tmp_path.rglob("*"))
+    assert run("search", *(a.format(tmp_path) for a in args)) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and len(captured.err.strip().splitlines()) == 1
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(not PHOTOS.exists(), reason="no real photographs beside this checkout")
+def test_search_knows_real_landmarks(tmp_path, capsys):
+    """Fails when real photographs are answered as by chance (a GAP of .02), or as if the network were untrained (.11)."""
+    assert run("search", PHOTOS, "--test", PHOTOS, "--local", "none", "--out", tmp_path / "s.csv") == 0
+    capsys.readouterr()
+    assert run("score", tmp_path / "s.csv", PHOTOS / "recognition_solution_v2.1.csv", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["gap"] > 0.4

@@ -132,6 +132,7 @@ REFUSED = {
     "no methods": lambda: pictures.saliency_panels(PICTURES, {}),
     "maps of other pictures": lambda: pictures.saliency_panels(PICTURES, {"a": MAPS[:1]}),
     "negative attention": lambda: pictures.attention_maps(PICTURES, -MAPS),
+    "too few matches": lambda: pictures.nearest_neighbours(PICTURES[:1], [PICTURES[:1]], [[None]], matches=[]),
     "no neighbours": lambda: pictures.nearest_neighbours(PICTURES[:1], [[]], [[]]),
 }
 

@@ -1,0 +1,43 @@
+"""Settings of a search. Nothing here needs torch or NumPy, so that a wrong one is refused at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landmark.utils.errors import InputError
+from landmark.utils.settings import check_settings, documented, setting
+
+LOCAL = ("xfeat", "sift", "none")  # local features by name
+GEOMETRIES = ("fundamental", "homography")
+
+
+@documented
+@dataclass(frozen=True)
+class SearchConfig:
+    """What a search answers, and how sure of it it is; see `recognise.Searcher`.
+
+    The defaults did best on two miniature worlds, among values from the literature; --rerank is a matter of time.
+
+    {settings}
+
+    Raises:
+        InputError: a value that cannot be meant.
+    """
+
+    neighbours: int = setting(3, "that vote", least=1, most=1000)
+    temperature: float = setting(0.07, "of the vote; the smaller, the more the nearest one decides", least=0.01)
+    rerank: int = setting(
+        50, "nearest images whose local features are compared; as many as time allows", least=1, most=1000
+    )
+    geometry: str = setting("fundamental", "of the matches: fundamental (matrix) or homography")
+    margin: float = setting(0.5, "share of the second landmark's score that the first one's is lowered by", least=0)
+    penalty: float = setting(
+        0.5, "weight of the likeness to images without a landmark, where there are", least=0, most=2
+    )
+    precision: float = setting(0.9, "wanted of the answers; below its threshold it is none of these", above=0, most=1)
+    threshold: float | None = setting(None, "of the score, in place of the one that reaches the precision")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.geometry not in GEOMETRIES:
+            raise InputError(f"no geometry {self.geometry!r}: choose one of {', '.join(GEOMETRIES)}")
