@@ -55,6 +55,7 @@ from landmark.retrieval.local import features as local_features
 from landmark.training import frozen_maps, predict_run, splits, state, step, trainer
 from landmark.training import run as training_run
 from landmark.training.config import TrainConfig
+from landmark.utils import files
 from landmark.utils.errors import CheckpointError
 from landmark.world.config import WorldConfig
 
@@ -213,6 +214,10 @@ CALLS = {
     "prefix_ranges": integers,
     "check_int8": integers,
     "Learner": lambda t: frozen.Learner(t.model, "layer2", None),
+    "stages_of": lambda t: frozen.stages_of(t.model.backbone, "layer2"),
+    "Folded": lambda t: folding.Folded(t.model.backbone.eval(), None),
+    "limit_of_bad": lambda t: loader.limit_of_bad(None, 100),
+
     "Rest": lambda t: frozen.Learner(t.model, "layer2", None).rest,
     "fold_batch_norms": lambda t: folding.fold_batch_norms(t.model.backbone),
     # models
@@ -246,7 +251,7 @@ CALLS = {
     "save_weights": lambda t: training_run.save_weights(t.model, t.new()),
     "write_log": lambda t: training_run.write_log(t.new(), []),
     "weights_sha256": lambda t: training_run.weights_sha256("none"),
-    "write_json": lambda t: training_run.write_json(t.new(), {}),
+    "write_json": lambda t: files.write_json(t.new(), {}),
     "read_json": lambda t: training_run.read_json(t.run().path / "result.json"),
     "saved_config": lambda t: training_run.saved_config(t.run().path),
     "is_finished": lambda t: training_run.is_finished(t.new(), {}),
@@ -348,6 +353,7 @@ MEANT = {
     "train_step": "seeds them for dropout; `fit` puts the caller's back",
     "Trainer": "the same",
     "seed_everything": "moves them, that is its purpose",
+    "Backbone": "declares what networks of timm have, and is none",
     "LandmarkNet": "draws its first weights from them, as every torch module does",
     "create_backbone": "the same; `create_model` gives it numbers of its own",
     "Dropout": "draws its masks from them, as torch's does",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx, nn
 
-from landmark.utils.device import precision
+from landmark.utils.device import own_random_numbers, precision
 from landmark.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def arithmetic(where: torch.device, int8: bool = False) -> str:
     return precision(where) + (", int8 of torch's FBGEMM" if int8 else "")
 
 
+@own_random_numbers(torch.device("cpu"))
 def measure(graph: fx.GraphModule, images: Tensor) -> Ranges:
     """Measure the ranges of a network's maps, by name, which `quantise` needs.
 
@@ -106,6 +107,7 @@ class Quantised(nn.Module):
         return self.decode(self.bytes_of(x))
 
 
+@own_random_numbers(torch.device("cpu"))  # torch draws some
 def quantise(graph: fx.GraphModule, ranges: Ranges) -> Quantised:
     """Rewrite a network to compute on bytes; input and output stay float32.
 

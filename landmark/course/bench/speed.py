@@ -35,7 +35,7 @@ from landmark.course.bench.measure import (
     wait,
 )
 from landmark.course.bench.recipes import MODEL, Images, Side, dataset_of, files, predict_side, train_side
-from landmark.models.net import create_model
+from landmark.models.net import LandmarkNet, create_model
 from landmark.training.config import TrainConfig
 from landmark.utils.device import device, own_random_numbers
 from landmark.utils.errors import InputError
@@ -234,8 +234,13 @@ def _parts(side: Side, steps: int = 3) -> dict[str, float]:
 
         return hook
 
-    hooks = [side.model.register_forward_pre_hook(mark("host_to_device")),
-             side.model.register_forward_hook(mark("forward"))]  # fmt: skip
+    if isinstance(side.model, LandmarkNet):  # prediction asks for map, embedding and logits one after the other
+        features, arrived = side.model.forward_features, mark("host_to_device")
+        setattr(side.model, "forward_features", lambda x: (arrived(), features(x))[1])  # noqa: B010  (a method)
+        hooks = [side.model.head.register_forward_hook(mark("forward"))]
+    else:
+        hooks = [side.model.register_forward_pre_hook(mark("host_to_device")),
+                 side.model.register_forward_hook(mark("forward"))]  # fmt: skip
     if side.optimizer:
         hooks += [side.optimizer.register_step_pre_hook(mark("backward")),
                   side.optimizer.register_step_post_hook(mark("step"))]  # fmt: skip
@@ -247,6 +252,7 @@ def _parts(side: Side, steps: int = 3) -> dict[str, float]:
         next(run)
     for hook in hooks:
         hook.remove()
+    vars(side.model).pop("forward_features", None)
     count = len(side.ready[0] if isinstance(side.ready, list) else side.ready.images)
     step = {part: round(statistics.median(values) / count, 6) for part, values in spent.items()}
     assert side.dataset is not None
