@@ -8,6 +8,7 @@
     prepare     download, check and shrink a data set
     evaluation  predict, score, explain, doubt
     training    a run, start to finish
+    retrieval   photographs find their like: embeddings, neighbours, local features, votes
     course      what the notebooks run and measure
     cli         the command `landmark`
 
