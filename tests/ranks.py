@@ -66,6 +66,7 @@ def embed(root, out):
     with distributed.group():
         data = GoogleLandmarks(root)
         dataset = LandmarkDataset(data.train, root, "train", None, *eval_transform(32, (0.5,) * 3, (0.5,) * 3))
-        model = create_model("resnet50", 0)
-        ids, rows = prediction.embed(model, make_loader(dataset, 4, shared=True))
-        np.savez(out / f"rank{distributed.rank()}.npz", ids=np.array(ids), rows=rows)
+        model = create_model("resnet50", 3)
+        mine = prediction.predict(model, make_loader(dataset, 4, shared=True), keep=["embedding"])
+        answers = prediction.merged(distributed.gather(mine))
+        np.savez(out / f"rank{distributed.rank()}.npz", ids=np.array(answers.ids), rows=answers.embedding)

@@ -471,20 +471,20 @@ def test_a_run_that_goes_on_looks_at_changed_images_again(tmp_path, world, monke
     made, fill = [], Views.fill
     monkeypatch.setattr(Views, "fill", lambda self, *args: (made.append(b) or b for b in fill(self, *args)))
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stopping(*given):
-        raise Stopped
+        raise StoppedError
 
     with monkeypatch.context() as patch:
         patch.setattr("landmark.training.trainer.train_step", stopping)
         for _ in range(2):
-            with pytest.raises(Stopped):
+            with pytest.raises(StoppedError):
                 fit(config, root, tmp_path / "run", workers=0, progress=False)
         once = len(made)
         path = image_path(root, "train", made[0].ids[0])
         put_back(path, path.read_bytes()[:-50] + bytes(48) + b"\xff\xd9")
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             fit(config, root, tmp_path / "run", workers=0, progress=False)
     assert len(made) == 2 * once

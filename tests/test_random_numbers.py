@@ -244,7 +244,6 @@ CALLS = {
     "merged": lambda t: prediction.merged([prediction.predict(t.model, t.loader())] * 2),
     "predictions": lambda t: list(prediction.predictions(t.model, t.loader())),
     "predict": lambda t: prediction.predict(t.model, t.loader()),
-    "embed": lambda t: prediction.embed(t.model, t.loader()),
     # runs
     "Run": lambda t: [t.run().model(), t.run().basis(t.test, t.world), list(t.run().loader(t.test, t.world))],
     "fingerprint": lambda t: training_run.fingerprint(t.train),

@@ -39,7 +39,7 @@ def _parsed_train(path: Path) -> pa.Table:
     """`train.csv` in memory."""
     try:
         return pa.concat_tables(list(train_csv.parse(path)))
-    except train_csv.Unsure:
+    except train_csv.UnsureError:
         return _strict_train(path)
 
 
@@ -47,7 +47,7 @@ def _fill(cache: train_csv.Cache, path: Path) -> None:
     """`train.csv` in its cache, never whole in memory."""
     try:
         cache.write(lambda: train_csv.parse(path))
-    except train_csv.Unsure:
+    except train_csv.UnsureError:
         table = _strict_train(path)
         cache.write(lambda: [table])
 
@@ -145,9 +145,9 @@ def read_train(
     wanted = (path, min_images, clean, landmarks, columns)
     if path.is_file() and path.stat().st_size >= CACHED_FROM:
         cache = train_csv.Cache(path)
-        with contextlib.suppress(train_csv.Stale):
+        with contextlib.suppress(train_csv.StaleError):
             return _select(cache.pieces, *wanted)
-        with contextlib.suppress(train_csv.Stale):  # no place for a cache, or another one came between
+        with contextlib.suppress(train_csv.StaleError):  # no place for a cache, or another one came between
             _fill(cache, path)
             return _select(cache.pieces, *wanted)
     table = _parsed_train(path)

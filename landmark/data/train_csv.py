@@ -34,20 +34,20 @@ _BLOCK = 1 << 22  # bytes parsed at a time
 _FORMAT = 1  # of the cache; a change makes old ones void
 
 
-class Unsure(Exception):
+class UnsureError(Exception):
     """Something that only the strict reader can judge: a fault, or a rare but sound form."""
 
 
-class Stale(Exception):
+class StaleError(Exception):
     """The cache is absent, of another table, or damaged."""
 
 
 def _check_block(block: bytes) -> None:
     """Let a block of whole lines pass in which quotes mean the same to every reader, and no record is cut."""
     if b"\0" in block or block.startswith(b"\xef\xbb\xbf"):
-        raise Unsure
+        raise UnsureError
     if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
-        raise Unsure
+        raise UnsureError
     if not block.isascii():
         block.decode()
     if b'"' not in block:
@@ -55,14 +55,14 @@ def _check_block(block: bytes) -> None:
     codes = np.frombuffer(block, np.uint8)
     quotes = np.flatnonzero(codes == ord('"'))
     if len(quotes) % 2:  # a quoted line end at the end of the block, or a stray quote
-        raise Unsure
+        raise UnsureError
     opening, closing = quotes[::2], quotes[1::2]
     doubled = opening[1:] == closing[:-1] + 1  # "" inside quotes is a quote
     before, after = codes[opening - 1], codes[np.minimum(closing + 1, len(codes) - 1)]
     starts = np.isin(before, list(b",\n")) | np.append(opening[0] == 0, doubled)
     stops = np.isin(after, list(b",\r\n")) | np.append(doubled, closing[-1] == len(codes) - 1)
     if not (starts & stops).all():
-        raise Unsure
+        raise UnsureError
 
 
 def _text(chunk: pa.Array) -> tuple[bytes, np.ndarray]:
@@ -95,10 +95,10 @@ def _distinct(ids: pa.ChunkedArray) -> bool:
 
 
 def parse(path: Path) -> Iterator[pa.Table]:
-    """The rows of a sound `train.csv` in pieces, every check made by the time the last is given; else `Unsure`."""
+    """The rows of a sound `train.csv` in pieces, every check made by the time the last is given; else `UnsureError`."""
     total = path.stat().st_size if path.is_file() else 0
     if not total:
-        raise Unsure
+        raise UnsureError
     ids: list[pa.Array] = []
     bar = tqdm(total=total, unit="B", unit_scale=True, desc=f"read {path.name}", leave=False, delay=1)
     try:
@@ -106,7 +106,7 @@ def parse(path: Path) -> Iterator[pa.Table]:
             first = file.readline(1 << 16)
             header = next(csv.reader([first.decode("utf-8-sig")], strict=True), [])
             if sorted(header) != sorted(SCHEMA.names):
-                raise Unsure
+                raise UnsureError
             options = pa.csv.ReadOptions(column_names=header)
             bar.update(len(first))
             while block := file.read(_BLOCK) + file.readline():
@@ -116,13 +116,13 @@ def parse(path: Path) -> Iterator[pa.Table]:
                 if not _made_of(piece["id"], _ID_BYTES, *ID_LENGTHS) or not _made_of(
                     piece["landmark_id"], b"0123456789", 1, 19
                 ):
-                    raise Unsure
+                    raise UnsureError
                 ids += piece["id"].chunks
                 yield piece.select(SCHEMA.names).cast(SCHEMA)
     except (csv.Error, UnicodeDecodeError, pa.ArrowInvalid):
-        raise Unsure from None
+        raise UnsureError from None
     if not sum(map(len, ids)) or not _distinct(pa.chunked_array(ids)):
-        raise Unsure
+        raise UnsureError
 
 
 class Cache:
@@ -154,20 +154,20 @@ class Cache:
         """Some columns, a row group at a time, ids checked again because paths are built from them.
 
         Raises:
-            Stale: there is nothing to trust.
+            StaleError: there is nothing to trust.
         """
         path = self.file.load(lambda path: path if self._fits(path) else None)
         if path is None:
-            raise Stale
+            raise StaleError
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 for group in range(file.num_row_groups):
                     piece = file.read_row_group(group, columns=columns)
                     if "id" in columns and not _made_of(piece["id"], _ID_BYTES, *ID_LENGTHS):
-                        raise Stale
+                        raise StaleError
                     yield piece
         except (OSError, ValueError, pa.ArrowException):
-            raise Stale from None
+            raise StaleError from None
 
     def _fits(self, path: Path) -> bool:
         """Whether a file is of this table, as far as its end tells."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         top1_accuracy,
     )
     from landmark.evaluation.open_world import answers_by_kind, closed_set, gap_against_distractors, restrict
-    from landmark.evaluation.prediction import Predictions, embed, predict, predictions
+    from landmark.evaluation.prediction import Predictions, predict, predictions
     from landmark.evaluation.saliency import (
         deletion_curve,
         deletion_score,
@@ -56,7 +56,6 @@ __all__ = [
     "deletion_curve",
     "deletion_score",
     "detector_scores",
-    "embed",
     "find_suspects",
     "gap_against_distractors",
     "gap_bootstrap",

@@ -22,7 +22,6 @@ from landmark.evaluation.confidence import DEFAULT, Evidence
 from landmark.evaluation.submission import write_submission
 from landmark.models.folding import fast_model
 from landmark.models.net import LandmarkNet
-from landmark.utils import distributed
 from landmark.utils.device import autocast
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
@@ -215,25 +214,3 @@ def predict(
             quarantine.add(part.bad)
         parts.append(part)
     return joined(parts)
-
-
-@torch.inference_mode()
-def embed(model: LandmarkNet, loader: DataLoader) -> tuple[list[str], np.ndarray]:
-    """Ids and embeddings (N, D) of the images of a loader that can be read, in evaluation mode.
-
-    Of a loader that is `shared` among ranks, each rank embeds its part and all get the whole, sorted by id.
-    """
-    fast, where = fast_model(model), next(model.parameters()).device
-    ids, rows = [], [np.zeros((0, model.num_features), np.float32)]
-    for batch in loader:
-        if batch.ids:
-            images = batch.images.to(where, memory_format=torch.channels_last)
-            with autocast(where):
-                rows.append(fast.forward_head(fast.forward_features(images), pre_logits=True).float().cpu().numpy())
-            ids.extend(batch.ids)
-    parts = distributed.gather((ids, np.concatenate(rows)))
-    if len(parts) == 1:
-        return parts[0]
-    everything = np.array([image_id for part in parts for image_id in part[0]])
-    names, first = np.unique(everything, return_index=True)
-    return names.tolist(), np.concatenate([part[1] for part in parts])[first]

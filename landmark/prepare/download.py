@@ -11,10 +11,10 @@ from threading import Lock
 from tqdm import tqdm
 
 from landmark.prepare.sources import ABSENT, Item, published_md5
-from landmark.utils.errors import DownloadError, Halt, InputError, file_errors, free_bytes, readable
+from landmark.utils.errors import DownloadError, HaltError, InputError, file_errors, free_bytes, readable
 from landmark.utils.files import check_space
 from landmark.utils.http.fetch import fetch, part_of
-from landmark.utils.http.web import Stopped, Web
+from landmark.utils.http.web import StoppedError, Web
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def fetch_data(
 
     Raises:
         DownloadError: a file is missing or wrong; the others are fetched all the same.
-        Halt: no space or no connection.
+        HaltError: no space or no connection.
         InputError: not confirmed.
     """
     if workers < 1:
@@ -116,7 +116,7 @@ class _Plan:
     def _judge(self, item: Item, job: Future) -> None:
         try:
             job.result()
-        except (Halt, Stopped):
+        except (HaltError, StoppedError):
             raise
         except DownloadError as error:
             if item.optional and error.status in ABSENT:
@@ -157,7 +157,7 @@ class _Plan:
     def check_space(self) -> None:
         """Refuse what cannot fit; a file that is unpacked afterwards needs its room twice."""
         need = self.need() + sum(self.sizes[item] or 0 for item in self.missing if item.then)
-        check_space(self.missing[0].path.parent, need, "make room, or fetch fewer shards", Halt)
+        check_space(self.missing[0].path.parent, need, "make room, or fetch fewer shards", HaltError)
 
 
 def _confirm(summary: str, yes: bool) -> None:

@@ -118,7 +118,7 @@ class DownloadError(InputError):
         self.status = status
 
 
-class Halt(DownloadError):
+class HaltError(DownloadError):
     """What every other file would meet too: no connection, no space."""
 
 

@@ -16,7 +16,7 @@ from landmark.evaluation.label_errors import (
     neighbours_far_off,
     turn_gains,
 )
-from landmark.evaluation.prediction import embed
+from landmark.evaluation.prediction import predict
 from landmark.models.net import create_model
 from landmark.utils.errors import InputError
 
@@ -81,11 +81,12 @@ def test_scores_by_hand():
 def test_from_images_to_suspects(world):
     """Fails when the upright embedding is another than prediction's, or an unreadable image shifts the rows."""
     train = GoogleLandmarks(world).train
-    network = create_model("resnet50", 0)
+    network = create_model("resnet50", 3)
     loader = make_loader(LandmarkDataset(train, world, "train", None, *eval_transform(32, **network.data_config)), 8)
     ids, embeddings = embed_turned(network, loader, progress=False)
-    expected_ids, expected = embed(network, loader)
-    assert ids == expected_ids and len(ids) < len(train), "the planted unreadable files are left out"
+    answers = predict(network, loader, keep=["embedding"])
+    assert ids == answers.ids and len(ids) < len(train), "the planted unreadable files are left out"
+    expected = answers.embedding
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     assert np.abs(embeddings[0].astype(float) - expected).max() < 0.01
     found = find_suspects(network, train, world, size=32, workers=0, progress=False)

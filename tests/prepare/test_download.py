@@ -14,7 +14,7 @@ from landmark.data import tables
 from landmark.data.images import image_path
 from landmark.prepare import sources
 from landmark.prepare.download import fetch_data
-from landmark.utils.errors import DownloadError, Halt, InputError
+from landmark.utils.errors import DownloadError, HaltError, InputError
 from landmark.utils.http import web
 from landmark.utils.http.fetch import fetch
 from tests.server import BLOCK, Fault
@@ -124,7 +124,7 @@ def test_sizes_question_and_refusal(mirror, tmp_path, log_lines, monkeypatch):
     fetch_data(items, progress=False)
     assert (tmp_path / "d/train/images_000.tar").exists()
     monkeypatch.setattr("landmark.utils.errors.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(Halt, match="have 1.0 kB free"):
+    with pytest.raises(HaltError, match="have 1.0 kB free"):
         fetch_all(mirror, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
@@ -149,7 +149,7 @@ def test_ctrl_c_stops_all(mirror, tmp_path):
 def test_a_lost_connection_stops_all(mirror, tmp_path):
     """Fails when each of 500 files waits for a server that is gone."""
     items = sources.gldv2(tmp_path / "d", shards="0-2", mirror="http://127.0.0.1:9")
-    with pytest.raises(Halt, match="refused"):
+    with pytest.raises(HaltError, match="refused"):
         fetch_data(items, yes=True, progress=False)
 
 

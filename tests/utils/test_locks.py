@@ -79,15 +79,15 @@ def test_a_child_of_the_holder_holds_nothing(tmp_path):
 def test_who_waits_says_so_once_and_may_give_up(tmp_path, log_lines):
     """Fails when a command hangs in silence, floods the screen, or cannot be stopped while it waits."""
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def pause(seconds):
         if next(left, None) is None:
-            raise Stopped
+            raise StoppedError
 
     left = iter(range(3))
-    with alone(tmp_path / ".lock"), pytest.raises(Stopped), alone(tmp_path / ".lock", pause=pause, waiting="a little"):
+    with alone(tmp_path / ".lock"), pytest.raises(StoppedError), alone(tmp_path / ".lock", pause=pause, waiting="a little"):
         pytest.fail("two came in")
     assert log_lines == ["a little"]
 

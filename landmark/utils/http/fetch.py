@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 
 import requests
 
-from landmark.utils.errors import DownloadError, Halt, free_bytes, is_full, readable
+from landmark.utils.errors import DownloadError, HaltError, free_bytes, is_full, readable
 from landmark.utils.files import check_space
-from landmark.utils.http.web import Again, Web
+from landmark.utils.http.web import BusyError, Web
 from landmark.utils.locks import alone, lock_of
 
 CHUNK = 1 << 18  # bytes, at most, of one read
@@ -57,7 +57,7 @@ def fetch(
 
     Raises:
         DownloadError: the server lacks the file or sends another one.
-        Halt: no connection after several attempts, or no space; the part that is there stays.
+        HaltError: no connection after several attempts, or no space; the part that is there stays.
     """
     path, receipt = Path(path), Path(receipt) if receipt else None
     with Web() if web is None else contextlib.nullcontext(web) as web:
@@ -74,12 +74,12 @@ def fetch(
                         leftover.unlink(missing_ok=True)
         except OSError as error:
             if not is_full(error):
-                raise Halt(f"{error.filename or path}: cannot be written ({error.strerror or error})") from None
+                raise HaltError(f"{error.filename or path}: cannot be written ({error.strerror or error})") from None
             part, length = part_of(path), _read_json(_memo_of(path)).get("length") or 0
             need = length - part.stat().st_size if part.exists() else length
             free = readable(free_bytes(path.parent))
             told = f"{path}: need {readable(need)}, have {free} free"
-            raise Halt(f"{told}: make room; the same command goes on") from None
+            raise HaltError(f"{told}: make room; the same command goes on") from None
         advance(path.stat().st_size)
     return path
 
@@ -147,7 +147,7 @@ class _Transfer:
         with self.web.answer(self.url, asked) as answer:
             if answer.status_code == 416:
                 self._empty(file)
-                raise Again("the server refuses to go on in the middle (416)")
+                raise BusyError("the server refuses to go on in the middle (416)")
             start, length = _extent(answer)
             facts = {"url": self.url, "etag": answer.headers.get("ETag"),
                      "modified": answer.headers.get("Last-Modified"), "length": length}  # fmt: skip
@@ -161,10 +161,10 @@ class _Transfer:
                 _write_json(self.memo, facts)
             elif start != have or any(memo.get(key) and facts[key] != memo[key] for key in facts):
                 self._empty(file)
-                raise Again("the server goes on with another file or at another place")
+                raise BusyError("the server goes on with another file or at another place")
             else:
                 self.resumed = True
-            check_space(self.path.parent, (length or 0) - file.tell(), kind=Halt)
+            check_space(self.path.parent, (length or 0) - file.tell(), kind=HaltError)
             for chunk in iter(lambda: answer.raw.read1(CHUNK) or b"", b""):  # a cut loses nothing that has come
                 if not file.tell() and chunk.lstrip()[:1] == b"<":
                     text = chunk.split()[0][:9].decode("ascii", "replace")
@@ -174,7 +174,7 @@ class _Transfer:
                 self.web.wait(0)
             file.flush()
         if length is not None and file.tell() != length:
-            raise Again(f"{file.tell()} bytes came of {length}")
+            raise BusyError(f"{file.tell()} bytes came of {length}")
 
     def _empty(self, file: BinaryIO) -> None:
         self.advance(-file.tell())

@@ -12,7 +12,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from landmark.utils.errors import DownloadError, Halt
+from landmark.utils.errors import DownloadError, HaltError
 
 ATTEMPTS = 6  # in a row without a new byte
 WAIT = 0.5  # seconds before the second attempt; doubled each time
@@ -23,11 +23,11 @@ BUSY = {408, 425, 429, 500, 502, 503, 504}
 _T = TypeVar("_T")
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """`Web.stop` was called."""
 
 
-class Again(Exception):
+class BusyError(Exception):
     """An answer that may be better next time."""
 
     def __init__(self, reason: str, after: float = 0.0):
@@ -83,7 +83,7 @@ class Web:
         self._session.close()
 
     def stop(self) -> None:
-        """End all that runs in other threads, also what waits for bytes; it raises `Stopped` there."""
+        """End all that runs in other threads, also what waits for bytes; it raises `StoppedError` there."""
         self._stop.set()
         for answer in list(self._live):
             with contextlib.suppress(Exception):  # an answer that ended in the meantime has no socket any more
@@ -93,10 +93,10 @@ class Web:
         """Pause.
 
         Raises:
-            Stopped: as soon as `stop` is called.
+            StoppedError: as soon as `stop` is called.
         """
         if self._stop.wait(seconds):
-            raise Stopped
+            raise StoppedError
 
     @contextlib.contextmanager
     def answer(
@@ -105,7 +105,7 @@ class Web:
         """One answer, its body not read yet: 2xx, or 416 for the caller to judge.
 
         Raises:
-            Again: the server is busy.
+            BusyError: the server is busy.
             DownloadError: it refuses, or sends a web page.
         """
         self.wait(0)
@@ -127,14 +127,14 @@ class Web:
             reached: bytes at hand; attempts are counted anew when there are more than ever.
 
         Raises:
-            Halt: too many failures without progress.
+            HaltError: too many failures without progress.
         """
         best, failures = reached(), 0
         while True:
             self.wait(0)
             try:
                 return attempt()
-            except Again as error:
+            except BusyError as error:
                 why, after = str(error), error.after
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 if isinstance(error, ValueError | requests.TooManyRedirects):
@@ -145,7 +145,7 @@ class Web:
             failures = 0 if now > best else failures + 1
             best = max(best, now)
             if failures == ATTEMPTS:
-                raise Halt(f"{url}: {why} ({ATTEMPTS} attempts): the same command goes on from here later")
+                raise HaltError(f"{url}: {why} ({ATTEMPTS} attempts): the same command goes on from here later")
             self.wait(min(LONGEST_WAIT, max(after, WAIT * 2**failures)))
 
     def size(self, url: str) -> int | None:
@@ -180,7 +180,7 @@ def _judge(url: str, answer: requests.Response) -> None:
     code = answer.status_code
     if code in BUSY:
         after = urllib3.Retry().get_retry_after(answer.raw) or 0.0
-        raise Again(f"the server answers {code} {answer.reason}", after)
+        raise BusyError(f"the server answers {code} {answer.reason}", after)
     if code >= 400 and code != 416:
         raise DownloadError(f"{url}: the server answers {code} {answer.reason}: check the address", code)
     if answer.headers.get("Content-Type", "").startswith("text/html"):

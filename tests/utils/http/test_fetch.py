@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from landmark.utils.errors import DownloadError, Halt
+from landmark.utils.errors import DownloadError, HaltError
 from landmark.utils.http import web
 from landmark.utils.http.fetch import fetch, part_of
 from tests.server import BLOCK, Fault
@@ -186,7 +186,7 @@ def test_a_truncated_file_without_a_connection(served):
     served.out.parent.mkdir()
     served.out.write_bytes(DATA[:-1])
     for sums in ({"md5": MD5}, {}):
-        with pytest.raises(Halt, match="refused"):
+        with pytest.raises(HaltError, match="refused"):
             fetch("http://127.0.0.1:9/f.tar", served.out, **sums)
     assert served.out.read_bytes() == DATA[:-1]
 
@@ -203,7 +203,7 @@ def test_a_redirect_is_followed_with_its_range(served):
 def test_space_is_checked_first(served, monkeypatch):
     """Fails when a disk is filled before anyone says that the file cannot fit."""
     monkeypatch.setattr("landmark.utils.errors.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(Halt, match=r"need 82.0 kB, have 1.0 kB free"):
+    with pytest.raises(HaltError, match=r"need 82.0 kB, have 1.0 kB free"):
         fetch(served.url, served.out)
     assert not list(served.out.parent.iterdir())
 
@@ -215,7 +215,7 @@ def test_a_full_disk_keeps_the_part_and_the_old_file(served):
     before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 * BLOCK + 7, limits[1]))
     try:
-        with pytest.raises(Halt, match=r"need .* have .* free: make room") as caught:
+        with pytest.raises(HaltError, match=r"need .* have .* free: make room") as caught:
             fetch(served.url, served.out, md5=MD5)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

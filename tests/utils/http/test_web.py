@@ -6,10 +6,10 @@ import time
 import pytest
 import requests
 
-from landmark.utils.errors import DownloadError, Halt
+from landmark.utils.errors import DownloadError, HaltError
 from landmark.utils.http import web
 from landmark.utils.http.fetch import fetch
-from landmark.utils.http.web import Stopped, Web
+from landmark.utils.http.web import StoppedError, Web
 from tests.server import Fault
 from tests.serving import DATA, MD5
 
@@ -22,7 +22,7 @@ def no_pauses(monkeypatch):
 
 def test_https_stays_https(served, monkeypatch):
     """Fails when a broken https is tried as http, or a redirect leads out of it."""
-    with pytest.raises(Halt):
+    with pytest.raises(HaltError):
         fetch(served.url.replace("http:", "https:"), served.out)
     assert not served.log
 
@@ -67,6 +67,6 @@ def test_stop_is_prompt(served):
     with Web() as client:
         threading.Timer(0.3, client.stop).start()
         begin = time.monotonic()
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             fetch(served.url, served.out, web=client)
         assert time.monotonic() - begin < 10
