@@ -44,6 +44,7 @@ class TrainConfig:
     epochs: int | None = setting(None, f"passes over the train images, {EPOCHS} without steps", least=1)
     steps: int | None = setting(None, "optimizer steps, in place of epochs", least=1)
     lr: float = setting(3e-4, "learning rate of Adam", above=0)
+    warmup: int = setting(0, "optimizer steps in which lr rises from nothing; the paper has none", least=0)
     decay: bool = setting(False, "let lr fall along a half cosine to nothing; the paper keeps it constant")
     freeze: int | str = setting(
         85, "the first N parameter tensors of the backbone do not train, or all up to a stage such as block7 (all: the "

@@ -102,13 +102,14 @@ class Learning:
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """Give the learning rate of a step, of `steps` in all: constant, or along half a cosine.
+    """Give the learning rate of a step, from 0, of `steps` in all: constant or along half a cosine, after a warm-up.
 
     >>> round(learning_rate(TrainConfig(lr=1.0, decay=True), 5, 10), 6)
     0.5
     """
     fall = 0.5 * (1 + np.cos(np.pi * step / steps)) if config.decay else 1.0
-    return config.lr * float(fall)
+    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    return config.lr * rise * float(fall)
 
 
 def train_step(learning: Learning, batch: Batch, number: int, lr: float, count: float | None = None) -> float:

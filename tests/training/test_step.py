@@ -104,6 +104,10 @@ def test_the_rate_along_half_a_cosine_by_hand():
     assert [learning_rate(CONFIG, k, 4) for k in range(4)] == [0.01] * 4
     falling = [learning_rate(replace(CONFIG, decay=True), k, 4) for k in (0, 1, 2, 3, 4)]
     assert falling == pytest.approx([0.01, 0.01 * 0.853553, 0.005, 0.01 * 0.146447, 0], abs=1e-8)
+    rising = [learning_rate(replace(CONFIG, warmup=4), k, 9) for k in range(6)]
+    assert rising == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
+    both = learning_rate(replace(CONFIG, warmup=4, decay=True), 2, 4)
+    assert both == pytest.approx(0.75 * 0.005), "the first step counts already, and the fall goes on beneath"
 
 
 @pytest.mark.parametrize("int8", [False, True])

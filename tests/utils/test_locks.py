@@ -87,7 +87,11 @@ def test_who_waits_says_so_once_and_may_give_up(tmp_path, log_lines):
             raise StoppedError
 
     left = iter(range(3))
-    with alone(tmp_path / ".lock"), pytest.raises(StoppedError), alone(tmp_path / ".lock", pause=pause, waiting="a little"):
+    with (
+        alone(tmp_path / ".lock"),
+        pytest.raises(StoppedError),
+        alone(tmp_path / ".lock", pause=pause, waiting="a little"),
+    ):
         pytest.fail("two came in")
     assert log_lines == ["a little"]
 
