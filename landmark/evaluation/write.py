@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -75,7 +76,7 @@ def write_predictions(
             where = next(model.parameters()).device
             _claim(parts, {
                 "network": _digest_of(model), "labels": _digest(labels.landmark_ids), "rows": _digest(ids),
-                "images": dataset.images.fingerprint(ids), "pixels": _nameless(dataset.prepare, dataset.augment),
+                "images": dataset.images.fingerprint(ids), "pixels": _nameless(*_pixels(dataset)),
                 "score": score, "batch_size": batch_size, "parts": ROWS, "int8": int8,
                 "arithmetic": arithmetic(where, int8),
             })  # fmt: skip
@@ -134,6 +135,13 @@ def _digest_of(model: nn.Module) -> str:
 def _nameless(*things: object) -> str:
     """What things say of themselves, without the address in memory that some of them tell."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(things))
+
+
+def _pixels(dataset: LandmarkDataset) -> Iterator[object]:
+    """Name what decides the pixels of a dataset's images: its transforms, and what these hold without showing it."""
+    for transform in (dataset.prepare, dataset.augment):
+        yield transform
+        yield getattr(transform, "__dict__", None)
 
 
 def _sample(dataset: LandmarkDataset) -> Tensor:

@@ -37,12 +37,14 @@ def test_two_ranks_learn_what_one_does(tmp_path, sound, monkeypatch):
     _same_with_two_ranks(tmp_path, sound, CONFIG, monkeypatch)
 
 
+@pytest.mark.timeout(300)
 def test_two_ranks_share_what_is_frozen(tmp_path, sound, monkeypatch):
     """Fails when frozen stages, in integers where the chip has them, differ from rank to rank or wait for gradients."""
     frozen = {"freeze": "layer4", "int8": int8.has_int8(torch.device("cpu"))}
     _same_with_two_ranks(tmp_path, sound, CONFIG | frozen, monkeypatch)
 
 
+@pytest.mark.timeout(300)  # four trainings, two at a time
 def test_two_ranks_share_the_views_of_what_is_frozen(tmp_path, sound, monkeypatch):
     """Fails when a rank reads maps before another has written them, or its share is not what it would be of images."""
     frozen = {"freeze": "layer4", "int8": int8.has_int8(torch.device("cpu")), "views": 1}
