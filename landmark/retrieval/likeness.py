@@ -115,7 +115,7 @@ def penalised_similarity(
 
 
 def _nearest(embedding: np.ndarray, others: np.ndarray, k: int) -> np.ndarray:
-    """The k largest cosines (N, k) of each row to the rows of others, the largest first."""
+    """Find the k largest cosines (N, k) of each row to the rows of others, the largest first."""
     if not 1 <= k <= len(others):
         raise InputError(f"{k} nearest of {len(others)} embeddings: give a number from 1 to {len(others)}")
     return find_nearest(unit(embedding), unit(others), k).similarity.clip(-1, 1)

@@ -217,8 +217,8 @@ def alone_in(path: Path) -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def board_of(path: Path, wanted: bool) -> Iterator[SummaryWriter | None]:
-    """A TensorBoard writer into a run's folder when one is wanted."""
+def open_board(path: Path, wanted: bool) -> Iterator[SummaryWriter | None]:
+    """Open a TensorBoard writer into a run's folder when one is wanted."""
     if not wanted:
         yield None
         return

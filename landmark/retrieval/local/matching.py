@@ -64,7 +64,7 @@ def ratio_pairs(first: np.ndarray, second: np.ndarray, ratio: float = RATIO) -> 
 
 
 def _each_once(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Pairs in the order of the rows, those that come first winning a point of the second picture."""
+    """Pair rows and columns, in the order of the rows; of those with the same column the first is taken."""
     _, place = np.unique(columns, return_index=True)
     pairs = np.stack([rows[place], columns[place]], axis=1)
     return pairs[np.argsort(pairs[:, 0], kind="stable")]
@@ -115,6 +115,6 @@ def fit_inliers(first: np.ndarray, second: np.ndarray, geometry: str = "fundamen
 
 
 def _on_a_line(points: np.ndarray, distance: float) -> bool:
-    """Whether points lie on one line but for what a match may lie off."""
+    """Check whether points lie on one line, but for the distance that a match may lie off."""
     across = np.linalg.svd(points - points.mean(0), compute_uv=False)[1] / np.sqrt(len(points))
     return bool(across < distance)
