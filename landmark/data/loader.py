@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Share:
-    """Of every batch of a sampler this rank's share: with N ranks each N-th image."""
+    """This rank's share of every batch of a sampler: with N ranks each N-th image."""
 
     def __init__(self, sampler: EpochSampler):
         self.sampler = sampler
@@ -62,7 +62,7 @@ def make_loader(
             asked for. None: 2 beside a GPU, else 0, for processes would take a CPU's cores from the network.
         seed: of the order.
         epochs: passes, which decide order and augmentation.
-        skip: batches already seen (resuming).
+        skip: batches that an earlier run has had (resuming).
         shared: the ranks of `distributed.group` divide the images among them: a batch of all of them together has
             `batch_size` times as many images as there are ranks.
     """
@@ -233,7 +233,7 @@ class EpochSampler:
         shuffle: in a random order, else as they come.
         seed: of the order.
         epochs: passes.
-        skip: batches already seen (resuming).
+        skip: batches that an earlier run has had (resuming).
         shards: (count,) the file of each image, for an order that reads few of them at a time; None for all in one.
     """
 

@@ -78,7 +78,7 @@ def read_strict(path: str | Path, columns: Sequence[str]) -> tuple[list[int], di
     return lines, dict(zip(columns, cells, strict=True))
 
 
-def checked_ids(path: str | Path, lines: list[int], ids: list[str]) -> list[str]:
+def check_ids(path: str | Path, lines: list[int], ids: list[str]) -> list[str]:
     """Return the ids, or raise a TableError of one that is malformed or repeated."""
     first: dict[str, int] = {}
     for line, image_id in zip(lines, ids, strict=True):
@@ -97,13 +97,13 @@ def parse_landmark_id(path: str | Path, line: int, cell: str) -> int:
     return int(cell)
 
 
-def need_rows(path: str | Path, lines: list[int]) -> None:
+def check_rows(path: str | Path, lines: list[int]) -> None:
     """Raise a TableError for a table of no rows."""
     if not lines:
         raise TableError(f"{path}: a header and no rows")
 
 
-def unique_landmarks(path: str | Path, lines: list[int], cells: list[str]) -> list[int]:
+def parse_unique_landmarks(path: str | Path, lines: list[int], cells: list[str]) -> list[int]:
     """Read landmark_ids, or raise a TableError of one that is malformed or repeated."""
     first: dict[int, int] = {}
     for line, cell in zip(lines, cells, strict=True):

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landmark.data import train_csv
-from landmark.data.strict_csv import checked_ids, need_rows, parse_landmark_id, read_strict, unique_landmarks
+from landmark.data.strict_csv import check_ids, check_rows, parse_landmark_id, parse_unique_landmarks, read_strict
 from landmark.utils.errors import InputError, TableError, file_errors
 
 CACHED_FROM = 1 << 20  # bytes of a train.csv from which a Parquet cache is worth its file
@@ -28,10 +28,10 @@ USAGES = ("Public", "Private", "Ignored")
 def _strict_train(path: Path) -> pa.Table:
     """Read `train.csv` by the strict reader."""
     lines, cells = read_strict(path, train_csv.SCHEMA.names)
-    need_rows(path, lines)
+    check_rows(path, lines)
     landmarks = [parse_landmark_id(path, line, cell) for line, cell in zip(lines, cells["landmark_id"], strict=True)]
     return pa.table(
-        cells | {"id": checked_ids(path, lines, cells["id"]), "landmark_id": landmarks}, schema=train_csv.SCHEMA
+        cells | {"id": check_ids(path, lines, cells["id"]), "landmark_id": landmarks}, schema=train_csv.SCHEMA
     )
 
 
@@ -161,14 +161,14 @@ def read_test(path: str | Path) -> pd.DataFrame:
         TableError: names the file, the line, and what is wrong.
     """
     lines, cells = read_strict(path, ("id",))
-    need_rows(path, lines)
-    return pd.DataFrame({"id": checked_ids(path, lines, cells["id"])})
+    check_rows(path, lines)
+    return pd.DataFrame({"id": check_ids(path, lines, cells["id"])})
 
 
 def read_nonlandmark(path: str | Path) -> pd.DataFrame:
     """Read `nonlandmark.csv`: columns id and url (str), maybe no rows; TableError names the file and the line."""
     lines, cells = read_strict(path, ("id", "url"))
-    return pd.DataFrame(cells | {"id": checked_ids(path, lines, cells["id"])}, dtype=str)
+    return pd.DataFrame(cells | {"id": check_ids(path, lines, cells["id"])}, dtype=str)
 
 
 def read_clean(path: str | Path) -> pd.DataFrame:
@@ -178,20 +178,20 @@ def read_clean(path: str | Path) -> pd.DataFrame:
         TableError: names the file, the line, and what is wrong.
     """
     lines, cells = read_strict(path, ("landmark_id", "images"))
-    need_rows(path, lines)
-    landmarks = unique_landmarks(path, lines, cells["landmark_id"])
+    check_rows(path, lines)
+    landmarks = parse_unique_landmarks(path, lines, cells["landmark_id"])
     images = [cell.split() for cell in cells["images"]]
     counts = [len(row) for row in images]
     if 0 in counts:
         at = counts.index(0)
         raise TableError(f"{path}: line {lines[at]}: landmark_id {landmarks[at]} has no images: was the line cut?")
-    ids = checked_ids(path, np.repeat(lines, counts).tolist(), [image_id for row in images for image_id in row])
+    ids = check_ids(path, np.repeat(lines, counts).tolist(), [image_id for row in images for image_id in row])
     return pd.DataFrame({"id": ids, "landmark_id": np.repeat(np.array(landmarks, np.int64), counts)})
 
 
 def _labels(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     lines, cells = read_strict(path, columns)
-    landmarks = unique_landmarks(path, lines, cells["landmark_id"])
+    landmarks = parse_unique_landmarks(path, lines, cells["landmark_id"])
     text = {name: pd.Series(cells[name], dtype=str) for name in columns[1:]}
     return pd.DataFrame({"landmark_id": pd.Series(landmarks, dtype="int64"), **text})
 
@@ -254,13 +254,13 @@ def read_solution(path: str | Path) -> pd.DataFrame:
         TableError: names the file, the line, and what is wrong.
     """
     lines, cells = read_strict(path, ("id", "landmarks", "Usage"))
-    need_rows(path, lines)
+    check_rows(path, lines)
     landmarks = []
     for line, listed, usage in zip(lines, cells["landmarks"], cells["Usage"], strict=True):
         if usage not in USAGES:
             raise TableError(f"{path}: line {line}: Usage {usage!r}, expected one of {', '.join(USAGES)}")
         landmarks.append(tuple(parse_landmark_id(path, line, cell) for cell in listed.split()))
-    return pd.DataFrame(cells | {"id": checked_ids(path, lines, cells["id"]), "landmarks": landmarks})
+    return pd.DataFrame(cells | {"id": check_ids(path, lines, cells["id"]), "landmarks": landmarks})
 
 
 def scored(solution: pd.DataFrame, split: str = "all", name: object = "the solution") -> dict[str, tuple[int, ...]]:

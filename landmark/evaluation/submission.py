@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from landmark.data.strict_csv import checked_ids, parse_landmark_id, read_strict
+from landmark.data.strict_csv import check_ids, parse_landmark_id, read_strict
 from landmark.utils.errors import TableError
 from landmark.utils.files import atomic_path
 
@@ -22,7 +22,7 @@ def read_submission(path: str | Path) -> pd.DataFrame:
         TableError: names the file, the line, and what is wrong.
     """
     lines, cells = read_strict(path, ("id", "landmarks"))
-    ids = checked_ids(path, lines, cells["id"])
+    ids = check_ids(path, lines, cells["id"])
     landmarks, scores = [], []
     for line, image_id, cell in zip(lines, ids, cells["landmarks"], strict=True):
         if not cell:

@@ -24,7 +24,7 @@ from landmark.models.int8 import arithmetic
 from landmark.models.net import LandmarkNet
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path, written_file
+from landmark.utils.files import atomic_path, resolve_file
 from landmark.utils.locks import lock_of
 
 ROWS = 2048  # of the dataset in one part
@@ -61,7 +61,7 @@ def write_predictions(
             of a network that lacks it; `out` is then as it was.
         WriteError: `out` cannot be written, which is checked before the work, or the disk is full by now.
     """
-    out, ids = written_file(out), dataset.ids.astype(str).tolist()
+    out, ids = resolve_file(out), dataset.ids.astype(str).tolist()
     named_rule(score)
     if int8 and not isinstance(model, LandmarkNet):
         raise InputError(f"{type(model).__name__} has no form in 8-bit integers: a LandmarkNet has one")

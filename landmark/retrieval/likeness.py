@@ -10,8 +10,8 @@ import numpy as np
 from landmark.retrieval.search import find_nearest, unit
 from landmark.utils.errors import InputError
 
-OTHERS = 10  # images without a landmark that count for a query, and
-OTHERS_OF_INDEX = 5  # for an image of the index: as in the first place of 2020
+OTHERS = 10  # images without a landmark that count for a query
+OTHERS_OF_INDEX = 5  # of them for an image of the index; both numbers as in the first place of 2020
 
 
 def class_centres(embedding: np.ndarray, class_index: np.ndarray) -> np.ndarray:

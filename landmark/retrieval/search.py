@@ -8,8 +8,8 @@ import numpy as np
 
 from landmark.utils.errors import InputError
 
-QUERIES = 1024  # in a block, and
-VECTORS = 8192  # of the index: their likenesses and what is sorted of them take some 250 MiB at most
+QUERIES = 1024  # in a block
+VECTORS = 8192  # of the index in a block; the similarities, and what is sorted of them, take some 250 MiB at most
 _ROW = np.int64(0xFFFFFFFF)  # rows are numbered in 32 bits
 
 

@@ -229,6 +229,6 @@ def open_board(path: Path, wanted: bool) -> Iterator[SummaryWriter | None]:
 
 
 def check_tensorboard() -> None:
-    """InputError where TensorBoard is not installed."""
+    """Raise an InputError where TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise InputError("TensorBoard is not installed: pip install tensorboard, or leave it out")

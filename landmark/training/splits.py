@@ -24,7 +24,7 @@ SIDES = "split.csv"  # in a run's folder
 
 @dataclass(frozen=True)
 class Split:
-    """Train and dev rows, disjoint by id and by likeness, and what was kept together or left out."""
+    """Train and dev rows, disjoint by id and by likeness, with the pairs that stay on one side, and notes."""
 
     train: pd.DataFrame
     dev: pd.DataFrame
@@ -39,7 +39,7 @@ class Split:
 
     @cached_property
     def packed(self) -> dict:
-        """As tensors and text, by the places of images in the order of their ids."""
+        """The split as tensors and text, by the places of images in the order of their ids."""
         ids = np.sort(np.array([*self.train["id"], *self.dev["id"]], "S"))
         pairs = np.searchsorted(ids, np.array(self.duplicates, "S").reshape(-1, 2))
         return {"dev": torch.from_numpy(np.isin(ids, np.array([*self.dev["id"]], "S"))),

@@ -124,7 +124,7 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def written_file(path: str | Path) -> Path:
+def resolve_file(path: str | Path) -> Path:
     """Find the file that is written under a name: of a link the one that it leads to.
 
     Raises:
@@ -148,7 +148,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     Raises:
         WriteError: the folder cannot be written to, the disk is full, or it is no place for a file.
     """
-    target = written_file(target)
+    target = resolve_file(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary, mode = _new_file(target)

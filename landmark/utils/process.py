@@ -45,9 +45,9 @@ def asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-# Turns a thread of libgomp, the OpenMP of torch's Linux builds, waits for the others before it sleeps. It takes 300,000
-# when nothing is said: where another process needs the CPU, each wait then burns the time that the awaited thread
-# lacks. With none (OMP_WAIT_POLICY=passive) a quiet machine loses a fifth in waking. `landmark bench threads` measures.
+# Turns that a thread of libgomp, the OpenMP of torch's Linux builds, spins for the others before it sleeps. Its default
+# is 300,000: where another process needs the CPU, spinning burns the time that the awaited thread lacks. With none
+# (OMP_WAIT_POLICY=passive) a quiet machine loses a fifth of its speed to waking. `landmark bench threads` measures it.
 SPINS = 1000
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 COUNTING = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "MKL_NUM_THREADS")

@@ -27,8 +27,8 @@ from landmark.course.bench.measure import (
     check,
     conditions,
     matrix_peak,
+    measure_peak,
     one_thread,
-    peak_of,
     ratio,
     short,
     spread,
@@ -133,7 +133,7 @@ def _bench(
         turns = [(kind, name) for _ in range(repeats) for kind, names in rates.items() for name in names]
         spent = 0.0
         for kind, name in tqdm(turns, desc="measure", leave=False):
-            # Others for as long as the plain side just before: what else the machine does weighs on all alike
+            # The others run as long as the plain side just before: other work of the machine slows all alike
             done, spent = sides[name].ask(_timed, kind, steps, 0.0 if name == "plain" else spent)
             rates[kind][name].append(done * batch_size / spent)
         parts = {name: sides[name].ask(_parts) for name in SIDES}
@@ -178,7 +178,7 @@ def _precision(side: Side) -> tuple[torch.dtype, torch.dtype]:
 
 
 def _peak(side: Side) -> int:
-    return peak_of(lambda: next(side.run(iter([side.ready]))))
+    return measure_peak(lambda: next(side.run(iter([side.ready]))))
 
 
 def _timed(side: Side, kind: str, steps: int, at_least: float) -> tuple[int, float]:

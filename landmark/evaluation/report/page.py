@@ -109,15 +109,15 @@ def draw_report(report: Evaluation) -> Iterator[Figure]:
         curves = {name: (SHARES, _gaps(table)) for name, table in tables.items()}
         here = images["distractor"] / (queries + images["distractor"])
         yield gap_by_share(curves, whiskers, here=here)
-    made = {name: table for name, table in tables.items() if table.answered.any()}
-    if made:
-        yield risk_curves({name: _thin(*risk_coverage(table)[:2]) for name, table in made.items()})
-    open_curves = {name: oscr(table) for name, table in made.items()}
+    answering = {name: table for name, table in tables.items() if table.answered.any()}
+    if answering:
+        yield risk_curves({name: _thin(*risk_coverage(table)[:2]) for name, table in answering.items()})
+    open_curves = {name: oscr(table) for name, table in answering.items()}
     open_curves = {name: _thin(*c) for name, c in open_curves.items() if np.isfinite(c).all()}
     if open_curves:
         yield oscr_curves(open_curves)
     proper = {
-        name: table for name, table in made.items() if 0 <= np.nanmin(table.score) and np.nanmax(table.score) <= 1
+        name: table for name, table in answering.items() if 0 <= np.nanmin(table.score) and np.nanmax(table.score) <= 1
     }
     if proper:
         yield reliability_diagram({name: reliability(table) for name, table in proper.items()})

@@ -9,10 +9,10 @@ from landmark.utils.errors import InputError
 
 LIKENESS = 0.82  # least cosine of a match: what XFeat's authors match with
 RATIO = 0.8  # of the distances to the nearest and the second nearest point: Lowe's own, section 7.1
-# Pixels that a match may lie off: a fundamental matrix ties a point to a line alone, which by chance many come close to
+# Pixels by which a match may miss: fewer where a fundamental matrix ties a point to a line, which many meet by chance
 DISTANCE = {"fundamental": 1.0, "homography": 3.0}
 CONFIDENCE, TRIALS = 0.999, 1000
-_LEAST = {"fundamental": 8, "homography": 5}  # matches of which one more than the model needs at least must agree
+_LEAST = {"fundamental": 8, "homography": 5}  # matches that must agree: one more than the model needs
 
 
 def mutual_pairs(first: np.ndarray, second: np.ndarray, likeness: float = LIKENESS) -> np.ndarray:
