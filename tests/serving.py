@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from landmark.utils.http.fetch import fetch, part_of
+from landmark.utils.http.fetch import fetch, part_path
 from tests.server import BLOCK, Fault
 
 DATA = random.Random(0).randbytes(5 * BLOCK + 123)
@@ -32,7 +32,7 @@ def interrupted(served, at):
     with pytest.raises(KeyboardInterrupt):
         fetch(served.url, served.out, advance=press)
     served.faults.clear()
-    assert part_of(served.out).stat().st_size == at and not served.out.exists()
+    assert part_path(served.out).stat().st_size == at and not served.out.exists()
 
 
 def child(work, *args):

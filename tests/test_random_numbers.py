@@ -43,7 +43,7 @@ from landmark.course.tables import (
 from landmark.data import dataset as data_dataset
 from landmark.data import loader
 from landmark.data.folder import GoogleLandmarks, LabelMap
-from landmark.data.loader import Quarantine, check_coverage, loader_of, make_loader
+from landmark.data.loader import Quarantine, check_coverage, load_batches, make_loader
 from landmark.evaluation import confidence, label_errors, open_world, prediction, saliency, write
 from landmark.evaluation.metrics import auroc, gap_steps
 from landmark.figures import scores
@@ -184,7 +184,7 @@ CALLS = {
     "load_tensors": lambda t: weights.load_tensors(t.model, t.model.state_dict(), "here"),
     "read_tensors": lambda t: weights.read_tensors(t.run().path / "best.safetensors"),
     "packaged_path": lambda t: weights.packaged_path("efficientnet_lite0"),
-    "in_order": lambda t: weights.in_order(nn.Identity(), {}, "w.pth"),
+    "rename_in_order": lambda t: weights.rename_in_order(nn.Identity(), {}, "w.pth"),
     "miniature_path": lambda t: weights.miniature_path("resnet50"),
     "freeze_prefix": lambda t: backbones.freeze_prefix(nn.Identity(), 1),
     "stage_names": lambda t: backbones.stage_names(t.model.backbone),
@@ -205,7 +205,7 @@ CALLS = {
     "eval_transform": lambda t: data_dataset.eval_transform(32, (0.5,) * 3, (0.5,) * 3),
     "train_transform": lambda t: data_dataset.train_transform(32, (0.5,) * 3, (0.5,) * 3),
     "make_loader": lambda t: [list(t.loader(shuffle=True)), list(t.loader(workers=1))],
-    "loader_of": lambda t: list(loader_of(t.dataset(), [[(0, 0)]], 0)),
+    "load_batches": lambda t: list(load_batches(t.dataset(), [[(0, 0)]], 0)),
     "Quarantine": lambda t: Quarantine(1).add([]),
     "check_coverage": lambda t: check_coverage(t.train, t.world, "train", 0),
     # inference
@@ -216,7 +216,7 @@ CALLS = {
     "Learner": lambda t: frozen.Learner(t.model, "layer2", None),
     "stages_of": lambda t: frozen.stages_of(t.model.backbone, "layer2"),
     "Folded": lambda t: folding.Folded(t.model.backbone.eval(), None),
-    "limit_of_bad": lambda t: loader.limit_of_bad(None, 100),
+    "choose_bad_limit": lambda t: loader.choose_bad_limit(None, 100),
 
     "Rest": lambda t: frozen.Learner(t.model, "layer2", None).rest,
     "fold_batch_norms": lambda t: folding.fold_batch_norms(t.model.backbone),
@@ -258,7 +258,7 @@ CALLS = {
     "check_tensorboard": lambda t: training_run.check_tensorboard(),
     "alone_in": lambda t: training_run.alone_in(t.new()).__enter__(),
     "first_alone": lambda t: training_run.first_alone(t.new() / ".lock").__enter__(),
-    "board_of": lambda t: training_run.board_of(t.folder, False).__enter__(),
+    "open_board": lambda t: training_run.open_board(t.folder, False).__enter__(),
     # saliency
     "vanilla_gradient": lambda t: saliency.vanilla_gradient(t.model, t.images),
     "smooth_grad": lambda t: saliency.smooth_grad(t.model, t.images, samples=2),

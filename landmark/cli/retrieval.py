@@ -65,7 +65,7 @@ def _search(args: argparse.Namespace) -> int:
     elif args.out:
         print(f"{args.out}: {len(photos.ids)} rows, {len(findings.ids)} answers, {len(findings.bad)} bad images")
     else:
-        print("\n".join(sheet.lines_of(searcher, photos, findings)))
+        print("\n".join(sheet.summarise_findings(searcher, photos, findings)))
     return 0
 
 

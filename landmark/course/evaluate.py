@@ -49,7 +49,7 @@ def evaluate_runs(
         min_images: of a landmark in the train table, to belong to the label set of submissions.
         parts: known queries are also scored apart by "size" (train images of their landmark, in thirds) or "kind"
             (natural or made by people, as the tables say).
-        shares: of distractors at which GAP is told.
+        shares: of distractors at which GAP is reported.
         n: resamples.
         seed: of the resamples.
 
@@ -67,7 +67,7 @@ def evaluate_runs(
     truth, labels = truth_of(data), _label_set(opened, data, min_images)
     answers = {name: _answers(name, opened.get(name), data, truth) for name in names}
     groups = _groups(parts, data, truth, labels) if parts else None
-    tables = {name: tabulate(found, truth, labels, groups=groups, name=name) for name, found in answers.items()}
+    tables = {name: tabulate(answered, truth, labels, groups=groups, name=name) for name, answered in answers.items()}
     fitted = None
     if calibration is not None:
         fitted = _fitted(opened, names, calibration, labels, truth)
@@ -82,14 +82,14 @@ def evaluate_runs(
 
 
 def _is_table(path: Path) -> bool:
-    """Whether a path is a submission and not the folder of a run."""
+    """Check whether a path is a submission and not the folder of a run."""
     if not path.exists():
         raise InputError(f"{path}: no such run or submission")
     return path.is_file()
 
 
 def _label_set(opened: Mapping[str, Run], data: GoogleLandmarks, min_images: int) -> list[int]:
-    """Landmark ids that a right answer can have."""
+    """List the landmark ids that a right answer can have."""
     if not opened:
         return sorted(set(data.labelled(min_images)["landmark_id"].tolist()))
     (first, one), *others = opened.items()
@@ -108,7 +108,7 @@ def _label_set(opened: Mapping[str, Run], data: GoogleLandmarks, min_images: int
 
 
 def _answers(name: str, run: Run | None, data: GoogleLandmarks, truth: Truth) -> Answered:
-    """image_id → (landmark_id, score) of the images that are scored."""
+    """Map image_id to (landmark_id, score), for the images that are scored."""
     if run is not None:
         return test_answers(run, data)
     table = read_submission(name)
@@ -130,7 +130,7 @@ def _fitted(
     labels: Collection[int],
     reported: Collection[str],
 ) -> dict[str, Any]:
-    """Answers of the runs to the calibration images."""
+    """Tabulate the answers of the runs to the calibration images."""
     other = folder if isinstance(folder, GoogleLandmarks) else GoogleLandmarks(folder)
     for name in names:
         if name not in opened:
@@ -146,7 +146,7 @@ def _fitted(
 
 
 def _models(opened: Mapping[str, Run]) -> dict[str, list[str]]:
-    """Runs that differ in nothing but their seed, by the name of their model."""
+    """Group runs that differ in nothing but their seed, by the name of their model."""
     groups: dict[str, list[str]] = {}
     for name, run in opened.items():
         settings = {key: value for key, value in asdict(run.config).items() if key not in ("seed", "bad_limit")}
@@ -159,7 +159,7 @@ def _models(opened: Mapping[str, Run]) -> dict[str, list[str]]:
 
 
 def _groups(parts: str, data: GoogleLandmarks, truth: Truth, labels: Collection[int]) -> dict[str, str]:
-    """image_id → the part of the known queries it belongs to."""
+    """Map image_id to the part of the known queries that it belongs to."""
     if parts not in PARTS:
         raise InputError(f"parts {parts!r}: choose {' or '.join(PARTS)}")
     known = frozenset(labels)
@@ -181,15 +181,15 @@ def _groups(parts: str, data: GoogleLandmarks, truth: Truth, labels: Collection[
 def _mistakes(
     answers: Mapping[str, Answered], truth: Truth, labels: Collection[int], data: GoogleLandmarks
 ) -> list[dict[str, Any]]:
-    """The most confident wrong answers of each run, with names where the tables have them."""
+    """List the most confident wrong answers of each run, with names where the tables have them."""
     known, names = frozenset(labels), label_names(data.root).get("name", {})
 
     def called(landmark_id: int) -> str:
         return str(names.get(landmark_id, "") or landmark_id)
 
     rows = []
-    for run, found in answers.items():
-        wrong = [(-score, i, mark) for i, (mark, score) in found.items() if mark not in truth[i]]
+    for run, answered in answers.items():
+        wrong = [(-score, i, mark) for i, (mark, score) in answered.items() if mark not in truth[i]]
         for score, image_id, mark in sorted(wrong)[:MISTAKES]:
             shown = truth[image_id]
             kind = KINDS[2 if not shown else 1 if known.isdisjoint(shown) else 0]

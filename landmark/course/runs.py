@@ -39,7 +39,7 @@ PRETRAINING = WorldConfig(landmarks=60, images=40, test=0, size=112, siblings=1,
 
 
 def mode() -> str:
-    """What the course runs on: "gldv2" when `LANDMARK_GLDV2` names a folder, else "quick" or "miniature".
+    """Say what the course runs on: "gldv2" when `LANDMARK_GLDV2` names a folder, else "quick" or "miniature".
 
     >>> mode() in {"gldv2", "quick", "miniature"}
     True
@@ -48,28 +48,28 @@ def mode() -> str:
 
 
 def course_data() -> GoogleLandmarks:
-    """The data set of the course, made on the spot when it is the miniature world; its first use tells which it is."""
+    """Open the data set of the course, made on the spot when it is the miniature world; the first call prints which."""
     if mode() == "gldv2":
         root = Path(os.environ["LANDMARK_GLDV2"])
         return _opened(root, f"Google Landmarks v2 in {root.name}")
     config = QUICK_WORLD if quick() else FULL_WORLD
-    told = f"the {mode()} world, {config.landmarks} invented landmarks at {config.size} px, seed {config.seed}"
-    return _opened(make_world(data_root() / mode(), config), told)
+    description = f"the {mode()} world, {config.landmarks} invented landmarks at {config.size} px, seed {config.seed}"
+    return _opened(make_world(data_root() / mode(), config), description)
 
 
-def _opened(root: Path, told: str) -> GoogleLandmarks:
-    """One object for a folder while its tables are the same, so that they are read once."""
-    return _read_once(root, told, tuple((path, stamp(path.stat())) for path in sorted(root.glob("*.csv"))))
+def _opened(root: Path, description: str) -> GoogleLandmarks:
+    """Open a folder, once while its tables are the same, so that they are read once."""
+    return _read_once(root, description, tuple((path, stamp(path.stat())) for path in sorted(root.glob("*.csv"))))
 
 
 @lru_cache(4)
-def _read_once(root: Path, told: str, tables: tuple) -> GoogleLandmarks:
-    print(f"data: {told}")
+def _read_once(root: Path, description: str, tables: tuple) -> GoogleLandmarks:
+    print(f"data: {description}")
     return GoogleLandmarks(root)
 
 
 def min_images() -> int:
-    """The filter of the course: the paper's 100 on the real data, the world's own on a miniature."""
+    """Give the filter of the course: the paper's 100 on the real data, the world's own on a miniature."""
     return 100 if mode() == "gldv2" else (QUICK_WORLD if quick() else FULL_WORLD).min_images
 
 
@@ -88,7 +88,7 @@ def course_config(model: str, **changes: Any) -> TrainConfig:
 
 
 def course_run(model: str, *, name: str | None = None, **changes: Any) -> Run:
-    """The course's run of a model: loaded when it is finished, continued when it was stopped, else trained now.
+    """Load the course's run of a model when it is finished, continue it when it was stopped, else train it now.
 
     Args:
         model: one of `list_models()`.
@@ -112,7 +112,7 @@ def make_weights(config: TrainConfig, out: str | Path) -> None:
 
 
 def miniature_weights(backbone: str) -> Path:
-    """Weights that stand in for ImageNet's without a network: a backbone trained on a disjoint miniature world.
+    """Make weights that stand in for ImageNet's without a network: a backbone trained on a disjoint miniature world.
 
     Args:
         backbone: "xception" or "resnet50".
@@ -146,14 +146,14 @@ def miniature_weights(backbone: str) -> Path:
 
 
 def _rest_on(path: Path, basis: str) -> bool:
-    """Whether a file of weights is there and was made like this."""
+    """Check whether a file of weights is there and was made like this."""
     with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
         return (file.metadata() or {}).get("basis") == basis
     return False
 
 
 def course_mirror(real: bool = False) -> str:
-    """Where notebook 10 downloads from: "" is the public servers, else a server of this process, until it ends.
+    """Choose where notebook 10 downloads from: "" is the public servers, else a server of this process, until it ends.
 
     That server offers the world of the course in the layout of the public ones; it says so.
     """
@@ -166,12 +166,12 @@ def course_mirror(real: bool = False) -> str:
 
 
 def scratch(name: str) -> Path:
-    """A folder of this course's mode for what a notebook fetches and trains on the way, as seen from here."""
+    """Name a folder of this course's mode for what a notebook fetches and trains; the path is a relative one."""
     return Path(os.path.relpath(data_root() / f"{mode()}-{name}"))
 
 
 def real_config(model: str, real: bool = False) -> TrainConfig:
-    """Settings of notebook 10's run: those of the real photographs, or half the course's epochs on the miniature."""
+    """Make notebook 10's settings: those of the real photographs, or half the course's epochs on the miniature."""
     if real:
         return TrainConfig(model=model, min_images=10, epochs=6, size=299, weights="imagenet")
     config = course_config(model, min_images=max(2, min_images() // 2))
@@ -181,12 +181,12 @@ def real_config(model: str, real: bool = False) -> TrainConfig:
 
 
 def course_split(data: GoogleLandmarks, seed: int = 0) -> Split:
-    """The split that the course's runs use."""
+    """Make the split that the course's runs use."""
     return split_dev(data.labelled(min_images()), data.root, seed=seed)
 
 
 def more_queries() -> GoogleLandmarks:
-    """The course's landmarks with four times as many test images of them, to tell small differences apart.
+    """Make the course's landmarks with four times as many test images of them, to tell small differences apart.
 
     The real data set has enough as it is.
     """

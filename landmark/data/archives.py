@@ -36,7 +36,7 @@ class ImageStore:
         root: GLDv2 folder.
         split: "train", "test" or "index".
         progress: show a bar when TARs have to be walked.
-        salvage: go on without what cannot be used of the TARs, and tell it in `faults`.
+        salvage: go on without what cannot be used of the TARs, and list it in `faults`.
 
     Attributes:
         tars: the TARs in use, sorted by name.
@@ -90,20 +90,20 @@ class ImageStore:
             first, second = (self.tars[shard] for shard in self._shards[again[0] : again[0] + 2])
             places = f"twice in {first}" if first == second else f"in {first} and in {second}"
             image_id = self._ids[again[0]].decode()
-            told = f"image {image_id} is {places} ({len(again)} such ids): remove or fetch one of them again"
+            fault = f"image {image_id} is {places} ({len(again)} such ids): remove or fetch one of them again"
             if not self.salvage:
-                raise ArchiveError(told)
-            self.faults.append(told)
+                raise ArchiveError(fault)
+            self.faults.append(fault)
             first = np.delete(np.arange(len(self._ids)), again + 1)
             self._ids, self._shards = self._ids[first], self._shards[first]
             self._offsets, self._sizes = self._offsets[first], self._sizes[first]
 
     def __reduce__(self) -> tuple:
-        """Another process opens the stored indices itself: no descriptor and no table travels."""
+        """Let another process open the stored indices itself: no descriptor and no table travels."""
         return ImageStore, (self.root, self.split, False, self.salvage)
 
     def read(self, image_id: str) -> bytes:
-        """The bytes of one image file.
+        """Read the bytes of one image file.
 
         Raises:
             ImageError: no such image, or one that cannot be read.
@@ -155,11 +155,11 @@ class ImageStore:
         return loose or self._place(image_id) >= 0
 
     def _place(self, image_id: str) -> int:
-        """Row of an id in the table of TAR members, or -1."""
+        """Find the row of an id in the table of TAR members, or -1."""
         return int(_positions(self._ids, np.array([image_id.encode()]))[0])
 
     def ids(self) -> list[str]:
-        """Ids of all images found, sorted."""
+        """List the ids of all images, sorted."""
         return [name.decode() for name in np.union1d(self._walk_loose(), self._ids)]
 
     @property
@@ -168,7 +168,7 @@ class ImageStore:
         return self.skipped.total() + self._loose_junk
 
     def shards(self, ids: Sequence[str]) -> np.ndarray:
-        """Where each image lies: -1 missing, 0 a loose file, n the n-th TAR in the order of their names.
+        """Say where each image lies: -1 missing, 0 a loose file, n the n-th TAR in the order of their names.
 
         Args:
             ids: N image ids.
@@ -178,26 +178,26 @@ class ImageStore:
         """
         names = np.asarray(ids, "S") if len(ids) else np.empty(0, "S1")
         places = _positions(self._ids, names)
-        found = np.full(len(names), -1, np.int32)
-        found[places >= 0] = self._shards[places[places >= 0]] + 1
+        shards = np.full(len(names), -1, np.int32)
+        shards[places >= 0] = self._shards[places[places >= 0]] + 1
         if self._loose:
-            found[_positions(self._walk_loose(), names) >= 0] = 0
-        return found
+            shards[_positions(self._walk_loose(), names) >= 0] = 0
+        return shards
 
     def fingerprint(self, ids: Sequence[str]) -> str:
-        """SHA-256 of the ids and the stamps of the file or TAR of each: what is kept about images is bound to it."""
+        """Hash the ids and the stamps of the file or TAR of each: what is stored about images is bound to it."""
         places = _positions(self._ids, np.asarray(ids, "S") if len(ids) else np.empty(0, "S1"))
         digest = hashlib.sha256()
         for image_id, place in zip(ids, places.tolist(), strict=True):
-            told = None if place < 0 else self._stamps[self._shards[place]]
+            version = None if place < 0 else self._stamps[self._shards[place]]
             if self._loose:
                 with contextlib.suppress(OSError):
-                    told = stamp(image_path(self.root, self.split, image_id).stat())
-            digest.update(f"{image_id} {told}\n".encode())
+                    version = stamp(image_path(self.root, self.split, image_id).stat())
+            digest.update(f"{image_id} {version}\n".encode())
         return digest.hexdigest()
 
     def reading_order(self) -> np.ndarray:
-        """All ids in the order that reads the disk from front to back: loose files by id, then TAR after TAR.
+        """List all ids in the order that reads the disk from front to back: loose files by id, then TAR after TAR.
 
         Returns:
             (N,) bytes.
@@ -207,8 +207,8 @@ class ImageStore:
         return np.concatenate([loose, inside[_positions(loose, inside) < 0]])
 
     def _walk_loose(self) -> np.ndarray:
-        """Sorted ids (N,) of the files at their place in the tree; counts the others."""
-        found, junk = [np.empty(0, "S1")], 0
+        """List the ids (N,) of the files at their place in the tree, sorted; count the others."""
+        ids, junk = [np.empty(0, "S1")], 0
         for folder, folders, files in os.walk(self.root / self.split, followlinks=True):
             place = Path(folder).relative_to(self.root / self.split).as_posix()
             if place.count("/") >= 2:  # a/b/c holds images; nothing lies deeper, and a link may lead in a circle
@@ -218,14 +218,14 @@ class ImageStore:
             tars = sum(name.endswith(".tar") for name in files) if place == "." else 0
             junk += len(files) - len(names) - tars
             if names:
-                found.append(np.array(names))
+                ids.append(np.array(names))
         self._loose_junk = junk
-        return np.sort(np.concatenate(found))
+        return np.sort(np.concatenate(ids))
 
 
 @file_errors()
 def open_images(root: str | Path, split: str) -> ImageStore:
-    """An `ImageStore`, the same one as before while the TARs and the kind of folder are: its table is read once."""
+    """Open an `ImageStore`, or take the last one while TARs and kind of folder are the same: its table is read once."""
     folder = Path(root).resolve() / split
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
     tars = tuple((name, *stamp((folder / name).stat())) for name in names if _is_tar(folder / name))
@@ -260,7 +260,7 @@ class _Descriptor:
 
 
 def _grown(column: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """A column with more rows, in place where it can be: millions of rows must not lie in memory twice."""
+    """Add rows to a column, in place where it can be: millions of rows must not lie in memory twice."""
     column = column.astype(np.promote_types(column.dtype, values.dtype), copy=False)
     column.resize(len(column) + len(values), refcheck=False)
     column[len(column) - len(values) :] = values
@@ -268,7 +268,7 @@ def _grown(column: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _positions(sorted_ids: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Position of each name in the sorted ids, -1 where it is not among them.
+    """Find the position of each name in the sorted ids, -1 where it is not among them.
 
     >>> _positions(np.array([b"aaa", b"bbb"]), np.array([b"bbb", b"bbbb", b"abc"])).tolist()
     [1, -1, -1]

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Share:
-    """Of every batch of a sampler this rank's share: with N ranks each N-th image."""
+    """This rank's share of every batch of a sampler: with N ranks each N-th image."""
 
     def __init__(self, sampler: EpochSampler):
         self.sampler = sampler
@@ -37,7 +37,7 @@ class _Share:
 
 
 def _leave_signals(worker: int) -> None:
-    """A terminal sends Ctrl-C to workers as well: the main process decides when they end."""
+    """Ignore Ctrl-C, which a terminal sends to workers as well: the main process decides when they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -52,7 +52,7 @@ def make_loader(
     skip: int = 0,
     shared: bool = False,
 ) -> DataLoader:
-    """Batches of some passes over a dataset, the same for any number of workers.
+    """Make a loader of some passes over a dataset: batches that are the same for any number of workers.
 
     Args:
         dataset: a `LandmarkDataset` or its `Views`.
@@ -62,7 +62,7 @@ def make_loader(
             asked for. None: 2 beside a GPU, else 0, for processes would take a CPU's cores from the network.
         seed: of the order.
         epochs: passes, which decide order and augmentation.
-        skip: batches already seen (resuming).
+        skip: batches that an earlier run has had (resuming).
         shared: the ranks of `distributed.group` divide the images among them: a batch of all of them together has
             `batch_size` times as many images as there are ranks.
     """
@@ -70,11 +70,11 @@ def make_loader(
         raise InputError(f"0 images to load from {dataset.root}/{dataset.split}")
     together = batch_size * distributed.size() if shared else batch_size
     sampler = EpochSampler(len(dataset), together, shuffle, seed, epochs, skip, dataset.shards if shuffle else None)
-    return loader_of(dataset, _Share(sampler) if shared else sampler, workers)
+    return load_batches(dataset, _Share(sampler) if shared else sampler, workers)
 
 
-def loader_of(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], workers: int | None = None) -> DataLoader:
-    """Chosen batches.
+def load_batches(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], workers: int | None = None) -> DataLoader:
+    """Make a loader over given batches of keys.
 
     Args:
         dataset: gives a `Sample` or a `Bad` for (epoch, index).
@@ -92,10 +92,10 @@ def loader_of(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], worker
     )  # fmt: skip
 
 
-def limit_of_bad(asked: int | None, images: int) -> int:
-    """Tell how many bad images a run may meet: as many as asked, else 10 or one in a hundred, whichever is more.
+def choose_bad_limit(asked: int | None, images: int) -> int:
+    """Choose how many bad images a run may meet: as many as asked, else 10 or one in a hundred, whichever is more.
 
-    >>> limit_of_bad(None, 500), limit_of_bad(None, 5000), limit_of_bad(0, 5000)
+    >>> choose_bad_limit(None, 500), choose_bad_limit(None, 5000), choose_bad_limit(0, 5000)
     (10, 50, 0)
     """
     return max(10, images // 100) if asked is None else asked
@@ -125,21 +125,21 @@ class Quarantine:
 
 
 def check_coverage(table: pd.DataFrame, root: str | Path, split: str, limit: int) -> list[Bad]:
-    """The rows of a table that have no image, neither a file nor in a TAR; says how many there are.
+    """List the rows of a table that have no image, neither a file nor in a TAR; log how many there are.
 
     Raises:
         InputError: more than `limit`; counts and examples, and a hint when the images lie under another split.
     """
     ids = table["id"].tolist()
     absent = [ids[i] for i in np.flatnonzero(open_images(root, split).shards(ids) < 0)]
-    told = f"{root}: {len(absent)} of {len(table)} rows of {split} have no image"
+    fault = f"{root}: {len(absent)} of {len(table)} rows of {split} have no image"
     if len(absent) > limit:
         others = {"train", "test", "index"} - {split}
         moved = [name for name in sorted(others) if (open_images(root, name).shards(absent[:50]) >= 0).any()]
         hint = f"; some lie under {moved[0]}/: were the splits mixed up?" if moved else ""
-        raise InputError(f"{told} (limit {limit}), such as {', '.join(absent[:3])}{hint}")
+        raise InputError(f"{fault} (limit {limit}), such as {', '.join(absent[:3])}{hint}")
     if absent and distributed.rank() == 0:
-        _log.warning("%s, such as %s: going on without them", told, ", ".join(absent[:3]))
+        _log.warning("%s, such as %s: going on without them", fault, ", ".join(absent[:3]))
     return [Bad(image_id, "no such file") for image_id in absent]
 
 
@@ -147,7 +147,7 @@ WINDOW = 16  # shards that are read from at a time
 
 
 def shuffled(shards: np.ndarray, seed: int, epoch: int, window: int = WINDOW) -> np.ndarray:
-    """A random order of N images that reads about `window` shards at any time.
+    """Draw a random order of N images that reads about `window` shards at any time.
 
     The shards get random ranks r = 0…S-1, each image the key (r + w·u) mod S with u uniform in [0, 1) and
     w = min(window, S); images are sorted by key. A shard is thus spread over w/S of the epoch, the same share at its
@@ -176,7 +176,7 @@ def shuffled(shards: np.ndarray, seed: int, epoch: int, window: int = WINDOW) ->
 
 
 def mixing(order: np.ndarray, shards: np.ndarray, batch: int) -> dict[str, float]:
-    """How close an order is to a uniform one: each number is about 1 for that.
+    """Measure how close an order is to a uniform one: each number is about 1 for that.
 
     Args:
         order: (N,) a permutation.
@@ -200,7 +200,7 @@ def mixing(order: np.ndarray, shards: np.ndarray, batch: int) -> dict[str, float
     held = np.unique(key, return_counts=True)[1]  # images of one shard in one batch, where there are any
     absent = sum(_chance_absent(count, int(size), batch) for size in sizes)
     alike = (sizes * (sizes - 1)).sum() / max(1, count * (count - 1))
-    found = (held * (held - 1)).sum() / max(1, batches * batch * (batch - 1))
+    observed = (held * (held - 1)).sum() / max(1, batches * batch * (batch - 1))
     place = np.arange(count)
     mean = np.bincount(sequence, place) / sizes
     deviation = np.sqrt(np.bincount(sequence, (place - mean[sequence]) ** 2) / sizes)  # (S,)
@@ -208,13 +208,13 @@ def mixing(order: np.ndarray, shards: np.ndarray, batch: int) -> dict[str, float
     spread = deviation[several] * np.sqrt(12 * sizes[several] / (sizes[several] - 1)) / count
     return {
         "distinct": float(len(held) / batches / (len(names) - absent)),
-        "together": float(found / alike) if alike else 1.0,
+        "together": float(observed / alike) if alike else 1.0,
         "spread": float(np.median(spread)) if len(spread) else 1.0,
     }
 
 
 def _chance_absent(count: int, size: int, batch: int) -> float:
-    """Chance that `batch` of `count` images, drawn without putting back, miss all `size` images of a shard."""
+    """Compute the chance that `batch` of `count` images, drawn without putting back, miss all `size` of a shard."""
     if size + batch > count:
         return 0.0
     terms = (count - size, count - batch), (count, count - size - batch)
@@ -233,7 +233,7 @@ class EpochSampler:
         shuffle: in a random order, else as they come.
         seed: of the order.
         epochs: passes.
-        skip: batches already seen (resuming).
+        skip: batches that an earlier run has had (resuming).
         shards: (count,) the file of each image, for an order that reads few of them at a time; None for all in one.
     """
 

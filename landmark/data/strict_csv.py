@@ -1,4 +1,4 @@
-"""Read a CSV strictly: nothing is guessed, shifted or dropped, and a fault is told with its line."""
+"""Read a CSV strictly: nothing is guessed, shifted or dropped, and a fault is reported with its line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z")  # endings of what a tabl
 
 
 def is_image_id(text: str) -> bool:
-    """Whether a text can be the id of an image.
+    """Check whether a text can be the id of an image.
 
     >>> is_image_id("0123456789abcdef"), is_image_id("../etc"), is_image_id("ab")
     (True, False, False)
@@ -60,8 +60,8 @@ def read_strict(path: str | Path, columns: Sequence[str]) -> tuple[list[int], di
         try:
             header = next(reader, None)
             if header is None or sorted(header) != sorted(columns):
-                found = ",".join(header) if header else "nothing"
-                raise TableError(f"{path}: found the columns {found}; required: {','.join(columns)}")
+                given = ",".join(header) if header else "nothing"
+                raise TableError(f"{path}: found the columns {given}; required: {','.join(columns)}")
             targets = [cells[columns.index(name)] for name in header]
             for row in reader:
                 if not row:
@@ -78,7 +78,7 @@ def read_strict(path: str | Path, columns: Sequence[str]) -> tuple[list[int], di
     return lines, dict(zip(columns, cells, strict=True))
 
 
-def checked_ids(path: str | Path, lines: list[int], ids: list[str]) -> list[str]:
+def check_ids(path: str | Path, lines: list[int], ids: list[str]) -> list[str]:
     """Return the ids, or raise a TableError of one that is malformed or repeated."""
     first: dict[str, int] = {}
     for line, image_id in zip(lines, ids, strict=True):
@@ -97,13 +97,13 @@ def parse_landmark_id(path: str | Path, line: int, cell: str) -> int:
     return int(cell)
 
 
-def need_rows(path: str | Path, lines: list[int]) -> None:
+def check_rows(path: str | Path, lines: list[int]) -> None:
     """Raise a TableError for a table of no rows."""
     if not lines:
         raise TableError(f"{path}: a header and no rows")
 
 
-def unique_landmarks(path: str | Path, lines: list[int], cells: list[str]) -> list[int]:
+def parse_unique_landmarks(path: str | Path, lines: list[int], cells: list[str]) -> list[int]:
     """Read landmark_ids, or raise a TableError of one that is malformed or repeated."""
     first: dict[int, int] = {}
     for line, cell in zip(lines, cells, strict=True):

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landmark.data import train_csv
-from landmark.data.strict_csv import checked_ids, need_rows, parse_landmark_id, read_strict, unique_landmarks
+from landmark.data.strict_csv import check_ids, check_rows, parse_landmark_id, parse_unique_landmarks, read_strict
 from landmark.utils.errors import InputError, TableError, file_errors
 
 CACHED_FROM = 1 << 20  # bytes of a train.csv from which a Parquet cache is worth its file
@@ -26,17 +26,17 @@ USAGES = ("Public", "Private", "Ignored")
 
 
 def _strict_train(path: Path) -> pa.Table:
-    """`train.csv` by the strict reader."""
+    """Read `train.csv` by the strict reader."""
     lines, cells = read_strict(path, train_csv.SCHEMA.names)
-    need_rows(path, lines)
+    check_rows(path, lines)
     landmarks = [parse_landmark_id(path, line, cell) for line, cell in zip(lines, cells["landmark_id"], strict=True)]
     return pa.table(
-        cells | {"id": checked_ids(path, lines, cells["id"]), "landmark_id": landmarks}, schema=train_csv.SCHEMA
+        cells | {"id": check_ids(path, lines, cells["id"]), "landmark_id": landmarks}, schema=train_csv.SCHEMA
     )
 
 
 def _parsed_train(path: Path) -> pa.Table:
-    """`train.csv` in memory."""
+    """Read `train.csv` into memory."""
     try:
         return pa.concat_tables(list(train_csv.parse(path)))
     except train_csv.UnsureError:
@@ -44,7 +44,7 @@ def _parsed_train(path: Path) -> pa.Table:
 
 
 def _fill(cache: train_csv.Cache, path: Path) -> None:
-    """`train.csv` in its cache, never whole in memory."""
+    """Write `train.csv` into its cache, never whole in memory."""
     try:
         cache.write(lambda: train_csv.parse(path))
     except train_csv.UnsureError:
@@ -53,7 +53,7 @@ def _fill(cache: train_csv.Cache, path: Path) -> None:
 
 
 def _sizes(landmarks: np.ndarray | pd.Series) -> np.ndarray:
-    """For each row the number of rows of its landmark."""
+    """Count for each row the rows of its landmark."""
     codes = np.asarray(landmarks)
     if codes.min() < 0 or codes.max() > 4 * len(codes):
         codes, _ = pd.factorize(codes)  # numbers with gaps; without, as published, they can be counted as they are
@@ -61,34 +61,34 @@ def _sizes(landmarks: np.ndarray | pd.Series) -> np.ndarray:
 
 
 def _frequent(landmarks: np.ndarray | pd.Series, min_images: int) -> np.ndarray:
-    """The rows of landmarks with at least `min_images` of them; an error when there are none."""
+    """Select the rows of landmarks with at least `min_images` of them; an error when there are none."""
     sizes = _sizes(landmarks) if len(landmarks) else np.zeros(0, int)
-    kept = sizes >= min_images
-    if not kept.any():
+    frequent = sizes >= min_images
+    if not frequent.any():
         largest = f"the largest landmark has {sizes.max()}" if len(sizes) else "the table is empty"
         raise InputError(f"0 images left after filter min_images={min_images}: {largest}; lower it")
-    return kept
+    return frequent
 
 
 def _clean_rows(path: Path, clean: str | Path, ids: pa.ChunkedArray, landmarks: np.ndarray) -> np.ndarray:
-    """The rows that the clean list names, or an error where the two tables disagree."""
+    """Select the rows that the clean list names; an error where the two tables disagree."""
     listed = read_clean(clean)
     place = pc.index_in(ids, value_set=pa.array(listed["id"], pa.string())).fill_null(-1).to_numpy()  # (rows,)
-    kept = place >= 0
-    if kept.sum() < len(listed):
-        unknown = listed["id"].drop(place[kept])
+    named = place >= 0
+    if named.sum() < len(listed):
+        unknown = listed["id"].drop(place[named])
         raise TableError(
             f"{clean}: {len(unknown)} ids are not in {path}, such as {', '.join(unknown[:3])}: "
             "take both tables from the same release"
         )
-    differ = np.flatnonzero(listed["landmark_id"].to_numpy()[place[kept]] != landmarks[kept])
+    differ = np.flatnonzero(listed["landmark_id"].to_numpy()[place[named]] != landmarks[named])
     if len(differ):
-        row = np.flatnonzero(kept)[differ[0]]
+        row = np.flatnonzero(named)[differ[0]]
         raise TableError(
             f"{clean}: {len(differ)} ids have another landmark than in {path}, such as {ids[row]}: "
             f"{listed['landmark_id'][place[row]]}, not {landmarks[row]}"
         )
-    return kept
+    return named
 
 
 def _select(
@@ -99,22 +99,22 @@ def _select(
     landmarks: Collection[int] | None,
     columns: Sequence[str],
 ) -> pd.DataFrame:
-    """The rows and columns asked for, from pieces of the table given column by column."""
+    """Load the rows and columns asked for, from pieces of the table given column by column."""
     label = pa.concat_tables(list(pieces(["landmark_id"])))["landmark_id"].to_numpy()
-    kept = np.ones(len(label), bool)
+    chosen = np.ones(len(label), bool)
     if clean is not None:
-        kept &= _clean_rows(path, clean, pa.concat_tables(list(pieces(["id"])))["id"], label)
+        chosen &= _clean_rows(path, clean, pa.concat_tables(list(pieces(["id"])))["id"], label)
     if landmarks is not None:
-        kept &= np.isin(label, list(landmarks))
-        if not kept.any():
+        chosen &= np.isin(label, list(landmarks))
+        if not chosen.any():
             raise InputError(f"{path}: 0 images left of the {len(landmarks)} landmarks asked for")
-    kept[kept] = _frequent(label[kept], min_images)
+    chosen[chosen] = _frequent(label[chosen], min_images)
     others, parts, start = [name for name in columns if name != "landmark_id"], [], 0
     for piece in pieces(others) if others else ():
-        parts.append(piece.filter(pa.array(kept[start : start + len(piece)])))
+        parts.append(piece.filter(pa.array(chosen[start : start + len(piece)])))
         start += len(piece)
     table = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
-    return table.assign(landmark_id=label[kept])[list(columns)]
+    return table.assign(landmark_id=label[chosen])[list(columns)]
 
 
 @file_errors(kind=TableError)
@@ -161,14 +161,14 @@ def read_test(path: str | Path) -> pd.DataFrame:
         TableError: names the file, the line, and what is wrong.
     """
     lines, cells = read_strict(path, ("id",))
-    need_rows(path, lines)
-    return pd.DataFrame({"id": checked_ids(path, lines, cells["id"])})
+    check_rows(path, lines)
+    return pd.DataFrame({"id": check_ids(path, lines, cells["id"])})
 
 
 def read_nonlandmark(path: str | Path) -> pd.DataFrame:
     """Read `nonlandmark.csv`: columns id and url (str), maybe no rows; TableError names the file and the line."""
     lines, cells = read_strict(path, ("id", "url"))
-    return pd.DataFrame(cells | {"id": checked_ids(path, lines, cells["id"])}, dtype=str)
+    return pd.DataFrame(cells | {"id": check_ids(path, lines, cells["id"])}, dtype=str)
 
 
 def read_clean(path: str | Path) -> pd.DataFrame:
@@ -178,20 +178,20 @@ def read_clean(path: str | Path) -> pd.DataFrame:
         TableError: names the file, the line, and what is wrong.
     """
     lines, cells = read_strict(path, ("landmark_id", "images"))
-    need_rows(path, lines)
-    landmarks = unique_landmarks(path, lines, cells["landmark_id"])
+    check_rows(path, lines)
+    landmarks = parse_unique_landmarks(path, lines, cells["landmark_id"])
     images = [cell.split() for cell in cells["images"]]
-    counts = [len(found) for found in images]
+    counts = [len(row) for row in images]
     if 0 in counts:
         at = counts.index(0)
         raise TableError(f"{path}: line {lines[at]}: landmark_id {landmarks[at]} has no images: was the line cut?")
-    ids = checked_ids(path, np.repeat(lines, counts).tolist(), [image_id for found in images for image_id in found])
+    ids = check_ids(path, np.repeat(lines, counts).tolist(), [image_id for row in images for image_id in row])
     return pd.DataFrame({"id": ids, "landmark_id": np.repeat(np.array(landmarks, np.int64), counts)})
 
 
 def _labels(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     lines, cells = read_strict(path, columns)
-    landmarks = unique_landmarks(path, lines, cells["landmark_id"])
+    landmarks = parse_unique_landmarks(path, lines, cells["landmark_id"])
     text = {name: pd.Series(cells[name], dtype=str) for name in columns[1:]}
     return pd.DataFrame({"landmark_id": pd.Series(landmarks, dtype="int64"), **text})
 
@@ -218,7 +218,7 @@ def read_hierarchy(path: str | Path) -> pd.DataFrame:
 
 
 def category_name(category: str) -> str:
-    """The name in the address of a category, in its own script, on one line.
+    """Take the name from the address of a category, in its own script, on one line.
 
     >>> category_name("http://commons.wikimedia.org/wiki/Category:K%C3%B6lner_Dom")
     'Kölner Dom'
@@ -228,9 +228,9 @@ def category_name(category: str) -> str:
 
 
 def label_names(root: str | Path) -> pd.DataFrame:
-    """What a folder's tables call its landmarks, by landmark_id: name, natural_or_human_made, supercategory.
+    """Read what a folder's tables call its landmarks, by landmark_id: name, natural_or_human_made, supercategory.
 
-    Untrusted text: whoever renders it escapes it. A column is there when its table is, and "" where a row is not.
+    The text is untrusted: escape it before rendering. A column is there when its table is, and "" where a row is not.
 
     Raises:
         TableError: names the file, the line, and what is wrong.
@@ -254,17 +254,17 @@ def read_solution(path: str | Path) -> pd.DataFrame:
         TableError: names the file, the line, and what is wrong.
     """
     lines, cells = read_strict(path, ("id", "landmarks", "Usage"))
-    need_rows(path, lines)
+    check_rows(path, lines)
     landmarks = []
     for line, listed, usage in zip(lines, cells["landmarks"], cells["Usage"], strict=True):
         if usage not in USAGES:
             raise TableError(f"{path}: line {line}: Usage {usage!r}, expected one of {', '.join(USAGES)}")
         landmarks.append(tuple(parse_landmark_id(path, line, cell) for cell in listed.split()))
-    return pd.DataFrame(cells | {"id": checked_ids(path, lines, cells["id"]), "landmarks": landmarks})
+    return pd.DataFrame(cells | {"id": check_ids(path, lines, cells["id"]), "landmarks": landmarks})
 
 
 def scored(solution: pd.DataFrame, split: str = "all", name: object = "the solution") -> dict[str, tuple[int, ...]]:
-    """image_id → landmark ids of the images that count, as `metrics` wants it; images marked Ignored never do.
+    """Map image_id to landmark ids as `metrics` wants it, of the images that count; those marked Ignored never do.
 
     Args:
         solution: of `read_solution`.

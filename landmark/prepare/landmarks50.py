@@ -72,12 +72,12 @@ def unpack(archive: str | Path, data: str | Path, progress: bool = True) -> str:
         raise InputError(f"{archive}: damaged archive ({error}): delete it and fetch it again") from None
     count = Counter(image.split for image in images)
     passed = ", ".join(f"{number} {reason}" for reason, number in skipped.items())
-    told = f"{data}: {len(names)} landmarks, {count['train']} train and {count['test']} test images"
-    return f"{told}{f'; passed over: {passed}' if passed else ''}; {archive.name} is no longer needed"
+    summary = f"{data}: {len(names)} landmarks, {count['train']} train and {count['test']} test images"
+    return f"{summary}{f'; passed over: {passed}' if passed else ''}; {archive.name} is no longer needed"
 
 
 def _contents(archive: Path, source: zipfile.ZipFile) -> tuple[list[_Image], dict[int, str], Counter]:
-    """Images to write, names of landmarks, and the number of other members by reason; nothing is read yet."""
+    """List images to write and names of landmarks, and count other members by reason; nothing is read yet."""
     members = source.infolist()
     claimed, size = sum(member.file_size for member in members), archive.stat().st_size
     if claimed > MAX_TOTAL_RATIO * size + (1 << 20):
@@ -106,7 +106,7 @@ def _contents(archive: Path, source: zipfile.ZipFile) -> tuple[list[_Image], dic
 
 
 def _objection(member: zipfile.ZipInfo, match: re.Match | None) -> str:
-    """Why a member is not read; empty when it is."""
+    """Say why a member is not read; empty when it is."""
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in {0, stat.S_IFREG}:
         return "links or devices"
@@ -132,7 +132,7 @@ def _write(source: zipfile.ZipFile, image: _Image, path: Path) -> None:
 
 
 def _tables(images: list[_Image], names: dict[int, str]) -> dict[str, str]:
-    """Text of the four tables, train.csv last: who finds it finds the others."""
+    """Write the text of the four tables, train.csv last: where it is, the others are."""
     train = sorted((i.landmark_id, i.image_id) for i in images if i.split == "train")
     test = sorted((i.image_id, i.landmark_id) for i in images if i.split == "test")
     return {

@@ -43,7 +43,7 @@ class Shrunk:
 
 
 def shrink_image(data: bytes, size: int, quality: int) -> bytes:
-    """One image as a JPEG whose shorter side has `size` pixels, or as many as before: never enlarged.
+    """Reduce an image to a JPEG whose shorter side has `size` pixels, or as many as before: never enlarged.
 
     Args:
         data: an image file of any format that `read_image` takes.
@@ -99,7 +99,7 @@ def shrink_data(
     if not os.path.isdir(root):
         raise InputError(f"{root}: no such folder")
     busy = f"{out}: another shrink is writing there: wait for it to end"
-    with _told_in_one_line(out), alone(out / LOCK, busy):
+    with _errors_in_one_line(out), alone(out / LOCK, busy):
         state = _State(out, {"size": size, "quality": quality, "shard_bytes": shard_bytes})
         stores = {split: ImageStore(root, split, progress) for split in splits}
         orders = {split: order for split, store in stores.items() if len(order := store.reading_order())}
@@ -139,7 +139,7 @@ class _Reduced:
 
 
 def _images(reduced: _Reduced, start: int, workers: int, bad: list, progress: bool) -> _Images:
-    """(number, id, JPEG) in order; the unreadable go to `bad`."""
+    """Yield (number, id, JPEG) in order; the unreadable go to `bad`."""
     numbers, label = range(start, len(reduced.order)), f"shrink {reduced.store.split}"
     with (
         contextlib.closing(in_order(reduced, numbers, workers, chunk=_TOGETHER)) as items,
@@ -157,7 +157,7 @@ def _images(reduced: _Reduced, start: int, workers: int, bad: list, progress: bo
 
 
 def _write(state: _State, split: str, images: _Images, shard_bytes: int, bad: list) -> None:
-    """Fill TAR after TAR; each appears whole, then the state takes note of it."""
+    """Write TAR after TAR; each appears whole, then the state takes note of it."""
     item = next(images, None)
     while item:
         target, count = state.next_tar(split), 0
@@ -186,12 +186,12 @@ class _State:
             others = sorted(name for name in os.listdir(out) if not name.startswith("."))
             if others:
                 raise InputError(f"{out}: holds {others[0]}, which no shrink wrote: give a new folder")
-            self.told: dict[str, Any] = {"settings": settings, "splits": {}}  # written by `begin`
+            self.content: dict[str, Any] = {"settings": settings, "splits": {}}  # written by `begin`
         try:
             if self.path.exists():
-                self.told = json.loads(self.path.read_text())
-            before = dict(self.told["settings"])
-            for split in self.told["splits"]:
+                self.content = json.loads(self.path.read_text())
+            before = dict(self.content["settings"])
+            for split in self.content["splits"]:
                 self._keep_whole(split)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{self.path}: damaged: delete {out} and start again") from None
@@ -201,10 +201,10 @@ class _State:
 
     def _keep_whole(self, split: str) -> None:
         """Forget the first TAR that is no longer what was written, and all after it: they are made again."""
-        told = self.told["splits"][split]
-        if not 0 <= told["next"] <= told["count"]:
+        record = self.content["splits"][split]
+        if not 0 <= record["next"] <= record["count"]:
             raise ValueError(split)
-        for number, tar in enumerate(told["tars"]):
+        for number, tar in enumerate(record["tars"]):
             path = self.out / split / f"images_{number:03d}.tar"
             if not path.is_file() or path.stat().st_size != tar["bytes"]:
                 self._cut(split, number)
@@ -212,79 +212,79 @@ class _State:
 
     def _cut(self, split: str, number: int) -> None:
         """Forget all after the first `number` TARs."""
-        told = self.told["splits"][split]
-        del told["tars"][number:]
-        told["next"] = told["tars"][-1]["next"] if number else 0
-        told["bad"] = [item for item in told["bad"] if item["number"] < told["next"]]
+        record = self.content["splits"][split]
+        del record["tars"][number:]
+        record["next"] = record["tars"][-1]["next"] if number else 0
+        record["bad"] = [item for item in record["bad"] if item["number"] < record["next"]]
 
     def begin(self, split: str, order: np.ndarray, store: ImageStore) -> None:
-        """Bind a split to its images, or refuse when they are others than before; forget what was made of other files.
+        """Bind a split to its images, refused when these are others than before; forget TARs made of other files.
 
         Images after the last TAR were all bad: they are looked at again.
         """
         bound = {"count": len(order), "sha256": hashlib.sha256(order.tobytes()).hexdigest()}
-        told = self.told["splits"].setdefault(split, bound | {"next": 0, "tars": [], "bad": []})
-        if {key: told[key] for key in bound} != bound:
-            counts = f"{told['count']} images then, {len(order)} now"
+        record = self.content["splits"].setdefault(split, bound | {"next": 0, "tars": [], "bad": []})
+        if {key: record[key] for key in bound} != bound:
+            counts = f"{record['count']} images then, {len(order)} now"
             raise InputError(f"{self.out}: the images of {split} have changed since ({counts}): give a new folder")
         self.orders[split], self.stores[split] = order, store
         start = 0
-        for number, tar in enumerate(told["tars"]):
+        for number, tar in enumerate(record["tars"]):
             if tar.get("made_of") not in (None, self._fingerprint(split, start, tar["next"])):  # older states lack it
                 self._cut(split, number)
                 break
             start = tar["next"]
         else:
-            self._cut(split, len(told["tars"]))
+            self._cut(split, len(record["tars"]))
         self._save()
 
     def _fingerprint(self, split: str, start: int, stop: int) -> str:
-        """Of the files that images of a split lie in, by their numbers."""
+        """Hash the files that images of a split lie in, by their numbers."""
         return self.stores[split].fingerprint(self.orders[split][start:stop].astype(str).tolist())
 
     def count(self, split: str) -> int:
-        """Images of a split before shrinking."""
-        return self.told["splits"][split]["count"]
+        """Count the images of a split before shrinking."""
+        return self.content["splits"][split]["count"]
 
     def next(self, split: str) -> int:
-        """Number, in the reading order, of the first image that is not done."""
-        return self.told["splits"][split]["next"]
+        """Give the number, in the reading order, of the first image that is not done."""
+        return self.content["splits"][split]["next"]
 
     def next_tar(self, split: str) -> Path:
-        """The TAR to write."""
-        return self.out / split / f"images_{len(self.told['splits'][split]['tars']):03d}.tar"
+        """Name the TAR to write next."""
+        return self.out / split / f"images_{len(self.content['splits'][split]['tars']):03d}.tar"
 
     def add(self, split: str, following: int, bad: list, tar: Path | None = None, images: int = 0) -> None:
-        """Take note that all before number `following` is done, of the bad images among them and of their TAR."""
-        told = self.told["splits"][split]
-        news = [item for item in bad if told["next"] <= item[0] < following]
-        told["bad"] += [{"id": image_id, "reason": reason, "number": number} for number, image_id, reason in news]
-        told["next"] = following
+        """Note that all before number `following` is done, the bad images among them and their TAR."""
+        record = self.content["splits"][split]
+        news = [item for item in bad if record["next"] <= item[0] < following]
+        record["bad"] += [{"id": image_id, "reason": reason, "number": number} for number, image_id, reason in news]
+        record["next"] = following
         if tar:
-            start = told["tars"][-1]["next"] if told["tars"] else 0
-            told["tars"].append({"name": tar.name, "images": images, "bytes": tar.stat().st_size, "next": following,
+            start = record["tars"][-1]["next"] if record["tars"] else 0
+            record["tars"].append({"name": tar.name, "images": images, "bytes": tar.stat().st_size, "next": following,
                                  "made_of": self._fingerprint(split, start, following)})  # fmt: skip
         self._save()
 
     def _save(self) -> None:
-        write_json(self.path, self.told)
+        write_json(self.path, self.content)
 
     def shrunk(self) -> Shrunk:
-        """The sum of it."""
-        tars = [tar for told in self.told["splits"].values() for tar in told["tars"]]
+        """Sum up TARs, images and bytes, and list the bad images."""
+        tars = [tar for record in self.content["splits"].values() for tar in record["tars"]]
         bad = [
             {"split": split, "id": item["id"], "reason": item["reason"]}
-            for split, told in self.told["splits"].items()
-            for item in told["bad"]
+            for split, record in self.content["splits"].items()
+            for item in record["bad"]
         ]
         return Shrunk(sum(t["images"] for t in tars), len(tars), sum(t["bytes"] for t in tars), bad)
 
 
 @contextlib.contextmanager
-def _told_in_one_line(out: Path) -> Iterator[None]:
+def _errors_in_one_line(out: Path) -> Iterator[None]:
     try:
         with file_errors(out, f"put it right, then {_NEXT}"):
             yield
     except BrokenProcessPool:
-        told = "a worker process was killed (is memory full?)"
-        raise InputError(f"{out}: {told}: with fewer workers, {_NEXT}") from None
+        reason = "a worker process was killed (is memory full?)"
+        raise InputError(f"{out}: {reason}: with fewer workers, {_NEXT}") from None

@@ -57,7 +57,7 @@ class Item:
         return cache_path(self.root, f"download/{self.name}.json")
 
     def there(self) -> bool:
-        """Is it here and checked?"""
+        """Check whether it is here and was checked."""
         return has_receipt(self.receipt, self.url, self.path, self.md5, self.sha256)
 
 
@@ -69,7 +69,7 @@ def gldv2(
     mirror: str = "",
     md5_file: str | Path | None = None,
 ) -> list[Item]:
-    """The tables and the TARs of Google Landmarks v2.
+    """List the tables and the TARs of Google Landmarks v2.
 
     Args:
         data: folder to fill: tables in it, TARs in `data/<split>/`.
@@ -108,18 +108,18 @@ def gldv2(
 
 
 def gldv2_clean(data: str | Path, *, mirror: str = "") -> list[Item]:
-    """The tables of Google Landmarks v2 with the list of the cleaned train images, and no images."""
+    """List the tables of Google Landmarks v2 with that of the cleaned train images, and no images."""
     return _tables(Path(data), _base(mirror, BUCKET), clean_too=True)
 
 
 def landmarks50(data: str | Path, *, mirror: str = "") -> list[Item]:
-    """The course-size subset: 50 landmarks, about 600 MB, converted into the GLDv2 layout once it is here."""
+    """List the course-size subset: 50 landmarks, about 600 MB, converted into the GLDv2 layout once it is here."""
     url = f"{_base(mirror)}/landmark_images.zip" if mirror else LANDMARKS50
     return [Item(url, Path(data), "landmark_images.zip", then=partial(unpack, data=data))]
 
 
 def weights(facts: Iterable[Mapping], folder: str | Path | None = None, *, mirror: str = "") -> list[Item]:
-    """ImageNet weights of backbones.
+    """List the ImageNet weights of backbones.
 
     Args:
         facts: "url" and "sha256" (its beginning) of each, as in `recipes.BACKBONES`; without a "url" there is nothing
@@ -129,17 +129,17 @@ def weights(facts: Iterable[Mapping], folder: str | Path | None = None, *, mirro
     """
     folder = Path(folder or data_root() / "weights")
     items = []
-    for fact in facts:
-        if "url" not in fact:
+    for line in facts:
+        if "url" not in line:
             continue
-        name = fact["url"].rsplit("/", 1)[1]
-        url = f"{_base(mirror)}/{name}" if mirror else fact["url"]
-        items.append(Item(url, folder, name, sha256=fact["sha256"]))
+        name = line["url"].rsplit("/", 1)[1]
+        url = f"{_base(mirror)}/{name}" if mirror else line["url"]
+        items.append(Item(url, folder, name, sha256=line["sha256"]))
     return items
 
 
-def published_md5(web: Web, item: Item) -> str:
-    """The MD5 sum that the server publishes for a file.
+def fetch_md5(web: Web, item: Item) -> str:
+    """Fetch the MD5 sum that the server publishes for a file.
 
     Raises:
         DownloadError: it publishes none.
@@ -163,7 +163,7 @@ def _tables(data: Path, base: str, clean_too: bool = False) -> list[Item]:
 
 
 def _base(mirror: str, otherwise: str = "") -> str:
-    """The address to fetch from, without a slash at its end."""
+    """Check the address to fetch from, and take a slash off its end."""
     try:
         parts = urlsplit(mirror or otherwise)
         sound = parts.scheme in {"https", "http"} and bool(parts.netloc)
@@ -175,7 +175,7 @@ def _base(mirror: str, otherwise: str = "") -> str:
 
 
 def _numbers(shards: str, count: int) -> list[int]:
-    """Numbers of TARs from "0,3,7-9", sorted."""
+    """Read numbers of TARs from "0,3,7-9", sorted."""
     if not shards:
         return list(range(count))
     wanted: set[int] = set()
@@ -190,7 +190,7 @@ def _numbers(shards: str, count: int) -> list[int]:
 
 
 def _read_sums(path: str | Path, splits: Sequence[str]) -> dict[str, str]:
-    """MD5 sums by "<split>/<name>"; the split may be left out when only one is fetched."""
+    """Read MD5 sums by "<split>/<name>"; the split may be left out when only one is fetched."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
 """Images become vectors, and the nearest ones answer.
 
 config     Settings of a search. Nothing here needs torch or NumPy, so that a wrong one is refused at once.
-embed      Vectors of images by a network, kept on disk so that only new images are embedded.
+embed      Vectors of images by a network, stored on disk so that only new images are embedded.
 gallery    Photographs to search with, and the folder of landmarks to search in.
 likeness   How alike an image is to landmarks, and to what is none: one number for each image. NumPy only.
 local      Local features: points of an image that are found again in another.

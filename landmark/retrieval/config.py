@@ -14,7 +14,7 @@ GEOMETRIES = ("fundamental", "homography")
 @documented
 @dataclass(frozen=True)
 class SearchConfig:
-    """What a search answers, and how sure of it it is; see `recognise.Searcher`.
+    """Settings of a search: what it answers, and how sure it must be; see `recognise.Searcher`.
 
     The defaults did best on two miniature worlds, among values from the literature; --rerank is a matter of time.
 

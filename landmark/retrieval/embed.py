@@ -1,4 +1,4 @@
-"""Vectors of images by a network, kept on disk so that only new images are embedded."""
+"""Vectors of images by a network, stored on disk so that only new images are embedded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PIECE = 4096  # images in a file, which is there whole or not at all
 
 
 class Embedder:
-    """Turns images into vectors of length 1: the mean of the unit embeddings of an image's views.
+    """Turn images into vectors of length 1: the mean of the unit embeddings of an image's views.
 
     Attributes: `size` of the images that it takes, `name` of the network, `network`: what its vectors depend on, as a
     hash; those of two embedders can be compared where it is the same.
@@ -70,7 +70,7 @@ class Embedder:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (B, 3, size, size), normalised → unit vectors (B, D) in float32, on the CPU."""
+        """Embed images (B, 3, size, size), normalised: unit vectors (B, D) in float32, on the CPU."""
         images = images.to(self.device)
         views = []
         for size in self.sizes:
@@ -120,7 +120,7 @@ def embed_images(
 ) -> Embeddings:  # fmt: skip
     """Embed images of a folder; those that were embedded before are read from its cache.
 
-    What is kept is bound to the network and to the file or TAR that an image lies in, piece by piece, so that a pass
+    What is stored is bound to the network and to the file or TAR that an image lies in, piece by piece, so that a pass
     that was stopped goes on. Any number of processes may do so at once: each writes files of its own.
 
     Args:
@@ -143,7 +143,7 @@ def embed_images(
         raise InputError(f"image {ids[twice.argmax()]} is given twice: name each image once")
     store = images or open_images(root, split)
     stamps = {image_id: store.fingerprint([image_id])[:32] for image_id in ids}
-    rows = _kept(root, split, embedder.network, stamps) if keep else {}
+    rows = _cached(root, split, embedder.network, stamps) if keep else {}
     bad: dict[str, str] = {}
     missing = [image_id for image_id in ids if image_id not in rows]
     if missing:
@@ -158,9 +158,9 @@ def embed_images(
                     fresh |= zip(batch.ids, _finite(embedder(batch.images).numpy(), batch.ids), strict=True)
                 bar.update(len(batch.ids) + len(batch.bad))
                 if len(fresh) >= PIECE:
-                    rows |= _stored(root, split, embedder.network, stamps, fresh, keep)
+                    rows |= _store(root, split, embedder.network, stamps, fresh, keep)
                     fresh = {}
-        rows |= _stored(root, split, embedder.network, stamps, fresh, keep)
+        rows |= _store(root, split, embedder.network, stamps, fresh, keep)
     there = [image_id for image_id in ids if image_id in rows]
     if not there:
         files = images.paths if images else {}
@@ -181,10 +181,10 @@ def _piece(root: str | Path, split: str, network: str, name: str) -> CacheFile:
     return CacheFile(root, f"embeddings/{network[:32]}/{split}-{name}.npz")
 
 
-def _stored(
+def _store(
     root: str | Path, split: str, network: str, stamps: dict[str, str], fresh: dict[str, np.ndarray], keep: bool
 ) -> dict[str, np.ndarray]:
-    """The same rows; a file of the cache holds them as well, if there is a place for it."""
+    """Write rows into a file of the cache, if there is a place for it, and give them back."""
     if keep and fresh:
         ids, vectors = np.array(list(fresh), "S"), np.stack(list(fresh.values()))
         bound = np.array([stamps[image_id] for image_id in fresh], "S")
@@ -197,8 +197,8 @@ def _stored(
     return fresh
 
 
-def _kept(root: str | Path, split: str, network: str, stamps: dict[str, str]) -> dict[str, np.ndarray]:
-    """Vectors in the cache of images whose files are as they were; a damaged file of it counts as none."""
+def _cached(root: str | Path, split: str, network: str, stamps: dict[str, str]) -> dict[str, np.ndarray]:
+    """Read from the cache the vectors of images whose files are as they were; a damaged file of it counts as none."""
     rows: dict[str, np.ndarray] = {}
     any_piece = _piece(root, split, network, "x")
     for folder in (any_piece.own.parent, any_piece.beside.parent):

@@ -49,7 +49,7 @@ class PhotoFiles:
             raise ImageError(path, f"cannot be read ({error.strerror})") from None
 
     def fingerprint(self, ids: Sequence[str]) -> str:
-        """Hash paths and stamps of some files: what is kept about them is bound to it."""
+        """Hash paths and stamps of some files: what is stored about them is bound to it."""
         digest = hashlib.sha256()
         for image_id in ids:
             path = self.paths[image_id]
@@ -63,7 +63,7 @@ class PhotoFiles:
 class Photos:
     """Images with ids, to be embedded and looked at."""
 
-    root: Path  # the folder that what is kept about them belongs to
+    root: Path  # the folder that what is stored about them belongs to
     split: str
     ids: list[str]
     images: ImageStore | PhotoFiles
@@ -172,12 +172,12 @@ def _plain(root: Path) -> Gallery:
 
 
 def _is_split(folder: Path) -> bool:
-    """Whether images lie in a folder as in a split of GLDv2: below folders of one letter below such ones."""
+    """Check whether images lie in a folder as in a split of GLDv2: below folders of one letter below such ones."""
     return any(len(path.parent.name) == 1 and path.is_dir() for path in folder.glob("?/?"))
 
 
 def _folded(name: str) -> str:
-    """A name without what people do not tell apart: case, accents' encoding, blanks and underscores.
+    """Strip a name of what people do not tell apart: case, accents' encoding, blanks and underscores.
 
     >>> _folded("Eiffel_Tower") == _folded("eiffel tower ")
     True
@@ -186,5 +186,5 @@ def _folded(name: str) -> str:
 
 
 def _id_of(path: str) -> str:
-    """An id as those of GLDv2, from a path."""
+    """Make an id like those of GLDv2 from a path."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]

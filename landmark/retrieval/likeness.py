@@ -10,8 +10,8 @@ import numpy as np
 from landmark.retrieval.search import find_nearest, unit
 from landmark.utils.errors import InputError
 
-OTHERS = 10  # images without a landmark that count for a query, and
-OTHERS_OF_INDEX = 5  # for an image of the index: as in the first place of 2020
+OTHERS = 10  # images without a landmark that count for a query
+OTHERS_OF_INDEX = 5  # of them for an image of the index; both numbers as in the first place of 2020
 
 
 def class_centres(embedding: np.ndarray, class_index: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ def penalised_similarity(
 
 
 def _nearest(embedding: np.ndarray, others: np.ndarray, k: int) -> np.ndarray:
-    """The k largest cosines (N, k) of each row to the rows of others, the largest first."""
+    """Find the k largest cosines (N, k) of each row to the rows of others, the largest first."""
     if not 1 <= k <= len(others):
         raise InputError(f"{k} nearest of {len(others)} embeddings: give a number from 1 to {len(others)}")
     return find_nearest(unit(embedding), unit(others), k).similarity.clip(-1, 1)

@@ -33,9 +33,9 @@ from landmark.utils.files import CacheFile
 from landmark.utils.process import usable_cpus
 
 log = logging.getLogger("landmark.retrieval")
-SHOWN = 10  # neighbours of each query that are told, at least
+SHOWN = 10  # neighbours of each query that are listed, at least
 CALIBRATED = 100  # images of the index, and as many of no landmark, that the threshold is measured on
-_RULE = 1  # of the score; a change of it, or of what the local features do, makes kept thresholds void
+_RULE = 1  # of the score; a change of it, or of what the local features do, makes stored thresholds void
 _HELD = 512  # pictures whose local features stay in memory, some 0.5 MB each
 
 
@@ -53,7 +53,7 @@ class Findings:
 
 
 class Searcher:
-    """Searches a gallery: cosine, a penalty for what is like no landmark, inliers of local features, a soft vote.
+    """Search a gallery: cosine, a penalty for what is like no landmark, inliers of local features, a soft vote.
 
     s_i = q · x_i − w (mean likeness of q + mean likeness of x_i to images without a landmark)
     s_i += min(inliers_i, 100) / 100 for the nearest ones
@@ -62,7 +62,7 @@ class Searcher:
 
     Args:
         gallery: of `open_gallery`.
-        embedder: of the queries and of the gallery, whose vectors are kept on disk.
+        embedder: of the queries and of the gallery, whose vectors are stored on disk.
         local: of `create_local`; None to compare no local features.
         config: the settings; the defaults when left out.
         workers: processes that decode, see `make_loader`.
@@ -107,13 +107,13 @@ class Searcher:
             return None
 
     def _burden(self, vectors: np.ndarray, count: int, own: np.ndarray | None = None) -> np.ndarray:
-        """What is taken off a similarity for being like images without a landmark: (N,)."""
+        """Compute what is taken off a similarity for being like images without a landmark: (N,)."""
         if self.others is None:
             return np.zeros(len(vectors), np.float32)
         return self.config.penalty * mean_likeness(vectors, self.others.vectors, count, own)
 
     def search(self, photos: Photos, keep: bool = False) -> Findings:
-        """Search with photographs; those that cannot be read are told in `bad`.
+        """Search with photographs; those that cannot be read are listed in `bad`.
 
         Raises:
             InputError: none of them can be read.
@@ -131,7 +131,7 @@ class Searcher:
             photos: whose pictures are looked at for local features.
             own: (Q,) row of the index that each query is itself, left out.
             other: (Q,) row of the images without a landmark that each query is itself, left out.
-            depth: neighbours that are told; as many as vote or are compared, if those are more.
+            depth: neighbours that are listed; as many as vote or are compared, if those are more.
 
         Raises:
             InputError: vectors of another network.
@@ -162,11 +162,11 @@ class Searcher:
                 rows = [row for row in near.rows[i, : self.config.rerank].tolist() if row >= 0]
                 count = len(rows)
                 matches = pool.map(self.matches, [photos] * count, [image_id] * count, rows)
-                inliers[i, :count] = [len(found) for found in matches]
+                inliers[i, :count] = [len(pairs) for pairs in matches]
         return inliers
 
     def matches(self, photos: Photos, image_id: str, row: int) -> np.ndarray:
-        """Matches of a query and an image of the index that one geometry explains.
+        """Match a query with an image of the index: the pairs of points that one geometry explains.
 
         Returns:
             (M, 4): x and y in the query, x and y in the other, as shares of width and height.
@@ -180,7 +180,7 @@ class Searcher:
         return np.concatenate([first[inside] / one.size, second[inside] / two.size], axis=1)
 
     def features(self, photos: Photos, image_id: str) -> Features:
-        """Local features of a picture; those seen last stay in memory. A picture that is gone by now has none."""
+        """Find the local features of a picture; the last ones stay in memory. A picture that is gone has none."""
         assert self.local is not None
         key = (str(photos.root), photos.split, image_id)
         with self._one_at_a_time:
@@ -202,7 +202,7 @@ class Searcher:
 
         Args:
             rows: of the index; all when left out.
-            depth: neighbours that are told.
+            depth: neighbours that are listed.
         """
         rows = np.arange(len(self.index.ids)) if rows is None else rows
         queries = replace(
@@ -216,7 +216,7 @@ class Searcher:
 
         It is measured on images of the gallery, each left out of the index for its own query, and on images without a
         landmark where there are. Of a landmark's only image every answer is wrong. Where no landmark has two images
-        it cannot be measured and nothing is below it. It is kept on disk, bound to all that it depends on.
+        it cannot be measured and nothing is below it. It is stored on disk, bound to all that it depends on.
         """
         if self.config.threshold is not None:
             return self.config.threshold
@@ -228,7 +228,7 @@ class Searcher:
         file = CacheFile(self.gallery.root, f"thresholds/{self._basis()}.json")
         threshold = file.load(_stored_number) if self.keep else None
         if threshold is None:
-            threshold = self._measured(several)
+            threshold = self._measure(several)
             if self.keep:
                 file.save(lambda path: path.write_text(json.dumps(threshold)))
         if math.isinf(threshold):
@@ -236,15 +236,15 @@ class Searcher:
         return threshold
 
     def _basis(self) -> str:
-        """A hash of what the threshold depends on: settings, network, local features, images and their landmarks."""
+        """Hash what the threshold depends on: settings, network, local features, images and their landmarks."""
         parts: list[object] = [_RULE, asdict(self.config), self.index.network, self.local.name if self.local else None]
         for photos, embedded in ((self.gallery, self.index), (self.gallery.others, self.others)):
             if photos is not None and embedded is not None:
                 parts.append([embedded.ids, photos.images.fingerprint(embedded.ids)])
         return hashlib.sha256(json.dumps([*parts, self.landmark.tolist()]).encode()).hexdigest()[:32]
 
-    def _measured(self, several: np.ndarray) -> float:
-        """The threshold, measured; `several`: (N,) whether another image shows the same landmark."""
+    def _measure(self, several: np.ndarray) -> float:
+        """Measure the threshold; `several`: (N,) whether another image shows the same landmark."""
         rows = _spread(len(self.index.ids))
         findings = self.leave_one_out(rows)
         score, kind = [findings.score], [np.where(several[rows], 0, 1)]
@@ -260,13 +260,13 @@ class Searcher:
 
 
 def _soft(votes: np.ndarray, temperature: float) -> np.ndarray:
-    """Votes on the scale of a similarity, 1 + T log v: one neighbour's is its own; -inf without a vote."""
+    """Bring votes to the scale of a similarity, 1 + T log v: one neighbour's is its own; -inf without a vote."""
     with np.errstate(divide="ignore"):
         return 1 + temperature * np.log(votes)
 
 
 def _stored_number(path: Path) -> float | None:
-    """The number in a file of the cache; a damaged one counts as none."""
+    """Read the number in a file of the cache; a damaged one counts as none."""
     try:
         number = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -275,5 +275,5 @@ def _stored_number(path: Path) -> float | None:
 
 
 def _spread(count: int) -> np.ndarray:
-    """At most `CALIBRATED` rows of so many, evenly spread."""
+    """Choose at most `CALIBRATED` rows of so many, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, CALIBRATED)).round().astype(np.int64))

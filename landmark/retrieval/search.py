@@ -8,8 +8,8 @@ import numpy as np
 
 from landmark.utils.errors import InputError
 
-QUERIES = 1024  # in a block, and
-VECTORS = 8192  # of the index: their likenesses and what is sorted of them take some 250 MiB at most
+QUERIES = 1024  # in a block
+VECTORS = 8192  # of the index in a block; the similarities, and what is sorted of them, take some 250 MiB at most
 _ROW = np.int64(0xFFFFFFFF)  # rows are numbered in 32 bits
 
 
@@ -74,7 +74,7 @@ def find_nearest(queries: np.ndarray, index: np.ndarray, k: int, *, own: np.ndar
 
 
 def _finite(vectors: np.ndarray, what: str, first: int) -> np.ndarray:
-    """A block in float32; InputError with the row of the first vector that is not finite."""
+    """Convert a block to float32; InputError with the row of the first vector that is not finite."""
     vectors = np.asarray(vectors, np.float32)
     wrong = np.flatnonzero(~np.isfinite(vectors).all(1))
     if len(wrong):
@@ -83,7 +83,7 @@ def _finite(vectors: np.ndarray, what: str, first: int) -> np.ndarray:
 
 
 def _merged(best: np.ndarray, likeness: np.ndarray, first: int) -> np.ndarray:
-    """The k largest codes (B, k) of those so far and of a block's likenesses (B, n), whose rows start at `first`.
+    """Take the k largest codes (B, k) of those so far and of a block's likenesses (B, n), whose rows start at `first`.
 
     Rows come in rising order: what is only as near as the k-th so far has lost to it already.
     """
@@ -101,14 +101,14 @@ def _merged(best: np.ndarray, likeness: np.ndarray, first: int) -> np.ndarray:
 
 
 def _code(similarity: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """One whole number for both, the larger the nearer, and of two that are as near the one with the lower row."""
+    """Pack both into one whole number: the nearer, the larger; of two that are as near the lower row is larger."""
     bits = (np.asarray(similarity, np.float32) + np.float32(0)).view(np.int32)  # + 0 makes -0 a 0
     ordered = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
     return (ordered << 32) | (_ROW - row)
 
 
 def _decode(code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and similarities of codes."""
+    """Unpack codes into rows and similarities."""
     ordered = (code >> 32).astype(np.int32)
     bits = np.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).astype(np.int32)
     return _ROW - (code & _ROW), bits.view(np.float32)

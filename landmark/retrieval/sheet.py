@@ -24,7 +24,7 @@ NONE = "none of these"
 
 
 def describe_findings(searcher: Searcher, photos: Photos, findings: Findings) -> dict[str, Any]:
-    """Tell what was found as JSON can hold it: threshold, queries with answer and neighbours, images not read."""
+    """Describe the findings as JSON can hold them: threshold, queries with answer and neighbours, images not read."""
     queries = []
     for i, image_id in enumerate(findings.ids):
         landmark, near = int(findings.landmark[i]), []
@@ -52,8 +52,8 @@ def landmark_name(searcher: Searcher, landmark: int) -> str:
     return searcher.gallery.landmarks.get(landmark) or str(landmark)
 
 
-def lines_of(searcher: Searcher, photos: Photos, findings: Findings) -> list[str]:
-    """Tell what was found, a line for each query: its answer, how sure it is, and the nearest image."""
+def summarise_findings(searcher: Searcher, photos: Photos, findings: Findings) -> list[str]:
+    """Summarise the findings, a line for each query: its answer, how sure it is, and the nearest image."""
     lines = []
     for query in describe_findings(searcher, photos, findings)["queries"]:
         best = query["neighbours"][0]
@@ -127,7 +127,7 @@ def draw_sheet(path: str | Path, searcher: Searcher, photos: Photos, findings: F
 
 
 def _thumb(photos: Photos, image_id: str) -> np.ndarray:
-    """A small picture (H, W, 3); a grey one where the file is gone by now."""
+    """Load a small picture (H, W, 3); a grey one where the file is gone by now."""
     try:
         picture = photos.picture(image_id)
     except ImageError:

@@ -35,8 +35,8 @@ def knn_vote(neighbours: Neighbours, label: np.ndarray, temperature: float = TEM
     Raises:
         InputError: a row without a label, or T not above 0.
 
-    >>> found = Neighbours(np.array([[0, 1, 2]]), np.array([[0.9, 0.8, 0.8]], np.float32))
-    >>> votes = knn_vote(found, np.array([5, 7, 7]), temperature=0.5)
+    >>> near = Neighbours(np.array([[0, 1, 2]]), np.array([[0.9, 0.8, 0.8]], np.float32))
+    >>> votes = knn_vote(near, np.array([5, 7, 7]), temperature=0.5)
     >>> votes.label.tolist(), votes.score.round(2).tolist(), votes.second.round(2).tolist()
     ([7], [1.34], [0.82])
 

@@ -29,7 +29,7 @@ class Whitening:
 
         Args:
             vectors: (N, D).
-            dim: components that are kept, at most D and N - 1.
+            dim: components of the result, at most D and N - 1.
 
         Raises:
             InputError: more components than the vectors spread in, or numbers that are not finite.
@@ -56,7 +56,7 @@ class Whitening:
         return cls(pca.mean_.astype(np.float32), matrix.astype(np.float32))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors (N, D) → whitened vectors (N, dim) of length 1."""
+        """Whiten vectors (N, D): vectors (N, dim) of length 1."""
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != len(self.mean):
             raise InputError(f"vectors {vectors.shape}: whitening was learnt on (N, {len(self.mean)})")

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from landmark.data.dataset import Bad, Batch, LandmarkDataset, Sample, Samples
-from landmark.data.loader import Quarantine, loader_of
+from landmark.data.loader import Quarantine, load_batches
 from landmark.models.frozen import Learner
 from landmark.models.int8 import Ranges
 from landmark.models.net import LandmarkNet
@@ -95,7 +95,7 @@ class Views(Samples):
         check_space(self.folder, len(missing) * PIECE * one.nbytes, advice)
         mine = missing[distributed.rank() :: distributed.size()]
         keys = [[(view, index) for index in self._indices(piece)] for view, piece in mine]
-        for (view, piece), batch in zip(mine, loader_of(self.dataset, keys, workers), strict=True):
+        for (view, piece), batch in zip(mine, load_batches(self.dataset, keys, workers), strict=True):
             bad = {item.image_id: item.reason for item in batch.bad}
             rows = [i for i, index in enumerate(self._indices(piece)) if self._id(index) not in bad]
             whole = torch.zeros(len(self._indices(piece)), *self.shape, dtype=one.dtype)

@@ -217,8 +217,8 @@ def alone_in(path: Path) -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def board_of(path: Path, wanted: bool) -> Iterator[SummaryWriter | None]:
-    """A TensorBoard writer into a run's folder when one is wanted."""
+def open_board(path: Path, wanted: bool) -> Iterator[SummaryWriter | None]:
+    """Open a TensorBoard writer into a run's folder when one is wanted."""
     if not wanted:
         yield None
         return
@@ -229,6 +229,6 @@ def board_of(path: Path, wanted: bool) -> Iterator[SummaryWriter | None]:
 
 
 def check_tensorboard() -> None:
-    """InputError where TensorBoard is not installed."""
+    """Raise an InputError where TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise InputError("TensorBoard is not installed: pip install tensorboard, or leave it out")

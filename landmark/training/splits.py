@@ -24,7 +24,7 @@ SIDES = "split.csv"  # in a run's folder
 
 @dataclass(frozen=True)
 class Split:
-    """Train and dev rows, disjoint by id and by likeness, and what was kept together or left out."""
+    """Train and dev rows, disjoint by id and by likeness, with the pairs that stay on one side, and notes."""
 
     train: pd.DataFrame
     dev: pd.DataFrame
@@ -39,7 +39,7 @@ class Split:
 
     @cached_property
     def packed(self) -> dict:
-        """As tensors and text, by the places of images in the order of their ids."""
+        """The split as tensors and text, by the places of images in the order of their ids."""
         ids = np.sort(np.array([*self.train["id"], *self.dev["id"]], "S"))
         pairs = np.searchsorted(ids, np.array(self.duplicates, "S").reshape(-1, 2))
         return {"dev": torch.from_numpy(np.isin(ids, np.array([*self.dev["id"]], "S"))),
@@ -90,7 +90,7 @@ def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed
     """Hold out `fraction` of every landmark's images; the same or nearly the same picture stays on one side.
 
     Images that cannot be read go to train, where they are quarantined. A landmark with one group of images goes to
-    train whole. Of many images the inspection is kept beside the data, so a second call reads none.
+    train whole. Of many images the inspection is stored beside the data, so a second call reads none.
 
     Args:
         train: id, landmark_id rows.
@@ -131,7 +131,7 @@ def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed
 
 
 def _leaders(ids: pd.Series, pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Image id → the one that stands for its group, itself when it is alone."""
+    """Map each image id to the one that stands for its group, itself when it is alone."""
     position = {image_id: place for place, image_id in enumerate(ids)}
     places = np.array([[position[a], position[b]] for a, b in pairs], np.int64).reshape(-1, 2)
     group = connected(places, len(position)).tolist()
@@ -143,7 +143,7 @@ def _leaders(ids: pd.Series, pairs: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def dev_scores(predictions: Predictions, labels: LabelMap, table: pd.DataFrame) -> dict[str, float]:
-    """Give loss, GAP and top-1 accuracy of a whole set of labelled images.
+    """Compute loss, GAP and top-1 accuracy of a whole set of labelled images.
 
     Args:
         predictions: of every image of `table` that could be read.

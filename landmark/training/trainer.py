@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from landmark.data.dataset import Batch, LandmarkDataset, eval_transform, train_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
-from landmark.data.loader import Quarantine, check_coverage, limit_of_bad, make_loader
+from landmark.data.loader import Quarantine, check_coverage, choose_bad_limit, make_loader
 from landmark.evaluation.prediction import merged, predict
 from landmark.models.frozen import Learner
 from landmark.models.int8 import arithmetic, check_int8
@@ -28,10 +28,10 @@ from landmark.training.frozen_maps import Views, basis_of
 from landmark.training.run import (
     Run,
     alone_in,
-    board_of,
     check_tensorboard,
     fingerprint,
     is_finished,
+    open_board,
     open_run,
     save_weights,
     weights_sha256,
@@ -144,7 +144,7 @@ class Trainer:
         saved = open_state(out, self.arithmetic)
         # A state holds all weights: the file may be gone. Before the images, for a wrong setting is told at once
         self.model = network_of(config, len(self.labels), config.weights if saved is None else None)
-        limit = limit_of_bad(config.bad_limit, len(table))
+        limit = choose_bad_limit(config.bad_limit, len(table))
         self.quarantine = Quarantine(limit)
         self.quarantine.add(check_coverage(table, root, "train", limit))
         before = saved and saved.get("split")  # older states do not hold it
@@ -182,7 +182,7 @@ class Trainer:
             write_json(self.out / "config.json", wanted | made)
             self.labels.save(self.out / "labels.json")
             self.states.sweep()
-        with asked_to_stop() as asked, board_of(self.out, tensorboard and first) as board:
+        with asked_to_stop() as asked, open_board(self.out, tensorboard and first) as board:
             data: LandmarkDataset | Views = self.train
             network, shape = learner, self.learning.shape
             if isinstance(learner, Learner) and self.config.views and self.state.step < self.steps:

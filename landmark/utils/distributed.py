@@ -20,7 +20,7 @@ PATIENCE = timedelta(minutes=30)  # a rank may decode or save for long; one that
 
 
 def rank() -> int:
-    """Number of this process among those of `group`, from 0; 0 when it is alone.
+    """Give the number of this process among those of `group`, from 0; 0 when it is alone.
 
     >>> rank(), size()
     (0, 1)
@@ -29,7 +29,7 @@ def rank() -> int:
 
 
 def size() -> int:
-    """How many processes act as one."""
+    """Count the processes that act as one."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -44,11 +44,11 @@ def group() -> Iterator[None]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     yield
-    dist.destroy_process_group()  # not after an error: the others must not notice before it is told
+    dist.destroy_process_group()  # not after an error: the others must not notice before it is reported
 
 
 def total(*values: float) -> list[float]:
-    """Sums over all ranks of some numbers.
+    """Sum some numbers over all ranks.
 
     >>> total(2, 0.5)
     [2.0, 0.5]
@@ -61,7 +61,7 @@ def total(*values: float) -> list[float]:
 
 
 def gather(item: object) -> list:
-    """What every rank has, in the order of the ranks.
+    """Collect what every rank has, in the order of the ranks.
 
     >>> gather("mine")
     ['mine']
@@ -82,7 +82,7 @@ def first_alone(lock: Path, busy: str = "", waiting: str = "") -> Iterator[None]
 
 
 def parallel(model: nn.Module) -> nn.Module:
-    """The network as seen by all ranks: gradients are averaged over them, BatchNorm statistics too on GPUs.
+    """Wrap the network for all ranks: gradients are averaged over them, BatchNorm statistics too on GPUs.
 
     A live BatchNorm cannot be synchronised on CPUs: there each rank normalises with its own images.
     """
@@ -92,7 +92,7 @@ def parallel(model: nn.Module) -> nn.Module:
 
 
 def synchronised(model: nn.Module) -> nn.Module:
-    """The network with its BatchNorms exchanged for synchronised ones where they exist: several GPUs."""
+    """Exchange the BatchNorms of a network for synchronised ones where these exist: on several GPUs."""
     if size() == 1 or device().type != "cuda":
         return model
     from timm.layers import convert_sync_batchnorm  # torch's own loses the activation of timm's BatchNormAct2d
@@ -127,5 +127,5 @@ def launch(function: Callable, *args: object, processes: int) -> None:
             elastic_launch(config, function)(*args)
     except ChildFailedError as error:
         number, failure = error.get_first_failure()
-        told = failure.message["message"] if isinstance(failure.message, dict) else str(failure.message)
-        raise InputError(f"process {number} of {processes} failed: {told.strip().splitlines()[-1]}") from None
+        message = failure.message["message"] if isinstance(failure.message, dict) else str(failure.message)
+        raise InputError(f"process {number} of {processes} failed: {message.strip().splitlines()[-1]}") from None

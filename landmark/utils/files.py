@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 
 
 def quick() -> bool:
-    """True when `LANDMARK_QUICK` asks for the smallest world and the fewest steps that still run every cell."""
+    """Check whether `LANDMARK_QUICK` asks for the smallest world and the fewest steps that still run every cell."""
     return os.environ.get("LANDMARK_QUICK", "").lower() in {"1", "true", "yes"}
 
 
 def _folder(variable: str, default: str) -> Path:
-    """The folder named by an environment variable, else `default` below the checkout (or the current folder)."""
+    """Find the folder named by an environment variable, else `default` below the checkout (or the current folder)."""
     checkout = Path(__file__).resolve().parents[2]
     base = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
     return Path(os.environ.get(variable) or base / default)
 
 
 def data_root() -> Path:
-    """Folder of data sets and cached weights: `LANDMARK_DATA`, else `data/`."""
+    """Find the folder of data sets and cached weights: `LANDMARK_DATA`, else `data/`."""
     return _folder("LANDMARK_DATA", "data")
 
 
 def runs_root() -> Path:
-    """Folder of training runs: `LANDMARK_RUNS`, else `runs/`."""
+    """Find the folder of training runs: `LANDMARK_RUNS`, else `runs/`."""
     return _folder("LANDMARK_RUNS", "runs")
 
 
 def figures_root() -> Path:
-    """Folder the notebooks draw into: `LANDMARK_FIGURES`, else `runs/report/figures/`."""
+    """Find the folder that the notebooks draw into: `LANDMARK_FIGURES`, else `runs/report/figures/`."""
     return _folder("LANDMARK_FIGURES", "runs/report/figures")
 
 
@@ -74,10 +74,10 @@ class CacheFile:
         return self.beside if free else self.own
 
     def load(self, read: Callable[[Path], T | None]) -> T | None:
-        """What `read` makes of the file; of the first one that is not None, where there are two."""
+        """Load what `read` makes of the file; where there are two, of the first one of which it is not None."""
         for path in (self.own, self.beside):  # one's own exists only where the other one was of no use
-            if os.path.isfile(path) and (found := read(path)) is not None:
-                return found
+            if os.path.isfile(path) and (content := read(path)) is not None:
+                return content
         return None
 
     def save(self, write: Callable[[Path], object]) -> Path | None:
@@ -90,7 +90,7 @@ class CacheFile:
 
 
 def cache_path(root: str | Path, name: str) -> Path:
-    """Where a `CacheFile` is written."""
+    """Find where a `CacheFile` is written."""
     return CacheFile(root, name).path
 
 
@@ -101,7 +101,7 @@ _PACKED = {
 
 
 def compression(start: bytes) -> str:
-    """Name of the compression that the first bytes of a file tell of, "" for none.
+    """Name the compression that the first bytes of a file show, "" for none.
 
     >>> compression(b"PK\\x03\\x04"), compression(b"id,url")
     ('ZIP', '')
@@ -110,22 +110,22 @@ def compression(start: bytes) -> str:
 
 
 def stamp(status: os.stat_result) -> tuple[int, int, int]:
-    """What tells a file from what it was: its size, the time of its content and that of any change to it (ns).
+    """Stamp a file, to tell it from what it was: its size, the time of its content and of any change to it (ns).
 
-    The last tells of other content of the same size under the same time, as `cp -p` and `tar -x` leave it. A change
+    The last shows other content of the same size under the same time, as `cp -p` and `tar -x` leave it. A change
     of rights moves it as well: then work is done again that need not be, and no answer is wrong.
     """
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Compute the SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def written_file(path: str | Path) -> Path:
-    """The file that is written under a name: of a link the one that it leads to.
+def resolve_file(path: str | Path) -> Path:
+    """Find the file that is written under a name: of a link the one that it leads to.
 
     Raises:
         WriteError: it is a folder, or a device or pipe, which a file would replace.
@@ -148,7 +148,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     Raises:
         WriteError: the folder cannot be written to, the disk is full, or it is no place for a file.
     """
-    target = written_file(target)
+    target = resolve_file(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary, mode = _new_file(target)
@@ -190,7 +190,7 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def check_same(folder: str | Path, before: Mapping, wanted: Mapping, what: str) -> None:
-    """Refuse a folder whose content was made with other settings; each that differs is told.
+    """Refuse a folder whose content was made with other settings; each that differs is named.
 
     Args:
         folder: for the message.
@@ -208,12 +208,12 @@ def check_same(folder: str | Path, before: Mapping, wanted: Mapping, what: str) 
     names = [name for name in {**wanted, **before} if before.get(name) != wanted.get(name)]
     changed = [f"{name}: {before.get(name)} → {wanted.get(name)}" for name in names]
     if changed:
-        told = f"{folder}: holds a {what} of other settings ({'; '.join(changed)})"
-        raise InputError(f"{told}: choose another folder or delete it")
+        reason = f"{folder}: holds a {what} of other settings ({'; '.join(changed)})"
+        raise InputError(f"{reason}: choose another folder or delete it")
 
 
 def claimed(note: str | Path, wanted: Mapping, what: str = "") -> bool:
-    """Whether a folder belongs to these settings already, as a JSON file in it says.
+    """Check whether a folder belongs to these settings already, as a JSON file in it says.
 
     Args:
         note: the file.

@@ -45,9 +45,9 @@ def asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-# Turns a thread of libgomp, the OpenMP of torch's Linux builds, waits for the others before it sleeps. It takes 300,000
-# when nothing is said: where another process needs the CPU, each wait then burns the time that the awaited thread
-# lacks. With none (OMP_WAIT_POLICY=passive) a quiet machine loses a fifth in waking. `landmark bench threads` measures.
+# Turns that a thread of libgomp, the OpenMP of torch's Linux builds, spins for the others before it sleeps. Its default
+# is 300,000: where another process needs the CPU, spinning burns the time that the awaited thread lacks. With none
+# (OMP_WAIT_POLICY=passive) a quiet machine loses a fifth of its speed to waking. `landmark bench threads` measures it.
 SPINS = 1000
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 COUNTING = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "MKL_NUM_THREADS")
@@ -67,10 +67,10 @@ def usable_cpus(root: str | Path = "/") -> int:
 
 
 def settle_threads() -> None:
-    """Let the threads of torch wait without spinning and be no more than the CPUs of a quota: for a torch to come.
+    """Set up the threads of a torch that is loaded later: they wait without spinning, no more than a quota's CPUs.
 
     They are settings in the environment, so processes started later have them as well; what the user has set stands.
-    A torch that is already loaded can only be told the number.
+    Of a torch that is already loaded only the number can be set.
     """
     if not any(name in os.environ for name in WAITING):
         os.environ["GOMP_SPINCOUNT"] = str(SPINS)
@@ -83,7 +83,7 @@ def settle_threads() -> None:
 
 
 def settle_sockets() -> None:
-    """Let worker processes hand over their work where TMPDIR is too long a name for the sockets they do it through.
+    """Choose another folder for the sockets of worker processes where TMPDIR is too long a name for them.
 
     Raises:
         InputError: there is no other folder for them.
@@ -95,8 +95,8 @@ def settle_sockets() -> None:
         return
     short = next((folder for folder in ("/tmp", "/var/tmp") if os.access(folder, os.W_OK | os.X_OK)), None)
     if short is None:
-        told = f"TMPDIR={before}: too long for worker processes"
-        raise InputError(f"{told}: set one of at most {_SOCKET} bytes, or take --workers 0")
+        reason = f"TMPDIR={before}: too long for worker processes"
+        raise InputError(f"{reason}: set one of at most {_SOCKET} bytes, or take --workers 0")
     tempfile.tempdir = short
     try:
         util.get_temp_dir()  # made once, kept for this process and its workers, removed at its end
@@ -108,7 +108,7 @@ _work: list[Callable] = []  # in a worker: what it does with each task
 
 
 def _begin_worker(function: Callable) -> None:
-    """Leave Ctrl-C to the parent, and end when it was killed: a worker would wait for ever to hand over its results."""
+    """Leave Ctrl-C to the parent, and end when that was killed: else a worker waits for ever to hand over results."""
     from multiprocessing import parent_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -160,7 +160,7 @@ def in_order(
 
 
 def _affinity() -> int:
-    """CPUs that the system lets this process run on."""
+    """Count the CPUs that the system lets this process run on."""
     if hasattr(os, "process_cpu_count"):  # Python 3.13
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux
@@ -169,7 +169,7 @@ def _affinity() -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPUs' worth of time of each control group that this process is in, where it is limited.
+    """Yield the CPUs' worth of time of each control group that this process is in, where it is limited.
 
     In a container the path of the group may be the host's, while the files of its own group lie at the top.
     """

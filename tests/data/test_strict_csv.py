@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from landmark.data.strict_csv import is_image_id, parse_landmark_id, read_strict, unique_landmarks
+from landmark.data.strict_csv import is_image_id, parse_landmark_id, parse_unique_landmarks, read_strict
 from landmark.data.tar_index import MEMBER
 from landmark.data.train_csv import _ID_BYTES
 from landmark.utils.errors import TableError
@@ -48,4 +48,4 @@ def test_landmark_ids_are_whole_numbers(cell):
 def test_a_landmark_given_twice_names_both_lines():
     """Fails when 1 and 01 are two landmarks, or the first line is not told."""
     with pytest.raises(TableError, match=r"line 4: landmark_id 01 again \(first on line 2\)"):
-        unique_landmarks("t.csv", [2, 4], ["1", "01"])
+        parse_unique_landmarks("t.csv", [2, 4], ["1", "01"])

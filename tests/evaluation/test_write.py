@@ -90,7 +90,7 @@ def test_a_row_for_every_id_in_order(tmp_path, data):
 def test_the_rows_are_those_of_a_prediction_in_one_go(tmp_path, data, rule):
     """Fails when a part gets another rule, another part's answers, or a score that lost its last digits."""
     _, rows = submission(data, tmp_path / "s.csv", score=rule)
-    whole = prediction.predict(Brightness(), write.loader_of(images(data), [[(0, i) for i in range(12)]], 0))
+    whole = prediction.predict(Brightness(), write.load_batches(images(data), [[(0, i) for i in range(12)]], 0))
     answers = whole.mapping(LABELS, rule)
     cells = [f"{answers[i][0]} {answers[i][1]!r}" if i in answers else "" for i in data.test["id"]]
     assert [row[1] for row in rows] == cells

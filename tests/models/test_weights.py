@@ -18,7 +18,7 @@ from landmark.data.loader import make_loader
 from landmark.models import recipes, weights
 from landmark.models.backbones import create_backbone
 from landmark.models.net import create_model
-from landmark.models.weights import in_order, load_weights, packaged_path, read_tensors
+from landmark.models.weights import load_weights, packaged_path, read_tensors, rename_in_order
 from landmark.utils.errors import CheckpointError, InputError
 from landmark.utils.http import web
 from tests.helpers import PHOTOS
@@ -160,9 +160,9 @@ def test_tensors_in_order_are_as_many_and_of_the_same_kind():
     """Fails when tensors are paired that do not belong together, or the last ones are left out without a word."""
     net, one = nn.Linear(2, 2), torch.ones(2, 2)
     with pytest.raises(CheckpointError, match="w.pth: .*1 tensors, expected 2"):
-        in_order(net, {"a.weight": one}, "w.pth")
+        rename_in_order(net, {"a.weight": one}, "w.pth")
     with pytest.raises(CheckpointError, match="w.pth: .*a.bias stands in the place of weight"):
-        in_order(net, {"a.bias": one, "a.weight": one}, "w.pth")
+        rename_in_order(net, {"a.bias": one, "a.weight": one}, "w.pth")
 
 
 def _average_precisions(embedding, label):

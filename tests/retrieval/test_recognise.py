@@ -215,7 +215,7 @@ def test_what_was_looked_at_stays_in_bounds(landmarks, photos, monkeypatch):
 def test_the_threshold_is_measured_once(landmarks, monkeypatch):
     """Fails when each search measures it anew, or one of other settings, labels or images is believed."""
     measured = []
-    monkeypatch.setattr(Searcher, "_measured", lambda self, several: measured.append(1) or len(measured) / 4)
+    monkeypatch.setattr(Searcher, "_measure", lambda self, several: measured.append(1) or len(measured) / 4)
     config = SearchConfig(precision=0.6)
     assert search(landmarks, config).threshold == search(landmarks, config).threshold == 0.25
     assert search(landmarks, SearchConfig(precision=0.7)).threshold == 0.5

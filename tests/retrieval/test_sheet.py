@@ -48,7 +48,7 @@ def test_findings_as_json_and_lines(found):
     searcher, photos, findings = found
     report = json.loads(json.dumps(sheet.describe_findings(searcher, photos, findings), allow_nan=False))
     assert list(report["bad"]) == [photos.names[photos.ids[0]]] and report["threshold"] == 0.97
-    lines = sheet.lines_of(searcher, photos, findings)
+    lines = sheet.summarise_findings(searcher, photos, findings)
     assert len(lines) == len(report["queries"]) == 3
     for i, (query, line) in enumerate(zip(report["queries"], lines, strict=True)):
         assert query["known"] == (findings.score[i] >= 0.97) == (sheet.NONE not in line)

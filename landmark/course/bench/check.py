@@ -20,7 +20,7 @@ from landmark.utils.process import usable_cpus
 
 
 def _pictures(count: int, size: int) -> Iterator[tuple[str, bytes]]:
-    """Ids and JPEGs of smooth shapes under fine grain, about as many bytes as a photograph of that size."""
+    """Yield ids and JPEGs of smooth shapes under fine grain, about as many bytes as a photograph of that size."""
     for number in range(count):
         rng = np.random.default_rng(number)
         shapes = cv2.resize(rng.integers(0, 256, (9, 12, 3), np.uint8), (size * 4 // 3, size))
@@ -31,7 +31,7 @@ def _pictures(count: int, size: int) -> Iterator[tuple[str, bytes]]:
 
 
 def bench_check(images: int = 3000, size: int = 256, repeats: int = 3) -> dict:
-    """Check generated JPEGs, loose and in a TAR: tables, indices, decoding, duplicates and report are all timed.
+    """Time the check of generated JPEGs, loose and in a TAR: tables, indices, decoding, duplicates and report together.
 
     Args:
         images: how many.
@@ -65,5 +65,5 @@ def bench_check(images: int = 3000, size: int = 256, repeats: int = 3) -> dict:
                 if report.images != {"train": images}:
                     raise RuntimeError(f"{root}: {report.images} of {images} images are readable")
     rates = {name: round(images / statistics.median(times), 1) for name, times in seconds.items()}
-    facts = {"images": images, "size": size, "bytes": total // images, "cores": usable_cpus()}
-    return facts | rates | {f"{name}_seconds": times for name, times in seconds.items()}
+    settings = {"images": images, "size": size, "bytes": total // images, "cores": usable_cpus()}
+    return settings | rates | {f"{name}_seconds": times for name, times in seconds.items()}

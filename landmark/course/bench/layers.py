@@ -16,7 +16,7 @@ from landmark.utils.device import device
 
 
 def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 9) -> dict:
-    """Forward and backward of `CompactBilinearPooling` on maps of 2048 channels, sketches of 8192 numbers.
+    """Time forward and backward of `CompactBilinearPooling` on maps of 2048 channels, sketches of 8192 numbers.
 
     Plain is the textbook form: sketch, product of spectra and inverse transform for every place, then the sum.
 
@@ -32,7 +32,7 @@ def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 9) -> 
     check(map_size=map_size, batch_size=batch_size, repeats=repeats)
     seconds: dict[str, list[float]] = {name: [] for name in SIDES}
     work = {name: _work(name, map_size, batch_size) for name in SIDES}
-    found = {name: work[name]() for name in SIDES}  # also warms both up
+    outputs = {name: work[name]() for name in SIDES}  # also warms both up
     for _, name in itertools.product(range(repeats), SIDES):
         wait()
         start = time.perf_counter()
@@ -40,7 +40,7 @@ def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 9) -> 
         wait()
         seconds[name].append(time.perf_counter() - start)
     peak = {name: peak_memory(_work, name, map_size, batch_size) for name in SIDES}
-    pairs = list(zip(found["plain"], found["ours"], strict=True))
+    pairs = list(zip(outputs["plain"], outputs["ours"], strict=True))
     difference = max(((a - b).norm() / a.norm()).item() for a, b in pairs)
     report = {name: {"seconds": spread(seconds[name]), "peak_memory_mib": peak[name]} for name in SIDES}
     ratio = spread([a / b for a, b in zip(*seconds.values(), strict=True)])
@@ -51,13 +51,13 @@ def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 9) -> 
 
 
 def textbook_pooling(x: Tensor, layer: CompactBilinearPooling) -> Tensor:
-    """Compact bilinear pooling of a map (B, C, H, W) as it is written in papers: (B, D)."""
+    """Pool a map (B, C, H, W) to (B, D) as papers write compact bilinear pooling."""
     places = x.flatten(2).transpose(1, 2)  # (B, H W, C)
     return functional.tensor_sketch(places, layer.h1, layer.s1, layer.h2, layer.s2, layer.dim).sum(1)
 
 
 def _work(name: str, size: int, batch_size: int) -> Callable[[], tuple[Tensor, Tensor]]:
-    """Forward and backward of a side on a map that is ready; returns value and gradient."""
+    """Make the forward and backward pass of a side on a map that is ready; it returns value and gradient."""
     where = device()
     layer = CompactBilinearPooling(2048).to(where)
     noise = torch.Generator().manual_seed(0)

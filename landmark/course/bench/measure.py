@@ -67,10 +67,10 @@ def peak_memory(prepare: Callable[..., Callable[[], object]], *args: object) -> 
         prepare: called with `args`; returns the work.
     """
     with Apart(prepare, *args) as work:
-        return work.ask(peak_of)
+        return work.ask(measure_peak)
 
 
-def peak_of(work: Callable[[], object]) -> int:
+def measure_peak(work: Callable[[], object]) -> int:
     """The same of work done in this process, MiB."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

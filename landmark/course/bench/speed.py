@@ -1,6 +1,6 @@
 """How fast training, prediction and loading are, against the plain recipe of 2019 in the same run.
 
-Each side works in a process of its own; see `sides` for what they do.
+Each side works in a process of its own; see `recipes` for what they do.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from landmark.course.bench.measure import (
     check,
     conditions,
     matrix_peak,
+    measure_peak,
     one_thread,
-    peak_of,
     ratio,
     short,
     spread,
@@ -50,7 +50,7 @@ def bench_train(
     size: int = 299, batch_size: int | None = None, images: int | None = None, repeats: int = 3, int8: bool = True,
     compiled: bool | None = None,
 ) -> dict:  # fmt: skip
-    """Images a second of training, from JPEG files and of the network alone.
+    """Measure images a second of training, from JPEG files and of the network alone.
 
     Args:
         size: pixels of the network's input.
@@ -77,7 +77,7 @@ def bench_predict(
     size: int = 299, batch_size: int | None = None, images: int | None = None, repeats: int = 3, int8: bool = True,
     compiled: bool | None = None,
 ) -> dict:  # fmt: skip
-    """Images a second of prediction; arguments and result as those of `bench_train`.
+    """Measure images a second of prediction; arguments and result as those of `bench_train`.
 
     Args:
         int8: as `landmark predict --int8` where the chip has 8-bit integers, else as without it.
@@ -86,7 +86,7 @@ def bench_predict(
 
 
 def bench_data(size: int = 299, images: int = 96, repeats: int = 5) -> dict:
-    """Images a second that one thread decodes and augments; `ratio_end_to_end` is ours to plain.
+    """Measure the images a second that one thread decodes and augments; `ratio_end_to_end` is ours to plain.
 
     Args:
         size: pixels of the network's input.
@@ -133,7 +133,7 @@ def _bench(
         turns = [(kind, name) for _ in range(repeats) for kind, names in rates.items() for name in names]
         spent = 0.0
         for kind, name in tqdm(turns, desc="measure", leave=False):
-            # Others for as long as the plain side just before: what else the machine does weighs on all alike
+            # The others run as long as the plain side just before: other work of the machine slows all alike
             done, spent = sides[name].ask(_timed, kind, steps, 0.0 if name == "plain" else spent)
             rates[kind][name].append(done * batch_size / spent)
         parts = {name: sides[name].ask(_parts) for name in SIDES}
@@ -178,11 +178,11 @@ def _precision(side: Side) -> tuple[torch.dtype, torch.dtype]:
 
 
 def _peak(side: Side) -> int:
-    return peak_of(lambda: next(side.run(iter([side.ready]))))
+    return measure_peak(lambda: next(side.run(iter([side.ready]))))
 
 
 def _timed(side: Side, kind: str, steps: int, at_least: float) -> tuple[int, float]:
-    """Steps and their seconds: so many, or more until `at_least` seconds are over.
+    """Time steps, and give their number and seconds: so many, or more until `at_least` seconds are over.
 
     One step before them fills the queues of workers and wakes the network up.
     """
@@ -202,7 +202,7 @@ def _timed(side: Side, kind: str, steps: int, at_least: float) -> tuple[int, flo
 
 
 def _operations(side: Side) -> list[int]:
-    """Multiplications and additions that a step asks for in what is frozen and in what learns.
+    """Count the multiplications and additions that a step asks for in what is frozen and in what learns.
 
     Of convolutions and fully connected layers. The backward pass takes as many again for the gradient of the weights,
     and once more for that of the input.
@@ -222,7 +222,7 @@ def _operations(side: Side) -> list[int]:
 
 
 def _parts(side: Side, steps: int = 3) -> dict[str, float]:
-    """Seconds an image of loading and of each part of a step on a ready batch: medians of what hooks tell."""
+    """Measure seconds an image of loading and, by hooks, of each part of a step on a ready batch: medians."""
     spent: dict[str, list[float]] = {}
     clock = [0.0]
 
@@ -260,7 +260,7 @@ def _parts(side: Side, steps: int = 3) -> dict[str, float]:
 
 
 def _loading(dataset: Images) -> dict[str, float]:
-    """Seconds an image of decoding and of the transforms."""
+    """Measure seconds an image of decoding and of the transforms."""
     spent: dict[str, list[float]] = {"decode": [], "transform": []}
     with one_thread():
         for index in range(len(dataset)):

@@ -34,7 +34,7 @@ _CHILD = "import sys; from landmark.course.bench import tables; tables.measure(s
 
 
 def _plain(path: Path) -> pd.DataFrame:
-    """How it is usually written: nothing is checked, and an id may become a number."""
+    """Read the table as it is usually written: nothing is checked, and an id may become a number."""
     train = pd.read_csv(path)
     sizes = train["landmark_id"].value_counts()
     return train[train["landmark_id"].isin(sizes[sizes >= MIN_IMAGES].index)]
@@ -50,7 +50,7 @@ _WAYS = {
 
 
 def landmark_sizes(rows: int, landmarks: int) -> np.ndarray:
-    """Images of each landmark, largest first, in the shape of GLDv2's long tail; they sum to `rows`.
+    """Compute how many images each landmark has, largest first, in the shape of GLDv2's long tail; they sum to `rows`.
 
     >>> sizes = landmark_sizes(4_132_914, 203_094)
     >>> int(sizes.sum()), int(sizes[0]), int((sizes >= 100).sum())
@@ -66,7 +66,7 @@ def landmark_sizes(rows: int, landmarks: int) -> np.ndarray:
 
 
 def _hexadecimal(numbers: np.ndarray) -> pa.Array:
-    """Each 64-bit number as 16 characters."""
+    """Write each 64-bit number as 16 characters."""
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     octets = numbers.astype(">u8").view(np.uint8).reshape(-1, 8)
     text = np.stack([digits[octets >> 4], digits[octets & 15]], axis=2)  # (n, 8, 2)
@@ -109,7 +109,7 @@ def generate_train(path: str | Path, rows: int = ROWS, landmarks: int = LANDMARK
 
 
 def _peak_gib() -> float:
-    """The most memory this process has held; Linux counts the parent's in `ru_maxrss`, so its own figure is taken."""
+    """Read the most memory this process has held; on Linux its own figure, for `ru_maxrss` counts the parent's."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**20
@@ -119,19 +119,19 @@ def _peak_gib() -> float:
 
 
 def measure(way: str, path: str) -> None:
-    """Load a table in one of the ways and print seconds, peak memory and what was kept, as JSON.
+    """Load a table in one of the ways and print seconds, peak memory and what is left, as JSON.
 
     The seconds are those of the load alone: interpreter and imports, the same for every way, are over by then.
     """
     start = time.perf_counter()
     train = _WAYS[way](Path(path))
     seconds = time.perf_counter() - start
-    kept = {"kept_rows": len(train), "kept_landmarks": train["landmark_id"].nunique()}
-    print(json.dumps({"seconds": seconds, "peak_gib": _peak_gib()} | kept))
+    counts = {"kept_rows": len(train), "kept_landmarks": train["landmark_id"].nunique()}
+    print(json.dumps({"seconds": seconds, "peak_gib": _peak_gib()} | counts))
 
 
 def _measured(way: str, path: Path) -> dict:
-    """`measure` in a process of its own."""
+    """Run `measure` in a process of its own."""
     command = [sys.executable, "-c", _CHILD, way, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3])
     if done.returncode:
@@ -140,7 +140,7 @@ def _measured(way: str, path: Path) -> dict:
 
 
 def bench_tables(rows: int = ROWS, repeats: int = 5, seed: int = 0, progress: bool = True) -> dict:
-    """Time and memory of a train table of GLDv2's shape, filtered to landmarks of 100 images and more.
+    """Measure time and memory of reading a train table of GLDv2's shape, filtered to landmarks of 100 images and more.
 
     Three ways, each in its own process, in turn: `plain` (pandas: read_csv, value_counts, isin), `first` (ours with
     every check, without a cache) and `later` (ours from the cache); `later_with_url` loads the column that training
@@ -163,21 +163,21 @@ def bench_tables(rows: int = ROWS, repeats: int = 5, seed: int = 0, progress: bo
     if repeats < 1:
         raise InputError(f"{repeats} repeats: give at least one")
     landmarks = max(1, round(rows * LANDMARKS / ROWS))
-    found: dict[str, list[dict]] = {way: [] for way in _WAYS}
+    results: dict[str, list[dict]] = {way: [] for way in _WAYS}
     with tempfile.TemporaryDirectory(prefix="landmark-bench-") as folder:
         path = generate_train(Path(folder, "train.csv"), rows, landmarks, seed)
         with tqdm(total=repeats * len(_WAYS), unit="load", desc="bench tables", disable=not progress) as bar:
             for way in list(_WAYS) * repeats:
                 if way == "first":
                     Cache(path).file.path.unlink(missing_ok=True)
-                found[way].append(_measured(way, path))
+                results[way].append(_measured(way, path))
                 bar.update()
-    kept = {(one["kept_rows"], one["kept_landmarks"]) for runs in found.values() for one in runs}
-    if len(kept) > 1:
-        raise RuntimeError(f"the ways keep different rows: {sorted(kept)}")
-    report = dict(zip(("kept_rows", "kept_landmarks"), kept.pop(), strict=True))
+    counts = {(one["kept_rows"], one["kept_landmarks"]) for runs in results.values() for one in runs}
+    if len(counts) > 1:
+        raise RuntimeError(f"the ways keep different rows: {sorted(counts)}")
+    report = dict(zip(("kept_rows", "kept_landmarks"), counts.pop(), strict=True))
     report |= {"rows": rows, "landmarks": landmarks, "repeats": repeats}
-    for way, runs in found.items():
+    for way, runs in results.items():
         seconds = [one["seconds"] for one in runs]
         report[f"{way}_seconds"] = statistics.median(seconds)
         report[f"{way}_spread"] = max(seconds) - min(seconds)

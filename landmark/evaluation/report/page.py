@@ -56,9 +56,9 @@ def html_page(report: Evaluation) -> str:
     rows = [[name, *(_cell(system.scores[name]) for system in systems)] for name in report.runs[0].scores]
     rows += [[f"gap at {share:.1%}", *(_cell(s.at[share]) for s in systems)] for share in report.runs[0].at]
     parts = [
-        [system.run, part, *(_cell(value) for value in found.values())]
+        [system.run, part, *(_cell(value) for value in scores.values())]
         for system in systems
-        for part, found in system.parts.items()
+        for part, scores in system.parts.items()
     ]
     pairs = [
         [score, f"{d.a} − {d.b}", _cell(Interval(*d[2:5])), f"{d.p_holm:.3f}"]
@@ -68,7 +68,7 @@ def html_page(report: Evaluation) -> str:
     rules = [
         [run, rule["rule"], f"{rule['threshold']:.4f}", "as here" if at["share"] is None else f"{at['share']:.1%}",
          *(f"{at[name]:.3f}" for name in ("precision", "coverage", "recall", "risk"))]
-        for run, found in report.rules.items() for rule in found for at in rule["at"]
+        for run, chosen in report.rules.items() for rule in chosen for at in rule["at"]
     ]  # fmt: skip
     errors = [
         [run, name, f"{values['ece']:.4f}", f"{values['brier']:.4f}"]
@@ -109,27 +109,27 @@ def draw_report(report: Evaluation) -> Iterator[Figure]:
         curves = {name: (SHARES, _gaps(table)) for name, table in tables.items()}
         here = images["distractor"] / (queries + images["distractor"])
         yield gap_by_share(curves, whiskers, here=here)
-    made = {name: table for name, table in tables.items() if table.answered.any()}
-    if made:
-        yield risk_curves({name: _thin(*risk_coverage(table)[:2]) for name, table in made.items()})
-    open_curves = {name: oscr(table) for name, table in made.items()}
+    answering = {name: table for name, table in tables.items() if table.answered.any()}
+    if answering:
+        yield risk_curves({name: _thin(*risk_coverage(table)[:2]) for name, table in answering.items()})
+    open_curves = {name: oscr(table) for name, table in answering.items()}
     open_curves = {name: _thin(*c) for name, c in open_curves.items() if np.isfinite(c).all()}
     if open_curves:
         yield oscr_curves(open_curves)
     proper = {
-        name: table for name, table in made.items() if 0 <= np.nanmin(table.score) and np.nanmax(table.score) <= 1
+        name: table for name, table in answering.items() if 0 <= np.nanmin(table.score) and np.nanmax(table.score) <= 1
     }
     if proper:
         yield reliability_diagram({name: reliability(table) for name, table in proper.items()})
 
 
 def _gaps(table: Answers) -> list[float]:
-    found = Ranking(table).hits(np.ones((1, len(table)), np.int32))
-    return [float(gap(found, share=share)[0]) for share in SHARES]
+    ranked = Ranking(table).hits(np.ones((1, len(table)), np.int32))
+    return [float(gap(ranked, share=share)[0]) for share in SHARES]
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most `POINTS` of a curve, close together at its start, where few answers decide."""
+    """Take at most `POINTS` of a curve, close together at its start, where few answers decide."""
     places = np.unique(np.geomspace(1, len(x), POINTS).round().astype(int)) - 1
     return x[places], y[places]
 
@@ -145,7 +145,7 @@ def _cell(value: Interval) -> str:
 
 
 def _table(title: str, head: Iterable[object], rows: Sequence[Sequence[object]]) -> str:
-    """A table with its title, or nothing when it has no row."""
+    """Write a table with its title, or nothing when it has no row."""
     if not rows:
         return ""
 

@@ -15,15 +15,15 @@ from landmark.evaluation.report.results import Difference, Evaluation, System
 from landmark.utils.errors import InputError
 
 SHARES = (0.0, 0.6, 0.9, 0.983)
-"""Shares of distractors at which GAP is told: none, few, many, and that of the 2019 test set."""
+"""Shares of distractors at which GAP is reported: none, few, many, and that of the 2019 test set."""
 RANKED: dict[str, Callable[[hits.Hits], np.ndarray]] = {
     "gap": hits.gap,
-    "gap_closed": lambda found: hits.gap(found, closed=True),
+    "gap_closed": lambda ranked: hits.gap(ranked, closed=True),
     "top1": hits.top1,
     "auroc": open_set.auroc,
-    "auroc_wrong": lambda found: open_set.auroc(found, ["wrong"]),
-    "auroc_unknown": lambda found: open_set.auroc(found, ["unknown"]),
-    "auroc_distractor": lambda found: open_set.auroc(found, ["distractor"]),
+    "auroc_wrong": lambda ranked: open_set.auroc(ranked, ["wrong"]),
+    "auroc_unknown": lambda ranked: open_set.auroc(ranked, ["unknown"]),
+    "auroc_distractor": lambda ranked: open_set.auroc(ranked, ["distractor"]),
     "fpr95": open_set.false_positives,
     "oscr": open_set.oscr_area,
     "aurc": risk.aurc,
@@ -44,13 +44,13 @@ class _Scorer:
         self._parts = {part: hits.Ranking(answers, known & (answers.group == part)) for part in parts}
 
     def __call__(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        found = self._all.hits(counts)
-        scores = {name: measure(found) for name, measure in RANKED.items()}
+        ranked = self._all.hits(counts)
+        scores = {name: measure(ranked) for name, measure in RANKED.items()}
         scores["gap_private"] = np.full(len(counts), np.nan)
         if self._private is not None:
             scores["gap_private"] = hits.gap(self._private.hits(counts))
         scores |= {"ece": self._calibration.ece(counts), "brier": self._calibration.brier(counts)}
-        scores |= {f"gap@{share:g}": hits.gap(found, share=share) for share in self._shares}
+        scores |= {f"gap@{share:g}": hits.gap(ranked, share=share) for share in self._shares}
         for part, ranking in self._parts.items():
             inside = ranking.hits(counts)
             scores |= {f"gap of {part}": hits.gap(inside), f"top1 of {part}": hits.top1(inside)}
@@ -79,7 +79,7 @@ def evaluate(
         private: (N,) bool, the rows of the private split; `gap_private` is NaN without.
         models: name of a model → its runs, which differ in their seed: scored together, seeds resampled as well.
         calibration_tables: name of a run → its answers to other images, on which maps and thresholds are fitted.
-        shares: of distractors at which GAP is told, 0 to 1.
+        shares: of distractors at which GAP is reported, 0 to 1.
         n: resamples.
         level: of the intervals.
         seed: of the resamples.
@@ -104,8 +104,8 @@ def evaluate(
         scores = {name: scorer(counts) for name, scorer in scorers.items()}
         return {f"{name}\n{score}": values for name in scores for score, values in scores[name].items()}
 
-    def columns(found: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-        return {key.partition("\n")[2]: values for key, values in found.items() if key.startswith(f"{name}\n")}
+    def columns(measured: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+        return {key.partition("\n")[2]: values for key, values in measured.items() if key.startswith(f"{name}\n")}
 
     here, drawn = measure(np.ones((1, len(first)), np.int32)), resample(first.kind, measure, n, seed)
     values = {name: columns(here, name) for name in tables}
@@ -143,13 +143,13 @@ def _intervals(
     level: float,
     seeds: int = 1,
 ) -> System:
-    told = {score: interval(float(values[score][0]), samples[score], level) for score in values}
-    at = {share: told.pop(f"gap@{share:g}") for share in shares}
+    intervals = {score: interval(float(values[score][0]), samples[score], level) for score in values}
+    at = {share: intervals.pop(f"gap@{share:g}") for share in shares}
     parts: dict[str, dict[str, Interval]] = {}
-    for score in [score for score in told if " of " in score]:
+    for score in [score for score in intervals if " of " in score]:
         kind, _, part = score.partition(" of ")
-        parts.setdefault(part, {})[kind] = told.pop(score)
-    return System(name, told, at, parts, seeds)
+        parts.setdefault(part, {})[kind] = intervals.pop(score)
+    return System(name, intervals, at, parts, seeds)
 
 
 def _differences(
@@ -159,7 +159,7 @@ def _differences(
     samples: Mapping[str, Mapping[str, np.ndarray]],
     level: float,
 ) -> list[Difference]:
-    """Each pair of systems, in their order, on shared resamples."""
+    """Compare each pair of systems, in their order, on shared resamples."""
     pairs = list(combinations(names, 2))
     apart = [samples[a][score] - samples[b][score] for a, b in pairs]
     bounds = [
@@ -197,7 +197,7 @@ def calibrate(answers: Answers, fitted_on: Answers) -> dict[str, dict[str, float
 def answer_only_if(
     answers: Answers, fitted_on: Answers, shares: Sequence[float] = SHARES, precision: float = PRECISION
 ) -> list[dict[str, Any]]:
-    """Choose thresholds on other answers, and tell what they do here: as it is (share None), then at each share.
+    """Choose thresholds on other answers, and report what they do here: as it is (share None), then at each share.
 
     The rules: the plain threshold for a precision, the certified one, and conformal control of the share of wrong
     answers at 1 − precision; see `risk`.

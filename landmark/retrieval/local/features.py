@@ -110,8 +110,8 @@ class XFeat:
         """Find the points of a picture."""
         picture = _scaled(image)
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
-        (found,) = self.network.detectAndCompute(pixels)
-        points, descriptors = (found[name].float().cpu().numpy() for name in ("keypoints", "descriptors"))
+        (output,) = self.network.detectAndCompute(pixels)
+        points, descriptors = (output[name].float().cpu().numpy() for name in ("keypoints", "descriptors"))
         finite = np.isfinite(descriptors).all(1) & np.isfinite(points).all(1)
         return Features(points[finite].astype(np.float32), descriptors[finite], picture.size)
 
@@ -121,7 +121,7 @@ class XFeat:
 
 
 def _scaled(image: Image.Image) -> Image.Image:
-    """The picture with a longer side of `SIDE` pixels; a strip is made as wide as the network needs it."""
+    """Scale a picture to a longer side of `SIDE` pixels; a strip is made as wide as the network needs it."""
     scale = SIDE / max(image.size)
     width, height = (max(round(pixels * scale), _LEAST) for pixels in image.size)
     return image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)

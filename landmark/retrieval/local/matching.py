@@ -9,10 +9,10 @@ from landmark.utils.errors import InputError
 
 LIKENESS = 0.82  # least cosine of a match: what XFeat's authors match with
 RATIO = 0.8  # of the distances to the nearest and the second nearest point: Lowe's own, section 7.1
-# Pixels that a match may lie off: a fundamental matrix ties a point to a line alone, which by chance many come close to
+# Pixels by which a match may miss: fewer where a fundamental matrix ties a point to a line, which many meet by chance
 DISTANCE = {"fundamental": 1.0, "homography": 3.0}
 CONFIDENCE, TRIALS = 0.999, 1000
-_LEAST = {"fundamental": 8, "homography": 5}  # matches of which one more than the model needs at least must agree
+_LEAST = {"fundamental": 8, "homography": 5}  # matches that must agree: one more than the model needs
 
 
 def mutual_pairs(first: np.ndarray, second: np.ndarray, likeness: float = LIKENESS) -> np.ndarray:
@@ -64,7 +64,7 @@ def ratio_pairs(first: np.ndarray, second: np.ndarray, ratio: float = RATIO) -> 
 
 
 def _each_once(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Pairs in the order of the rows, those that come first winning a point of the second picture."""
+    """Pair rows and columns, in the order of the rows; of those with the same column the first is taken."""
     _, place = np.unique(columns, return_index=True)
     pairs = np.stack([rows[place], columns[place]], axis=1)
     return pairs[np.argsort(pairs[:, 0], kind="stable")]
@@ -115,6 +115,6 @@ def fit_inliers(first: np.ndarray, second: np.ndarray, geometry: str = "fundamen
 
 
 def _on_a_line(points: np.ndarray, distance: float) -> bool:
-    """Whether points lie on one line but for what a match may lie off."""
+    """Check whether points lie on one line, but for the distance that a match may lie off."""
     across = np.linalg.svd(points - points.mean(0), compute_uv=False)[1] / np.sqrt(len(points))
     return bool(across < distance)

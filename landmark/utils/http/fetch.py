@@ -49,7 +49,7 @@ def fetch(
         sha256: how its SHA-256 begins, in hexadecimal.
         receipt: where to note that the file was checked, bound to its size and time, to spare the next check.
         web: shared between files; one of its own when left out.
-        advance: told of bytes at hand, as they come; a negative count takes some back.
+        advance: called with the number of bytes at hand, as they come; a negative count takes some back.
         advice: how to try again, for the message when a sum is wrong.
 
     Returns:
@@ -62,7 +62,7 @@ def fetch(
     path, receipt = Path(path), Path(receipt) if receipt else None
     with Web() if web is None else contextlib.nullcontext(web) as web:
         try:
-            killed = lock_of(path).exists() or _memo_of(path).exists()
+            killed = lock_of(path).exists() or _memo_path(path).exists()
             if killed or not _is_right(web, url, path, md5, sha256, receipt):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with alone(lock_of(path), pause=web.wait):
@@ -70,16 +70,16 @@ def fetch(
                         _Transfer(web, url, path, advance).run(md5, sha256, advice)
                         _sign(receipt, url, path, md5, sha256)
                         return path
-                    for leftover in (part_of(path), _memo_of(path)):
+                    for leftover in (part_path(path), _memo_path(path)):
                         leftover.unlink(missing_ok=True)
         except OSError as error:
             if not is_full(error):
                 raise HaltError(f"{error.filename or path}: cannot be written ({error.strerror or error})") from None
-            part, length = part_of(path), _read_json(_memo_of(path)).get("length") or 0
+            part, length = part_path(path), _read_json(_memo_path(path)).get("length") or 0
             need = length - part.stat().st_size if part.exists() else length
             free = readable(free_bytes(path.parent))
-            told = f"{path}: need {readable(need)}, have {free} free"
-            raise HaltError(f"{told}: make room; the same command goes on") from None
+            lack = f"{path}: need {readable(need)}, have {free} free"
+            raise HaltError(f"{lack}: make room; the same command goes on") from None
         advance(path.stat().st_size)
     return path
 
@@ -89,7 +89,7 @@ class _Transfer:
 
     def __init__(self, web: Web, url: str, path: Path, advance: Callable[[int], object]):
         self.web, self.url, self.path, self.advance = web, url, path, advance
-        self.part, self.memo = part_of(path), _memo_of(path)
+        self.part, self.memo = part_path(path), _memo_path(path)
         self.resumed = False
 
     def run(self, md5: str, sha256: str, advice: str) -> None:
@@ -112,7 +112,7 @@ class _Transfer:
         self.memo.unlink(missing_ok=True)
 
     def _gather(self, md5: str, sha256: str) -> str:
-        """All bytes, whole but perhaps wrong: then what is wrong with them."""
+        """Gather all bytes, and say what is wrong with them; empty when nothing is."""
         with self.part.open("ab") as file:
             self.advance(file.tell())
             if file.tell() and not self._may_go_on(bool(md5 or sha256)):
@@ -130,7 +130,7 @@ class _Transfer:
         return _mismatch(self.part, md5, sha256)
 
     def _may_go_on(self, checked: bool) -> bool:
-        """Are the bytes at hand of a version that can be told from another one?"""
+        """Check whether the bytes at hand are of a version that can be told from another one."""
         memo = _read_json(self.memo)
         return memo.get("url") == self.url and (checked or bool(memo.get("etag") or memo.get("modified")))
 
@@ -149,8 +149,8 @@ class _Transfer:
                 self._empty(file)
                 raise BusyError("the server refuses to go on in the middle (416)")
             start, length = _extent(answer)
-            facts = {"url": self.url, "etag": answer.headers.get("ETag"),
-                     "modified": answer.headers.get("Last-Modified"), "length": length}  # fmt: skip
+            note = {"url": self.url, "etag": answer.headers.get("ETag"),
+                    "modified": answer.headers.get("Last-Modified"), "length": length}  # fmt: skip
             if start == 0:
                 self._empty(file)
                 self.resumed = False
@@ -158,8 +158,8 @@ class _Transfer:
                     raise DownloadError(f"{self.url}: the server tells neither length nor sum: use another mirror")
                 if length == 0:
                     raise DownloadError(f"{self.url}: the server sends an empty file")
-                _write_json(self.memo, facts)
-            elif start != have or any(memo.get(key) and facts[key] != memo[key] for key in facts):
+                _write_json(self.memo, note)
+            elif start != have or any(memo.get(key) and note[key] != memo[key] for key in note):
                 self._empty(file)
                 raise BusyError("the server goes on with another file or at another place")
             else:
@@ -182,13 +182,13 @@ class _Transfer:
         file.seek(0)
 
 
-def part_of(path: Path) -> Path:
-    """Where the bytes of an unfinished file gather."""
+def part_path(path: Path) -> Path:
+    """Name the file in which the bytes of an unfinished one gather."""
     return path.with_name(path.name + ".part")
 
 
 def has_receipt(receipt: Path | None, url: str, path: Path, md5: str = "", sha256: str = "") -> bool:
-    """Was the file fetched from there, checked with these sums, and has it not been touched since?"""
+    """Check whether a file was fetched from there, checked with these sums, and not touched since."""
     if receipt is None or not path.is_file():
         return False
     note, status = _read_json(receipt), path.stat()
@@ -206,7 +206,7 @@ def _sign(receipt: Path | None, url: str, path: Path, md5: str, sha256: str) -> 
 
 
 def _is_right(web: Web, url: str, path: Path, md5: str, sha256: str, receipt: Path | None) -> bool:
-    """Is the file there and the published one: by its receipt, its sum, or at least by length and form?"""
+    """Check whether the published file is there: by its receipt, its sum, or at least by length and form."""
     if not path.is_file():
         return False
     if has_receipt(receipt, url, path, md5, sha256):
@@ -221,18 +221,18 @@ def _is_right(web: Web, url: str, path: Path, md5: str, sha256: str, receipt: Pa
 
 
 def _mismatch(path: Path, md5: str, sha256: str) -> str:
-    """Which sum is wrong, empty when none is."""
+    """Say which sum is wrong; empty when none is."""
     for name, expected in (("md5", md5), ("sha256", sha256)):
         if expected:
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, name).hexdigest()
-            if not found.startswith(expected.lower()):
-                return f"{name} {found}, expected {expected}"
+                digest = hashlib.file_digest(file, name).hexdigest()
+            if not digest.startswith(expected.lower()):
+                return f"{name} {digest}, expected {expected}"
     return ""
 
 
 def _has_form(path: Path) -> bool:
-    """Whether a file of the right length can be whole: no web page, a ZIP with its table, a table without empty blocks.
+    """Check whether a file of the right length can be whole: no web page, a ZIP with its table, no empty blocks.
 
     Other programs reserve the whole length before they fetch, and leave zeros where they were stopped.
     """
@@ -245,7 +245,7 @@ def _has_form(path: Path) -> bool:
 
 
 def _extent(answer: requests.Response) -> tuple[int, int | None]:
-    """Where the body begins in the file (-1: nobody knows) and how long the file is."""
+    """Read where the body begins in the file (-1: nobody knows) and how long the file is."""
     if answer.status_code == 206:
         match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         return (int(match[1]), None if match[3] == "*" else int(match[3])) if match else (-1, None)
@@ -253,20 +253,20 @@ def _extent(answer: requests.Response) -> tuple[int, int | None]:
     return 0, int(length) if length.isdigit() else None
 
 
-def _memo_of(path: Path) -> Path:
+def _memo_path(path: Path) -> Path:
     return path.with_name(path.name + ".part.json")
 
 
 def _read_json(path: Path) -> dict:
-    """The facts in a small file of ours; none when it is missing or damaged."""
+    """Read a small JSON file of ours; empty when it is missing or damaged."""
     try:
-        facts = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def _write_json(path: Path, facts: dict) -> None:
-    """Not atomic: a torn file reads as no facts, which costs a check or a fresh start and no more."""
+def _write_json(path: Path, content: dict) -> None:
+    """Write a small JSON file, not atomically: a torn one reads as empty, which costs a check or a fresh start."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts), encoding="utf-8")
+    path.write_text(json.dumps(content), encoding="utf-8")

@@ -24,7 +24,7 @@ class Camera:
         return 0.5 * self.height / np.tan(np.radians(self.fov) / 2)
 
     def axes(self) -> np.ndarray:
-        """Rows: right, down, forward, as unit vectors of the world (3, 3)."""
+        """Compute the axes of the picture: rows right, down, forward, as unit vectors of the world (3, 3)."""
         forward = (self.target - self.eye) / np.linalg.norm(self.target - self.eye)
         right = np.cross(forward, (0.0, 0.0, 1.0))
         right /= np.linalg.norm(right)
@@ -33,19 +33,19 @@ class Camera:
         return np.stack([c * right + s * down, c * down - s * right, forward])
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (..., 2) and depths (...) of world points (..., 3); a depth <= 0 lies behind the camera.
+        """Project world points (..., 3) to pixels (..., 2) and depths (...); a depth <= 0 lies behind the camera.
 
         >>> camera = Camera(np.array([0.0, -10, 2]), np.array([0.0, 0, 2]), 90.0, 200, 100)
         >>> [values.round(3).tolist() for values in camera.project(np.array([1.0, 0, 2]))]
         [[105.0, 50.0], 10.0]
         """
-        seen = (np.asarray(points, float) - self.eye) @ self.axes().T
-        depth = seen[..., 2]
+        in_camera = (np.asarray(points, float) - self.eye) @ self.axes().T
+        depth = in_camera[..., 2]
         centre = np.array([self.width / 2, self.height / 2])
-        return centre + self.focal * seen[..., :2] / np.maximum(depth, 1e-6)[..., None], depth
+        return centre + self.focal * in_camera[..., :2] / np.maximum(depth, 1e-6)[..., None], depth
 
     def rays(self) -> np.ndarray:
-        """Direction (H, W, 3) of every pixel's centre, one metre of depth long."""
+        """Compute the direction (H, W, 3) of every pixel's centre, one metre of depth long."""
         right, down, forward = self.axes()
         x = (np.arange(self.width) + 0.5 - self.width / 2) / self.focal
         y = (np.arange(self.height) + 0.5 - self.height / 2) / self.focal

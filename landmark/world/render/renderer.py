@@ -42,11 +42,11 @@ class Mesh:
 
     @classmethod
     def join(cls, parts: list[Mesh]) -> Mesh:
-        """Several as one."""
+        """Join several meshes into one."""
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("points", "repeats", "texture")))
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, turn: float = 0.0) -> Mesh:
-        """Turned by `turn` radians about the z axis, then moved by metres."""
+        """Turn a mesh by `turn` radians about the z axis, then move it by metres."""
         c, s = np.cos(turn), np.sin(turn)
         spin = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
         return Mesh(self.points @ spin + (x, y, z), self.repeats, self.texture)
@@ -68,7 +68,7 @@ class Textures:
 
     @classmethod
     def of(cls, surfaces: np.ndarray) -> Textures:
-        """From (T, S, S, 4) uint8 with S a multiple of 16."""
+        """Build the pyramid of surfaces (T, S, S, 4) uint8, S a multiple of 16."""
         current = surfaces.astype(np.float32)
         levels = [current]
         for _ in range(4):
@@ -81,7 +81,7 @@ class Textures:
 
 
 def _clip(polygon: np.ndarray) -> np.ndarray:
-    """The part of a polygon (N, 3) in camera axes that lies beyond the near plane."""
+    """Cut off the part of a polygon (N, 3) in camera axes that lies before the near plane."""
     out = []
     for a, b in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
         if a[2] >= NEAR:
@@ -92,21 +92,21 @@ def _clip(polygon: np.ndarray) -> np.ndarray:
 
 
 def _shadow_map(mesh: Mesh, sun: np.ndarray, size: int = 192) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that says for world points (N, 3) how much of the sun reaches them, 0 to 1."""
+    """Make a function that says for world points (N, 3) how much of the sun reaches them, 0 to 1."""
     right = np.cross(sun, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(sun, right), sun])  # the last: height towards the sun
-    seen = mesh.points @ axes.T
-    low = seen.reshape(-1, 3).min(0)
-    scale = (size - 3) / max(np.ptp(seen[..., 0]), np.ptp(seen[..., 1]), 1e-6)
-    flat = ((seen[..., :2] - low[:2]) * scale + 1) * 16
+    turned = mesh.points @ axes.T
+    low = turned.reshape(-1, 3).min(0)
+    scale = (size - 3) / max(np.ptp(turned[..., 0]), np.ptp(turned[..., 1]), 1e-6)
+    flat = ((turned[..., :2] - low[:2]) * scale + 1) * 16
     facing = np.nonzero(mesh.normals @ sun > 1e-3)[0]
-    facing = facing[np.argsort(seen[facing, :, 2].mean(1))]  # the painter's order is good enough for a shadow
+    facing = facing[np.argsort(turned[facing, :, 2].mean(1))]  # the painter's order is good enough for a shadow
     owner = np.zeros((size, size), np.int32)
     for face, polygon in zip(facing.tolist(), flat[facing].astype(np.int32), strict=True):
         cv2.fillConvexPoly(owner, polygon, face + 1, cv2.LINE_8, 4)
     normal = mesh.normals @ axes.T
-    offset = (normal * seen[:, 0]).sum(1)
+    offset = (normal * turned[:, 0]).sum(1)
     slant = np.where(np.abs(normal[:, 2]) > 1e-3, normal[:, 2], 1e-3)
     y, x = np.mgrid[:size, :size]
     place = np.stack([(x - 1) / scale + low[0], (y - 1) / scale + low[1]], -1)
@@ -145,13 +145,13 @@ class Frame:
             self.lit = _shadow_map(mesh, light.sun)
 
     def sunlight(self, points: np.ndarray, light: Light) -> np.ndarray:
-        """Share of direct sun at world points (N, 3): 0 in full shadow, 1 outside."""
+        """Compute the share of direct sun at world points (N, 3): 0 in full shadow, 1 outside."""
         if self.lit is None:
             return np.ones(len(points), np.float32)
         return 1 - np.float32(light.shadows) * (1 - self.lit(points))
 
     def fade(self, colour: np.ndarray, distance: np.ndarray, light: Light) -> np.ndarray:
-        """Colours (N, 3) seen through the haze of `distance` (N,) metres."""
+        """Fade colours (N, 3) by the haze of `distance` (N,) metres."""
         clear = np.exp(-np.float32(light.haze) * distance)[:, None]
         return colour * clear + light.haze_colour.astype(np.float32) * (1 - clear)
 
@@ -185,23 +185,23 @@ class Frame:
         self.colour[rows, columns] = self.fade(colour, depth, light)
 
     def _cover(self, mesh: Mesh) -> np.ndarray:
-        """Fill the depth buffer; returns which face each pixel now shows, -1 where it shows none of this mesh."""
+        """Fill the depth buffer, and give the face that each pixel now shows, -1 where it shows none of this mesh."""
         camera, axes = self.camera, self.camera.axes()
         owner = np.full(self.inverse_depth.shape, -1, np.int32)
         toward = ((mesh.points[:, 0] - camera.eye) * mesh.normals).sum(1)  # < 0: we see its outside
-        seen = (mesh.points - camera.eye) @ axes.T  # (F, 4, 3)
-        visible = np.nonzero((toward < -1e-4) & (seen[..., 2].max(1) > NEAR))[0]
+        in_camera = (mesh.points - camera.eye) @ axes.T  # (F, 4, 3)
+        visible = np.nonzero((toward < -1e-4) & (in_camera[..., 2].max(1) > NEAR))[0]
         plane = (mesh.normals @ axes.T) / np.where(np.abs(toward) > 1e-6, toward, 1)[:, None]  # 1/depth along a ray
         x = ((np.arange(camera.width) + 0.5 - camera.width / 2) / camera.focal).astype(np.float32)
         y = ((np.arange(camera.height) + 0.5 - camera.height / 2) / camera.focal).astype(np.float32)
         centre = (camera.width / 2, camera.height / 2)
-        flat = seen[..., :2] * camera.focal / np.maximum(seen[..., 2:], NEAR) + centre
-        whole = seen[..., 2].min(1) > NEAR
+        flat = in_camera[..., :2] * camera.focal / np.maximum(in_camera[..., 2:], NEAR) + centre
+        whole = in_camera[..., 2].min(1) > NEAR
         limit = np.array([camera.width, camera.height])
         for face in visible.tolist():
             polygon = flat[face]
             if not whole[face]:
-                clipped = _clip(seen[face])
+                clipped = _clip(in_camera[face])
                 polygon = clipped[:, :2] * camera.focal / clipped[:, 2:] + centre
             left, top = np.maximum(np.floor(polygon.min(0)), 0).astype(int).tolist()
             right, bottom = np.minimum(np.ceil(polygon.max(0)) + 1, limit).astype(int).tolist()
@@ -221,7 +221,7 @@ class Frame:
     def _texels(
         self, mesh: Mesh, textures: Textures, face: np.ndarray, points: np.ndarray, depth: np.ndarray
     ) -> np.ndarray:
-        """Texture values (N, 4) in 0..1 at world points, from a pyramid whose level fits the distance."""
+        """Look up texture values (N, 4) in 0..1 at world points, from a pyramid whose level fits the distance."""
         first, last = mesh.points[:, 1] - mesh.points[:, 0], mesh.points[:, 3] - mesh.points[:, 0]
         long = np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-6)
         along = first / long

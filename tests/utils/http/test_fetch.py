@@ -12,7 +12,7 @@ import pytest
 
 from landmark.utils.errors import DownloadError, HaltError
 from landmark.utils.http import web
-from landmark.utils.http.fetch import fetch, part_of
+from landmark.utils.http.fetch import fetch, part_path
 from tests.server import BLOCK, Fault
 from tests.serving import DATA, MD5, SHA, child, interrupted, only
 
@@ -89,7 +89,7 @@ def test_what_is_asked_for(served):
     assert served.out.read_bytes() == DATA and served.asked() == [f"bytes={k * BLOCK}-" for k in (2, 3)]
     served.out.unlink()
     interrupted(served, 2 * BLOCK)
-    part_of(served.out).write_bytes(DATA)
+    part_path(served.out).write_bytes(DATA)
     served.log.clear()
     fetch(served.url, served.out)
     assert served.out.read_bytes() == DATA and not served.log
@@ -115,7 +115,7 @@ def test_a_changed_file_is_never_mixed(served):
 def test_a_spoilt_part(served, spoil):
     """Fails when a part of unknown origin, or one that the disk has spoilt, ends in the file."""
     interrupted(served, 2 * BLOCK)
-    part, memo = part_of(served.out), served.out.with_name("f.tar.part.json")
+    part, memo = part_path(served.out), served.out.with_name("f.tar.part.json")
     if spoil == "part":
         part.write_bytes(bytes(2 * BLOCK))
     elif spoil == "memo":
@@ -149,7 +149,7 @@ def test_what_cannot_be_had_is_one_line(served, name):
     with pytest.raises(DownloadError, match=message) as caught:
         fetch(served.url, served.out, receipt=None, md5="" if name == "no length" else MD5 if "page" in name else "")
     assert "\n" not in str(caught.value) and served.out.read_bytes() == b"old"
-    assert not part_of(served.out).exists() or name == "always too long"
+    assert not part_path(served.out).exists() or name == "always too long"
 
 
 def test_wrong_sum(served):
@@ -221,7 +221,7 @@ def test_a_full_disk_keeps_the_part_and_the_old_file(served):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert "\n" not in str(caught.value) and served.out.read_bytes() == b"old"
-    kept = part_of(served.out).stat().st_size
+    kept = part_path(served.out).stat().st_size
     assert 0 < kept <= 2 * BLOCK + 7
     served.log.clear()
     fetch(served.url, served.out, md5=MD5)
@@ -233,7 +233,7 @@ def test_killed_at_random_moments(served):
     big = random.Random(1).randbytes(64 * BLOCK)
     (served.folder / "f.tar").write_bytes(big)
     served.faults["f.tar"] = Fault(times=99, delay=0.03)
-    rng, reached, part = random.Random(2), 0, part_of(served.out)
+    rng, reached, part = random.Random(2), 0, part_path(served.out)
     for kill in range(6):
         process = child(fetch, served.url, served.out)
         reached += rng.randrange(8 * BLOCK) + 1
