@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+_AT_ONCE = 1 << 22  # pairs that are compared at a time
 _WAVES = np.cos(np.pi / 32 * np.outer(np.arange(9), np.arange(32) + 0.5))  # (9, 32), the slowest of a DCT
 
 
@@ -26,7 +29,7 @@ def perceptual_hash(image: Image.Image) -> int:
 
 
 def near_pairs(hashes: np.ndarray, distance: int = 2) -> np.ndarray:
-    """Pairs of positions whose hashes differ in at most `distance` bits: equal in at least one of `distance` + 1 bands.
+    """Find pairs of positions whose hashes differ in at most `distance` bits: one of `distance` + 1 bands is equal.
 
     Args:
         hashes: (N,) uint64.
@@ -39,11 +42,8 @@ def near_pairs(hashes: np.ndarray, distance: int = 2) -> np.ndarray:
     >>> near_pairs(np.array([0b0001, 0b111100, 0b0011], np.uint64)).tolist()
     [[0, 2]]
     """
-    bands = distance + 1
-    width = min(64 // bands + 1, 64)
-    found = [np.zeros((0, 2), np.int64)]
-    for band in range(bands):
-        part = hashes >> np.uint64(band * width) & np.uint64((1 << width) - 1)
+    pairs = [np.zeros((0, 2), np.int64)]
+    for part in _bands(hashes, distance):
         order = np.argsort(part, kind="stable")
         first = np.arange(len(order))
         for step in range(1, 201):  # those that share a band stand side by side
@@ -52,34 +52,101 @@ def near_pairs(hashes: np.ndarray, distance: int = 2) -> np.ndarray:
             if not len(first):
                 break
             pair = np.column_stack([order[first], order[first + step]])
-            found.append(pair[np.bitwise_count(hashes[pair[:, 0]] ^ hashes[pair[:, 1]]) <= distance])
-    return np.unique(np.concatenate(found), axis=0)
+            pairs.append(pair[np.bitwise_count(hashes[pair[:, 0]] ^ hashes[pair[:, 1]]) <= distance])
+    return np.unique(np.concatenate(pairs), axis=0)
 
 
-def duplicate_groups(facts: np.ndarray, distance: int = 4) -> tuple[list[list[int]], list[list[int]]]:
-    """Images that are the same byte for byte, and those that look the same.
+def _bands(hashes: np.ndarray, distance: int) -> Iterator[np.ndarray]:
+    """Cut hashes (N,) into `distance` + 1 bands of bits: two that differ in no more bits have one in common."""
+    width = min(64 // (distance + 1) + 1, 64)
+    for band in range(distance + 1):
+        yield hashes >> np.uint64(band * width) & np.uint64((1 << width) - 1)
 
-    Alike are two whose perceptual hashes differ in at most `distance` bits and whose mean grey levels differ by at most
-    twelve in each of 16 tiles. Pictures of one colour are left out there.
+
+def duplicate_groups(records: np.ndarray, distance: int = 4) -> tuple[list[list[int]], list[list[int]]]:
+    """Group images that are the same byte for byte, and those that look the same.
+
+    Two look the same when their perceptual hashes differ in at most `distance` bits and their mean grey levels by at
+    most twelve in each of 16 tiles. Pictures of one colour are left out there.
 
     Args:
-        facts: (N,) FACTS.
+        records: (N,) RECORD of `inspection`.
         distance: bits.
 
     Returns:
         Groups of positions, exact and near; in each the one to keep comes first: most pixels, then most bytes.
     """
-    readable = np.flatnonzero(facts["readable"])
-    digest = facts["digest"][readable]
+    readable = np.flatnonzero(records["readable"])
+    digest = records["digest"][readable]
     order = np.argsort(digest, kind="stable")
     same = np.flatnonzero(digest[order[1:]] == digest[order[:-1]])
     exact = np.column_stack([readable[order[same]], readable[order[same + 1]]])
-    alive = np.flatnonzero(facts["readable"] & ~facts["constant"])
-    pairs = alive[near_pairs(facts["hash"][alive], distance)]
-    tiles = facts["tiles"].astype(np.int16)
-    close = np.abs(tiles[pairs[:, 0]] - tiles[pairs[:, 1]]).max(1, initial=0) <= 12
-    other = facts["digest"][pairs[:, 0]] != facts["digest"][pairs[:, 1]]
-    return _groups(exact, facts), _groups(pairs[close & other], facts)
+    pictures = np.flatnonzero(records["readable"] & ~records["constant"])
+    pairs = pictures[near_pairs(records["hash"][pictures], distance)]
+    return _groups(exact, records), _groups(pairs[_alike(records, records, pairs)], records)
+
+
+def _alike(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Tell of pairs (M, 2) with near hashes which ones have the same grey tiles and are not the same file."""
+    a, b = pairs.T
+    apart = np.abs(first["tiles"][a].astype(np.int16) - second["tiles"][b]).max(1, initial=0)
+    return (apart <= 12) & (first["digest"][a] != second["digest"][b])
+
+
+def pairs_between(first: np.ndarray, second: np.ndarray, distance: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Find every pair of images, one of each set, that `duplicate_groups` would call duplicates; none is left out.
+
+    Args:
+        first: (N,) RECORD, such as those of the test images.
+        second: (M,) RECORD, such as those of the train images.
+        distance: bits.
+
+    Returns:
+        Pairs (K, 2) of positions in `first` and `second`, sorted: the same byte for byte, and those that look the same.
+    """
+    places = [np.flatnonzero(side["readable"]) for side in (first, second)]
+    exact = [np.column_stack([places[0][a], places[1][b]])
+             for a, b in _equal(first["digest"][places[0]], second["digest"][places[1]])]  # fmt: skip
+    places = [np.flatnonzero(side["readable"] & ~side["constant"]) for side in (first, second)]
+    hashes, near = [first["hash"][places[0]], second["hash"][places[1]]], []
+    for bands in zip(*(_bands(side, distance) for side in hashes), strict=True):
+        for a, b in _equal(*bands):
+            close = np.bitwise_count(hashes[0][a] ^ hashes[1][b]) <= distance
+            pairs = np.column_stack([places[0][a[close]], places[1][b[close]]])
+            near.append(pairs[_alike(first, second, pairs)])
+    none = np.zeros((0, 2), np.int64)
+    return np.unique(np.concatenate([none, *exact]), axis=0), np.unique(np.concatenate([none, *near]), axis=0)
+
+
+def _equal(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give the positions of all pairs of equal numbers of two columns, about `_AT_ONCE` pairs at a time."""
+    order = np.argsort(second, kind="stable")
+    start = np.searchsorted(second, first, "left", sorter=order)
+    count = np.searchsorted(second, first, "right", sorter=order) - start
+    before = np.concatenate([[0], np.cumsum(count)])  # pairs of the positions before each
+    place = 0
+    while place < len(first):
+        stop = max(place + 1, int(np.searchsorted(before, before[place] + _AT_ONCE, "right")) - 1)
+        part = count[place:stop]
+        step = np.arange(before[stop] - before[place]) - np.repeat(before[place:stop] - before[place], part)
+        yield np.repeat(np.arange(place, stop), part), order[np.repeat(start[place:stop], part) + step]
+        place = stop
+
+
+def torn_at_random(pairs: int, images: int, held_out: int) -> float:
+    """Compute how many pairs a plain random split is expected to tear apart: one on each side.
+
+    pairs · 2 h (n − h) / (n (n − 1)) for h of n images, all choices alike.
+
+    Args:
+        pairs: of images that belong together.
+        images: n.
+        held_out: h, such as the size of a dev set.
+
+    >>> torn_at_random(3, images=4, held_out=2)
+    2.0
+    """
+    return pairs * 2 * held_out * (images - held_out) / max(images * (images - 1), 1)
 
 
 def connected(pairs: np.ndarray, count: int) -> np.ndarray:
@@ -100,11 +167,11 @@ def connected(pairs: np.ndarray, count: int) -> np.ndarray:
     return connected_components(edges, directed=False)[1]
 
 
-def _groups(pairs: np.ndarray, facts: np.ndarray) -> list[list[int]]:
-    """Sets of positions that the pairs hold together, the best picture of each first."""
+def _groups(pairs: np.ndarray, records: np.ndarray) -> list[list[int]]:
+    """List the groups of positions that pairs hold together, the best picture of each first."""
     places = np.unique(pairs)
-    pixels = facts["width"][places].astype(np.int64) * facts["height"][places]
-    best = np.lexsort((places, -facts["size"][places].astype(np.int64), -pixels))  # most pixels, then most bytes
+    pixels = records["width"][places].astype(np.int64) * records["height"][places]
+    best = np.lexsort((places, -records["size"][places].astype(np.int64), -pixels))  # most pixels, then most bytes
     number = connected(np.searchsorted(places, pairs), len(places))
     groups: dict[int, list[int]] = {}
     for place in range(len(places)):  # groups in the order of their first position
