@@ -18,7 +18,13 @@ from landmark.utils.faces import lazy
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.prepare.check import HealthReport, check_data
     from landmark.prepare.download import fetch_data
-    from landmark.prepare.duplicates import duplicate_groups, near_pairs, pairs_between, perceptual_hash
+    from landmark.prepare.duplicates import (
+        duplicate_groups,
+        identical_files,
+        near_pairs,
+        pairs_between,
+        perceptual_hash,
+    )
     from landmark.prepare.inspection import inspect_split
     from landmark.prepare.landmarks50 import unpack
     from landmark.prepare.mirror import make_mirror, serve
@@ -32,6 +38,7 @@ __all__ = [
     "fetch_data",
     "gldv2",
     "gldv2_clean",
+    "identical_files",
     "inspect_split",
     "make_mirror",
     "near_pairs",

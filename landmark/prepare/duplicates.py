@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from landmark.data.archives import ImageStore
+from landmark.utils.errors import ImageError
+from landmark.utils.files import CacheFile
+from landmark.utils.process import usable_cpus
+
 _AT_ONCE = 1 << 22  # pairs that are compared at a time
+_FILES = 32  # that a thread reads at a time
 _WAVES = np.cos(np.pi / 32 * np.outer(np.arange(9), np.arange(32) + 0.5))  # (9, 32), the slowest of a DCT
 
 
@@ -131,6 +141,60 @@ def _equal(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[np.ndarray, 
         step = np.arange(before[stop] - before[place]) - np.repeat(before[place:stop] - before[place], part)
         yield np.repeat(np.arange(place, stop), part), order[np.repeat(start[place:stop], part) + step]
         place = stop
+
+
+def identical_files(first: ImageStore, second: ImageStore) -> list[tuple[str, str]]:
+    """Find every pair of image files, one of each split, that are the same byte for byte.
+
+    Only files of a size that both splits have are read. The pairs are kept beside the data until a file changes.
+
+    Args:
+        first: such as the test images; their digests are held in memory.
+        second: such as the train images.
+
+    Returns:
+        Pairs of image ids, sorted. Empty files and those that cannot be read are in none.
+    """
+    orders = [store.reading_order() for store in (first, second)]
+    sizes = [store.sizes(order) for store, order in zip((first, second), orders, strict=True)]
+    common = np.intersect1d(sizes[0], sizes[1])
+    ids = [order[np.isin(size, common[common > 0])] for order, size in zip(orders, sizes, strict=True)]
+    marks = [store.fingerprint(part.astype(str).tolist()) for store, part in zip((first, second), ids, strict=True)]
+    saved = CacheFile(first.root, f"identical/{first.split}-{second.split}.json")
+    if (pairs := saved.load(lambda path: _load_pairs(path, marks))) is not None:
+        return pairs
+    copies: dict[bytes, list[str]] = {}
+    for image_id, digest in _digests(first, ids[0]):
+        copies.setdefault(digest, []).append(image_id)
+    pairs = sorted((copy, image_id) for image_id, digest in _digests(second, ids[1]) for copy in copies.get(digest, ()))
+    saved.save(lambda part: part.write_text(json.dumps({"files": marks, "pairs": pairs})))
+    return pairs
+
+
+def _digests(store: ImageStore, ids: np.ndarray) -> Iterator[tuple[str, bytes]]:
+    """Read files and give the digest of each; threads suffice, as reading and hashing let go of the interpreter."""
+
+    def look(start: int) -> list[tuple[str, bytes]]:
+        digests = []
+        for image_id in ids[start : start + _FILES].astype(str).tolist():
+            try:
+                digests.append((image_id, hashlib.blake2b(store.read(image_id), digest_size=16).digest()))
+            except ImageError:
+                continue
+        return digests
+
+    with ThreadPoolExecutor(min(32, usable_cpus() + 4)) as pool:
+        for digests in pool.map(look, range(0, len(ids), _FILES)):
+            yield from digests
+
+
+def _load_pairs(path: Path, marks: list[str]) -> list[tuple[str, str]] | None:
+    """Read what `identical_files` saved; None when files have changed since, or it is damaged."""
+    try:
+        content = json.loads(path.read_text())
+        return [(str(a), str(b)) for a, b in content["pairs"]] if content["files"] == marks else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def torn_at_random(pairs: int, images: int, held_out: int) -> float:

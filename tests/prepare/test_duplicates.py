@@ -1,12 +1,15 @@
 """Photographs that are alike, and some that only look it."""
 
 import itertools
+import tarfile
 
 import numpy as np
 import pytest
 
+from landmark.data.archives import ImageStore
+from landmark.data.images import image_path
 from landmark.prepare import duplicates
-from landmark.prepare.duplicates import connected, duplicate_groups, pairs_between, torn_at_random
+from landmark.prepare.duplicates import connected, duplicate_groups, identical_files, pairs_between, torn_at_random
 from landmark.prepare.inspection import RECORD
 
 
@@ -92,3 +95,52 @@ def test_pairs_that_a_random_split_tears_apart():
         torn = [sum((a in dev) != (b in dev) for a, b in pairs) for dev in itertools.combinations(range(7), held_out)]
         assert torn_at_random(3, 7, held_out) == pytest.approx(np.mean(torn))
     assert torn_at_random(0, 0, 0) == torn_at_random(0, 1, 0) == 0
+
+
+def put(root, split, image_id, content):
+    path = image_path(root, split, image_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def identical(root):
+    return identical_files(ImageStore(root, "test"), ImageStore(root, "train"))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_identical_files_are_those_of_a_plain_loop(tmp_path, monkeypatch, packed):
+    """Fails when a pair is missed, files of one size are taken for one, or what was kept outlives a change."""
+    random, content = np.random.default_rng(0), {}
+    monkeypatch.setattr(duplicates, "_FILES", 3)
+    for split, count in (("test", 12), ("train", 30)):
+        for i in range(count):
+            content[split, f"{split[1]}{i:04}"] = random.choice([b"", b"ab", b"ba", b"c", b"dd", b"eee"])
+            put(tmp_path, split, f"{split[1]}{i:04}", content[split, f"{split[1]}{i:04}"])
+    if packed:
+        with tarfile.open(tmp_path / "train" / "images_000.tar", "w") as tar:
+            for path in sorted((tmp_path / "train").rglob("*.jpg")):
+                tar.add(path, path.relative_to(tmp_path / "train"))
+                path.unlink()
+
+    def loop():
+        return [(a, b) for (one, a), (other, b) in itertools.product(sorted(content), repeat=2)
+                if (one, other) == ("test", "train") and content[one, a] == content[other, b] != b""]  # fmt: skip
+
+    assert identical(tmp_path) == loop() != []
+    (saved,) = (tmp_path / ".landmark" / "identical").iterdir()
+    monkeypatch.setattr(ImageStore, "read", None)
+    assert identical(tmp_path) == loop(), "nothing is read again"
+    monkeypatch.undo()
+    content["test", "e0003"] = b"dd" if content["test", "e0003"] != b"dd" else b"ab"
+    put(tmp_path, "test", "e0003", content["test", "e0003"])
+    assert identical(tmp_path) == loop()
+    saved.write_text("[1")
+    assert identical(tmp_path) == loop()
+
+
+def test_identical_files_where_there_are_none(tmp_path):
+    """Fails when a folder without images, or without one of the splits, is an error."""
+    assert identical(tmp_path) == []
+    put(tmp_path, "test", "aaa0", b"ab")
+    assert identical(tmp_path) == []
