@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
 
 from landmark.data.archives import ImageStore
 from landmark.utils.errors import ImageError
@@ -184,8 +185,11 @@ def _digests(store: ImageStore, ids: np.ndarray) -> Iterator[tuple[str, bytes]]:
         return digests
 
     with ThreadPoolExecutor(min(32, usable_cpus() + 4)) as pool:
-        for digests in pool.map(look, range(0, len(ids), _FILES)):
+        bar = tqdm(total=len(ids), desc=f"compare {store.split}", unit="img", delay=1)
+        for start, digests in enumerate(pool.map(look, range(0, len(ids), _FILES))):
+            bar.update(min(_FILES, len(ids) - start * _FILES))
             yield from digests
+        bar.close()
 
 
 def _load_pairs(path: Path, marks: list[str]) -> list[tuple[str, str]] | None:
