@@ -317,11 +317,13 @@ def test_an_inspection_answers_for_its_own_images(tmp_path, monkeypatch):
     before = inspection.inspect_split(ImageStore(tmp_path, "train"), progress=False)
     put_back(image_path(tmp_path, "train", IDS[3]), jpeg(250))
     after = inspection.inspect_split(ImageStore(tmp_path, "train"), progress=False)
-    changed = before.facts["digest"] != after.facts["digest"]
+    changed = before.records["digest"] != after.records["digest"]
     assert after.ids[changed].tolist() == [IDS[3].encode()]
     looked = []
     monkeypatch.setattr(inspection, "inspect_image", lambda data: looked.append(1) or 1 / 0)
-    assert np.array_equal(inspection.inspect_split(ImageStore(tmp_path, "train"), progress=False).facts, after.facts)
+    assert np.array_equal(
+        inspection.inspect_split(ImageStore(tmp_path, "train"), progress=False).records, after.records
+    )
     monkeypatch.setattr(inspection, "RULES", inspection.RULES + 1)
     with pytest.raises(ZeroDivisionError):
         inspection.inspect_split(ImageStore(tmp_path, "train"), progress=False)

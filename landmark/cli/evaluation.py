@@ -41,6 +41,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibrate", type=Path, help="another data set, to fit maps and thresholds on")
     parser.add_argument("--min-images", type=int, default=1, help="of a landmark in the label set of submissions")
     parser.add_argument("--parts", choices=("size", "kind"), help="score parts of the known queries as well")
+    parser.add_argument("--allow-leak", action="store_true", help="score a run on images that it was trained on, too")
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -50,7 +51,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from landmark.evaluation.report.page import write_page
 
     report = evaluate_runs(args.runs, args.data, calibration=args.calibrate, min_images=args.min_images,
-                           parts=args.parts, n=args.resamples)  # fmt: skip
+                           parts=args.parts, allow_leak=args.allow_leak, n=args.resamples)  # fmt: skip
     if args.out:
         write_page(report, args.out)
     print(json.dumps(report.to_dict(), indent=1) if args.json else "\n".join(report.lines()))

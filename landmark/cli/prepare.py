@@ -112,6 +112,7 @@ def _shrink(args: argparse.Namespace) -> int:
 
 VERBS = {
     "download": ("fetch data or weights; goes on where it stopped", _add_download, _download),
-    "check": ("health report of a data set; exit 0 sound, 1 bad images, 2 a broken table", _add_check, _check),
+    "check": ("health report of a data set; exit 0 sound, 1 bad images or a test image that is trained on as well, "
+              "2 a broken table", _add_check, _check),
     "shrink": ("write a data set with smaller images, as TARs; goes on where it stopped", _add_shrink, _shrink),
-}
+}  # fmt: skip

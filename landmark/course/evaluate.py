@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from landmark.course.tables import test_answers, truth_of
+from landmark.data.archives import open_images
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.tables import label_names
 from landmark.evaluation.report.answers import KINDS, tabulate
 from landmark.evaluation.report.results import Evaluation
 from landmark.evaluation.report.summary import SHARES, evaluate
 from landmark.evaluation.submission import read_submission
+from landmark.prepare.duplicates import identical_files
 from landmark.training.run import Run, open_run
 from landmark.utils.errors import InputError
 
@@ -33,6 +35,7 @@ def evaluate_runs(
     calibration: str | Path | GoogleLandmarks | None = None,
     min_images: int = 1,
     parts: str | None = None,
+    allow_leak: bool = False,
     shares: Sequence[float] = SHARES,
     n: int = 1000,
     seed: int = 0,
@@ -49,13 +52,16 @@ def evaluate_runs(
         min_images: of a landmark in the train table, to belong to the label set of submissions.
         parts: known queries are also scored apart by "size" (train images of their landmark, in thirds) or "kind"
             (natural or made by people, as the tables say).
+        allow_leak: score a run on images that it was trained on as well, and say so in `notes`; else it is refused.
+            They are known by their id, and by their bytes where the folder holds the train images too. An older run has
+            not recorded its train images, which a note says.
         shares: of distractors at which GAP is reported.
         n: resamples.
         seed: of the resamples.
 
     Raises:
         InputError: what is no run or submission, the same one twice, label sets that differ, answers to other images,
-            or a table that cannot be trusted.
+            a run that was trained on images it is asked about, or a table that cannot be trusted.
     """
     data = data if isinstance(data, GoogleLandmarks) else GoogleLandmarks(data)
     names = [str(run) for run in runs]
@@ -65,12 +71,14 @@ def evaluate_runs(
         raise InputError(f"{next(name for name in names if names.count(name) > 1)}: given twice")
     opened = {name: open_run(name) for name in names if not _is_table(Path(name))}
     truth, labels = truth_of(data), _label_set(opened, data, min_images)
+    notes = _leak_notes(opened, data, truth, allow_leak)
     answers = {name: _answers(name, opened.get(name), data, truth) for name in names}
     groups = _groups(parts, data, truth, labels) if parts else None
     tables = {name: tabulate(answered, truth, labels, groups=groups, name=name) for name, answered in answers.items()}
     fitted = None
     if calibration is not None:
-        fitted = _fitted(opened, names, calibration, labels, truth)
+        fitted, more = _fitted(opened, names, calibration, labels, truth, allow_leak)
+        notes += [note for note in more if note not in notes]
     private = {image_id for image_id, usage in zip(data.solution["id"], data.solution["Usage"], strict=True)
                if usage == "Private"}  # fmt: skip
     ids = tables[names[0]].ids
@@ -78,7 +86,7 @@ def evaluate_runs(
         tables, private=np.array([image_id in private for image_id in ids]) if private else None,
         models=_models(opened), calibration_tables=fitted, shares=shares, n=n, seed=seed,
     )  # fmt: skip
-    return replace(report, mistakes=_mistakes(answers, truth, labels, data))
+    return replace(report, mistakes=_mistakes(answers, truth, labels, data), notes=notes)
 
 
 def _is_table(path: Path) -> bool:
@@ -129,8 +137,9 @@ def _fitted(
     folder: str | Path | GoogleLandmarks,
     labels: Collection[int],
     reported: Collection[str],
-) -> dict[str, Any]:
-    """Tabulate the answers of the runs to the calibration images."""
+    allow_leak: bool,
+) -> tuple[dict[str, Any], list[str]]:
+    """Gather the answers of the runs to the calibration images, and the notes on leaks into them."""
     other = folder if isinstance(folder, GoogleLandmarks) else GoogleLandmarks(folder)
     for name in names:
         if name not in opened:
@@ -142,7 +151,32 @@ def _fitted(
             f"{other.root}: {len(both)} of its images are reported on, such as {both[0]}: nothing is fitted on "
             "the test set: choose another folder to calibrate on"
         )
-    return {name: tabulate(test_answers(run, other), truth, labels, name=name) for name, run in opened.items()}
+    notes = _leak_notes(opened, other, truth, allow_leak)
+    return {name: tabulate(test_answers(run, other), truth, labels, name=name) for name, run in opened.items()}, notes
+
+
+def _leak_notes(opened: Mapping[str, Run], data: GoogleLandmarks, asked: Collection[str], allow: bool) -> list[str]:
+    """Refuse a run that was trained on images it is asked about; returns notes on those that are allowed or unknown."""
+    notes, sides = [], {name: run.sides for name, run in opened.items()}
+    known = [rows for rows in sides.values() if rows is not None]
+    copies = identical_files(open_images(data.root, "test"), open_images(data.root, "train")) if known else []
+    for name, rows in sides.items():
+        if rows is None:
+            notes.append(f"{name}: an older run, which has not recorded its train images: leaks are not looked for")
+            continue
+        learnt = set(rows["id"][rows["side"] == "train"])
+        leaks = {test: train for test, train in copies if test in asked and train in learnt}
+        leaks |= {image_id: image_id for image_id in learnt.intersection(asked)}
+        if leaks:
+            first = min(leaks)
+            copy = f" (the same file as its train image {leaks[first]})" if leaks[first] != first else ""
+            text = (
+                f"{name}: trained on {len(leaks)} of the {len(asked)} test images of {data.root}, such as {first}{copy}"
+            )
+            if not allow:
+                raise InputError(f"{text}: evaluate it on other images, or allow it with --allow-leak")
+            notes.append(f"{text}: its scores are too high")
+    return notes
 
 
 def _models(opened: Mapping[str, Run]) -> dict[str, list[str]]:

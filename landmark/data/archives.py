@@ -184,6 +184,15 @@ class ImageStore:
             shards[_positions(self._walk_loose(), names) >= 0] = 0
         return shards
 
+    def sizes(self, ids: np.ndarray) -> np.ndarray:
+        """Look up the bytes (N,) of each image file by its id, (N,) bytes; -1 where there is none."""
+        places, sizes = _positions(self._ids, ids), np.full(len(ids), -1, np.int64)
+        sizes[places >= 0] = self._sizes[places[places >= 0]]
+        for row, image_id in enumerate(ids.astype(str).tolist() if self._loose else ()):
+            with contextlib.suppress(OSError):
+                sizes[row] = image_path(self.root, self.split, image_id).stat().st_size
+        return sizes
+
     def fingerprint(self, ids: Sequence[str]) -> str:
         """Hash the ids and the stamps of the file or TAR of each: what is stored about images is bound to it."""
         places = _positions(self._ids, np.asarray(ids, "S") if len(ids) else np.empty(0, "S1"))

@@ -1,10 +1,10 @@
 """Download, check and shrink a data set.
 
-check        What `landmark check` says of a data folder: tables that can be trusted, images that cannot.
+check        Check a data folder: broken tables, bad images, and images that a test shares with what is trained on.
 config       What the command shows as defaults of preparing data: plain values that load at once.
 download     Fetching what is missing of a plan: sizes first, then a question, then several files at a time.
 duplicates   Find photographs that are alike, by their perceptual hashes.
-inspection   Look at every image file of a split once: small facts about each, no pixels.
+inspection   Look at every image file of a split once: a small record of each, no pixels.
 landmarks50  The course-size subset of 50 landmarks: its ZIP becomes a folder in the GLDv2 layout.
 mirror       The public servers in small: their layout made of a miniature world, and a server that offers it.
 shrink       A data set made small: every image reduced, in TARs of the same layout.
@@ -18,7 +18,13 @@ from landmark.utils.faces import lazy
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.prepare.check import HealthReport, check_data
     from landmark.prepare.download import fetch_data
-    from landmark.prepare.duplicates import duplicate_groups, near_pairs, perceptual_hash
+    from landmark.prepare.duplicates import (
+        duplicate_groups,
+        identical_files,
+        near_pairs,
+        pairs_between,
+        perceptual_hash,
+    )
     from landmark.prepare.inspection import inspect_split
     from landmark.prepare.landmarks50 import unpack
     from landmark.prepare.mirror import make_mirror, serve
@@ -32,9 +38,11 @@ __all__ = [
     "fetch_data",
     "gldv2",
     "gldv2_clean",
+    "identical_files",
     "inspect_split",
     "make_mirror",
     "near_pairs",
+    "pairs_between",
     "perceptual_hash",
     "serve",
     "shrink_data",

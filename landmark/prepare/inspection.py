@@ -1,4 +1,4 @@
-"""Look at every image file of a split once: small facts about each, no pixels."""
+"""Look at every image file of a split once: a small record of each, no pixels."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from landmark.utils.process import usable_cpus
 SEGMENT = 16_384  # images after which what is known is saved
 CHUNK = 32  # images a thread takes at a time
 RULES = 2  # raise it when `read_image` or `inspect_image` judges the same file in another way
-FACTS = np.dtype(
+RECORD = np.dtype(
     [("readable", "?"), ("format", "S5"), ("mode", "S8"), ("width", "u4"), ("height", "u4"), ("orientation", "u1"),
      ("grey", "?"), ("constant", "?"), ("hash", "u8"), ("tiles", "u1", 16), ("size", "u4"), ("digest", "u8")]
 )  # fmt: skip
 
 
-class Facts(NamedTuple):
-    """What `inspect_image` says of one file: its `images.Header`, and what its pixels tell."""
+class ImageRecord(NamedTuple):
+    """Header of one image file (`images.Header`) and a summary of its pixels."""
 
     format: str
     mode: str
@@ -41,12 +41,12 @@ class Facts(NamedTuple):
     orientation: int
     grey: bool  # every pixel, whatever the mode
     constant: bool  # one colour and nothing else
-    hash: int  # images.perceptual_hash
+    hash: int  # duplicates.perceptual_hash
     tiles: bytes  # 16 mean grey levels of a 4×4 grid
 
 
-def inspect_image(data: bytes) -> Facts:
-    """Read a file as `read_image` does, at reduced scale where the format allows it, and tell what it is.
+def inspect_image(data: bytes) -> ImageRecord:
+    """Read a file as `read_image` does, at reduced scale where the format allows it, and describe it.
 
     Args:
         data: the file's bytes.
@@ -65,23 +65,23 @@ def inspect_image(data: bytes) -> Facts:
     pixels = np.asarray(picture)  # (H, W, 3)
     grey = header.mode != "CMYK" and int(np.ptp(pixels, 2).max()) <= 3  # lossy formats leave a trace of colour
     constant = not np.ptp(pixels, (0, 1)).any()
-    return Facts(*header, grey, constant, perceptual_hash(picture), tiles.tobytes())
+    return ImageRecord(*header, grey, constant, perceptual_hash(picture), tiles.tobytes())
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of the images of a split, in reading order."""
+    """Records of the images of a split, in reading order."""
 
     ids: np.ndarray  # (N,) bytes
-    facts: np.ndarray  # (N,) FACTS; zeros where a file cannot be read
+    records: np.ndarray  # (N,) RECORD; zeros where a file cannot be read
     reasons: dict[int, str]  # position → why a file cannot be read
 
 
 def inspect_split(store: ImageStore, progress: bool = True, ids: np.ndarray | None = None) -> Inspection:
     """Decode the images of a split once, in the order that reads the disk from front to back.
 
-    Threads suffice, as decoders let go of the interpreter. A long inspection saves its facts as it goes, so that after
-    an interruption the next call goes on; `forget` deletes them when all is done.
+    Threads suffice, as decoders let go of the interpreter. A long inspection saves its records as it goes, so that
+    after an interruption the next call goes on; `forget` deletes them when all is done.
 
     Args:
         store: where the images lie.
@@ -90,7 +90,7 @@ def inspect_split(store: ImageStore, progress: bool = True, ids: np.ndarray | No
     """
     order = store.reading_order()
     ids = order if ids is None else order[np.isin(order, ids)]
-    facts, reasons = np.zeros(len(ids), FACTS), {}
+    records, reasons = np.zeros(len(ids), RECORD), {}
     pool = ThreadPoolExecutor(min(32, usable_cpus() + 4))  # some wait for the disk
     bar = tqdm(total=len(ids), desc=f"check {store.split}", unit="img", disable=not progress)
     try:
@@ -105,16 +105,16 @@ def inspect_split(store: ImageStore, progress: bool = True, ids: np.ndarray | No
                 known = _inspect(store, part, pool, bar)
                 if saved:
                     _save(saved, *known)
-            facts[start : start + len(part)] = known[0]
+            records[start : start + len(part)] = known[0]
             reasons.update({start + place: reason for place, reason in known[1].items()})
     finally:
         pool.shutdown(cancel_futures=True)
         bar.close()
-    return Inspection(ids, facts, reasons)
+    return Inspection(ids, records, reasons)
 
 
 def _inspect(store: ImageStore, ids: np.ndarray, pool: ThreadPoolExecutor, bar: tqdm) -> tuple[np.ndarray, dict]:
-    facts, reasons = np.zeros(len(ids), FACTS), {}
+    records, reasons = np.zeros(len(ids), RECORD), {}
 
     def look(start: int) -> int:
         stop = min(start + CHUNK, len(ids))
@@ -122,47 +122,47 @@ def _inspect(store: ImageStore, ids: np.ndarray, pool: ThreadPoolExecutor, bar: 
             try:
                 data = store.read(ids[place].decode())
                 digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
-                *told, tiles = inspect_image(data)
-                facts[place] = (True, *told, np.frombuffer(tiles, np.uint8), len(data), digest)
+                *values, tiles = inspect_image(data)
+                records[place] = (True, *values, np.frombuffer(tiles, np.uint8), len(data), digest)
             except ImageError as error:
                 reasons[place] = error.reason
         return stop - start
 
     for count in pool.map(look, range(0, len(ids), CHUNK)):
         bar.update(count)
-    return facts, reasons
+    return records, reasons
 
 
 def _saved(store: ImageStore, ids: np.ndarray) -> CacheFile:
-    """Where the facts of a segment are kept: named after what they depend on."""
-    key = hashlib.sha256(f"{RULES} {FACTS.descr} {store.fingerprint(ids.astype(str).tolist())}".encode())
+    """Name the file of a segment's records after what they depend on: other image files have another one."""
+    key = hashlib.sha256(f"{RULES} {RECORD.descr} {store.fingerprint(ids.astype(str).tolist())}".encode())
     return CacheFile(store.root, f"check/{store.split}-{key.hexdigest()[:32]}.npz")
 
 
-def _save(saved: CacheFile, facts: np.ndarray, reasons: dict[int, str]) -> None:
-    places, told = np.array(list(reasons), np.int64), np.array(list(reasons.values()), "U")
+def _save(saved: CacheFile, records: np.ndarray, reasons: dict[int, str]) -> None:
+    places, texts = np.array(list(reasons), np.int64), np.array(list(reasons.values()), "U")
 
     def write(part: Path) -> None:
         with part.open("wb") as file:
-            np.savez(file, facts=facts, places=places, reasons=told)
+            np.savez(file, facts=records, places=places, reasons=texts)
 
     saved.save(write)
 
 
 def _load(count: int, path: Path) -> tuple[np.ndarray, dict[int, str]] | None:
-    """What `_save` wrote, or nothing when the file is damaged or something else."""
+    """Read what `_save` wrote; None when the file is damaged or something else."""
     try:
         with np.load(path, allow_pickle=False) as saved:
-            facts, places, told = saved["facts"], saved["places"], saved["reasons"]
+            records, places, texts = saved["facts"], saved["places"], saved["reasons"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    if facts.dtype != FACTS or facts.shape != (count,) or places.shape != told.shape:
+    if records.dtype != RECORD or records.shape != (count,) or places.shape != texts.shape:
         return None
-    return facts, dict(zip(places.tolist(), told.tolist(), strict=True))
+    return records, dict(zip(places.tolist(), texts.tolist(), strict=True))
 
 
 def forget(root: str | Path) -> None:
-    """Delete what interrupted inspections of a data folder have saved, but for what belongs to others."""
+    """Delete the records that interrupted inspections of a data folder have saved, except those of other users."""
     saved = CacheFile(root, "check/*.npz")
     for pattern in (saved.path, saved.own):
         with contextlib.suppress(OSError):  # not there, another user's, or not empty

@@ -14,7 +14,7 @@ from landmark.data.archives import open_images
 from landmark.data.folder import LabelMap
 from landmark.evaluation.metrics import global_average_precision, top1_accuracy
 from landmark.evaluation.prediction import Predictions
-from landmark.prepare.duplicates import connected, duplicate_groups
+from landmark.prepare.duplicates import connected, duplicate_groups, torn_at_random
 from landmark.prepare.inspection import inspect_split
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
@@ -36,6 +36,12 @@ class Split:
         sides = pd.concat([self.train.assign(side="train"), self.dev.assign(side="dev")])
         with atomic_path(Path(folder) / SIDES) as part:
             sides[["id", "landmark_id", "side"]].to_csv(part, index=False, lineterminator="\n")
+
+    def torn(self) -> tuple[int, float]:
+        """Count the pairs of duplicates with one image on each side: here, and as expected of a plain random split."""
+        dev = set(self.dev["id"])
+        here = sum((a in dev) != (b in dev) for a, b in self.duplicates)
+        return here, torn_at_random(len(self.duplicates), len(self.train) + len(self.dev), len(self.dev))
 
     @cached_property
     def packed(self) -> dict:
@@ -106,8 +112,8 @@ def split_dev(train: pd.DataFrame, root: str | Path, fraction: float = 0.1, seed
     ids = np.array(train["id"].tolist(), "S")
     inspection = inspect_split(open_images(root, "train"), progress=len(ids) > 2_000, ids=ids)
     names = inspection.ids.astype(str)
-    readable = set(names[inspection.facts["readable"]].tolist())
-    pairs = [(str(names[group[0]]), str(names[other])) for groups in duplicate_groups(inspection.facts)
+    readable = set(names[inspection.records["readable"]].tolist())
+    pairs = [(str(names[group[0]]), str(names[other])) for groups in duplicate_groups(inspection.records)
              for group in groups for other in group[1:]]  # fmt: skip
     leader = _leaders(train["id"], pairs)
     leaders, in_order = train["id"].map(leader), train.sort_values("id")  # the order of the table must not matter

@@ -69,10 +69,11 @@ class State:
     def result(self) -> dict:
         """Sum up the run: its best and its last dev scores, what it took and what it learnt from."""
         best, scores = max(self.rows, key=lambda row: row["dev_gap"]), ("dev_loss", "dev_gap", "dev_top1")
+        torn, at_random = self.split.torn()
         return {
             **{key: best[key] for key in ("step", *scores)}, "last": {key: self.rows[-1][key] for key in scores},
             "seconds": self.seconds, "train_images": len(self.split.train), "dev_images": len(self.split.dev),
-            "duplicate_pairs": len(self.split.duplicates),
+            "duplicate_pairs": len(self.split.duplicates), "torn_pairs": torn, "torn_pairs_at_random": at_random,
         }  # fmt: skip
 
     def pack(self, model: dict, learning: Learning, arithmetic: str) -> dict:

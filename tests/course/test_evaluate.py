@@ -11,6 +11,7 @@ from landmark.cli import main
 from landmark.course import evaluate
 from landmark.course.evaluate import evaluate_runs
 from landmark.data.folder import LabelMap
+from landmark.data.images import image_path
 from landmark.evaluation import metrics, open_world
 from landmark.training.config import TrainConfig
 from landmark.utils.errors import InputError
@@ -111,7 +112,9 @@ def runs(monkeypatch, tmp_path):
 
     def opened(path):
         labels, seed = known[str(path).rpartition("/")[2]]
-        return SimpleNamespace(labels=LabelMap(labels), config=TrainConfig(model="resnet50", seed=seed), seed=seed)
+        return SimpleNamespace(
+            labels=LabelMap(labels), config=TrainConfig(model="resnet50", seed=seed), seed=seed, sides=None
+        )
 
     def answers(run, data):
         rng = np.random.default_rng(run.seed)
@@ -149,3 +152,68 @@ def test_nothing_is_fitted_on_the_test_set(data, runs, tmp_path):
     report = evaluate_runs([runs["one"]], other, calibration=data, n=5)
     assert report.calibrated[str(runs["one"])].keys() == {"as it is", "Platt", "isotonic"}
     assert len(report.rules[str(runs["one"])]) == 3
+
+
+def files(root, split, contents):
+    for image_id, content in contents.items():
+        path = image_path(root, split, image_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+@pytest.fixture
+def trained(monkeypatch, runs):
+    """Make the runs record sides: ids of train, ids of dev."""
+
+    def trained(train, dev=()):
+        sides = pd.DataFrame([(i, 10, "train") for i in train] + [(i, 10, "dev") for i in dev],
+                             columns=["id", "landmark_id", "side"])  # fmt: skip
+        opened = evaluate.open_run
+        monkeypatch.setattr(evaluate, "open_run", lambda path: SimpleNamespace(**vars(opened(path)) | {"sides": sides}))
+
+    return trained
+
+
+def test_a_run_is_not_asked_about_its_train_images(data, runs, trained, capsys):
+    """Fails when a run is scored on images that it learnt from, known by their id; `--allow-leak` scores and says it."""
+    scored, ignored = [f"{i:016x}" for i in range(100, 139)], f"{139:016x}"
+    trained([*scored[5:8], ignored, f"{3:016x}"], dev=scored[:2])
+    code, captured = run(capsys, runs["one"], data, "--resamples", 5)
+    words = f"trained on 3 of the 39 test images of {data}, such as {scored[5]}"
+    assert code == 2 and f"{words}: evaluate it on other images, or allow it with --allow-leak" in captured.err
+    out = data.parent / "report"
+    code, captured = run(capsys, runs["one"], data, "--resamples", 5, "--allow-leak", "--out", out)
+    assert code == 0 and f"{words}: its scores are too high" in captured.out
+    assert f"{words}: its scores are too high" in (out / "index.html").read_text()
+    report = evaluate_runs([runs["one"]], data, n=5, allow_leak=True)
+    assert report.to_dict()["notes"] == report.notes == [f"{runs['one']}: {words}: its scores are too high"]
+
+
+def test_the_same_file_under_another_id_is_a_leak(data, runs, trained):
+    """Fails when a test image lies in train under another name, or one in train that the run never saw counts."""
+    files(data, "test", {f"{100:016x}": b"one", f"{101:016x}": b"two", f"{102:016x}": b""})
+    files(data, "train", {f"{0:016x}": b"one", f"{1:016x}": b"owt", f"{2:016x}": b"two", f"{3:016x}": b""})
+    trained([f"{0:016x}", f"{1:016x}", f"{3:016x}"], dev=[f"{2:016x}"])
+    with pytest.raises(
+        InputError, match=rf"on 1 of .*, such as {100:016x} \(the same file as its train image {0:016x}\)"
+    ):
+        evaluate_runs([runs["one"]], data, n=5)
+    files(data, "train", {f"{0:016x}": b"eno"})
+    assert evaluate_runs([runs["one"]], data, n=5).notes == []
+
+
+def test_leaks_into_the_calibration_images(data, runs, trained, tmp_path):
+    """Fails when a threshold is fitted on images that a run has learnt by heart."""
+    other = tmp_path / "other-data"
+    other.mkdir()
+    for path in data.glob("*.csv"):
+        (other / path.name).write_text(path.read_text().replace("00000000", "11111111"))
+    trained([f"{100:016x}".replace("00000000", "11111111")])
+    with pytest.raises(InputError, match=f"trained on 1 of the 39 test images of {other}"):
+        evaluate_runs([runs["one"]], data, calibration=other, n=5)
+
+
+def test_an_older_run_is_noted(data, runs):
+    """Fails when a run without a record of its train images passes for one that was looked at, or is refused."""
+    (note,) = evaluate_runs([runs["one"]], data, n=5).notes
+    assert note.startswith(f"{runs['one']}: an older run") and note in evaluate_runs([runs["one"]], data, n=5).lines()

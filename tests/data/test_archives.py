@@ -1,6 +1,7 @@
 """Images from folders and TARs: the same ids and bytes either way, and nothing a TAR says is followed outside of it."""
 
 import copy
+import io
 import multiprocessing
 import os
 import pickle
@@ -458,3 +459,21 @@ def test_opened_once_while_it_is_the_same(data):
     image_path(root, "train", sorted(held)[0]).parent.mkdir(parents=True)
     image_path(root, "train", sorted(held)[0]).write_bytes(b"loose")
     assert archives.open_images(root, "train").read(sorted(held)[0]) == b"loose"
+
+
+def test_sizes(tmp_path):
+    """Fails when a file's size is another one's, or a loose file that wins over a TAR member has the member's size."""
+    (tmp_path / "train").mkdir()
+    with tarfile.open(tmp_path / "train" / "images_000.tar", "w") as tar:
+        for image_id, size in (("aaa0", 5), ("bbb0", 700)):
+            info = tarfile.TarInfo(f"{'/'.join(image_id[:3])}/{image_id}.jpg")
+            info.size = size
+            tar.addfile(info, io.BytesIO(bytes(size)))
+    ids = np.array([b"bbb0", b"ccc00", b"ddd0", b"aaa0"])
+    assert ImageStore(tmp_path, "train").sizes(ids).tolist() == [700, -1, -1, 5]
+    for image_id, size in (("bbb0", 3), ("ccc00", 2)):
+        path = image_path(tmp_path, "train", image_id)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(size))
+    assert ImageStore(tmp_path, "train").sizes(ids).tolist() == [3, 2, -1, 5]
+    assert ImageStore(tmp_path, "test").sizes(ids).tolist() == [-1] * 4

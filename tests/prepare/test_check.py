@@ -82,8 +82,8 @@ def faulty(tmp_path):
 def test_every_fault_under_its_name(faulty, packed):
     """Fails when a detector misses its fault, sees it elsewhere, or looks at folders and not into TARs."""
     report = check_data(into_tars(faulty) if packed else faulty, progress=False)
-    told = {kind: {item["id"] for item in found} for kind, found in report.told.items()}
-    assert told == {
+    odd = {kind: {item["id"] for item in images} for kind, images in report.odd.items()}
+    assert odd == {
         "wrong_format": {"png0"}, "exif": {"exif0"}, "grey": {"grey0"}, "cmyk": {"cmyk0"}, "tiny": {"tiny0"},
         "constant": {"flat0"}, "wrong_split": {"moved0"},
     }  # fmt: skip
@@ -118,6 +118,35 @@ def test_odd_images_do_no_harm(tmp_path):
     report = check_data(write(tmp_path, files, {"train": [(i, 1) for _, i in files]}), progress=False)
     assert report.exit_code == 0 and report.counts == {"grey": 4} and len(report.exact_duplicates) == 2
     assert report.label_conflicts == [] and report.lines()[-1] == "sound"
+    assert report.to_dict()["told"].keys() == {"grey"} and "odd" not in report.to_dict()
+
+
+def test_a_leak_alone_makes_a_folder_unsound(tmp_path):
+    """Fails when a test image that is trained on as well goes unnoticed, or two copies on one side are called a leak."""
+    raws = {("train", "aaa0"): data(picture(0)), ("train", "aaa1"): data(picture(1), quality=95),
+            ("train", "aaa2"): data(picture(1), quality=60), ("train", "aaa3"): data(picture(2)),
+            ("test", "bbb0"): data(picture(0)), ("test", "bbb1"): data(picture(1), quality=80),
+            ("test", "bbb2"): data(picture(3)), ("test", "bbb3"): data(picture(3)),
+            ("nonlandmark", "ccc0"): data(picture(3)), ("index", "ddd0"): data(picture(2))}  # fmt: skip
+    rows = {
+        "train": [(i, 1) for split, i in raws if split == "train"],
+        "test": [i for split, i in raws if split == "test"],
+    }
+    report = check_data(write(tmp_path, raws, rows), progress=False)
+    leaks = [(leak["kind"], leak["test"], leak["learnt"]) for leak in report.leaks]
+    assert leaks == [("exact", "bbb0", "train/aaa0"), ("exact", "bbb2", "nonlandmark/ccc0"),
+                     ("exact", "bbb3", "nonlandmark/ccc0"), ("near", "bbb1", "train/aaa1"), ("near", "bbb1", "train/aaa2")]  # fmt: skip
+    assert report.exit_code == 1 and report.bad == [] and report.to_dict()["leaks"] == report.leaks
+    text = report.lines()
+    assert "leaks: 3 exact and 2 near pairs of a test image and one that is trained on, 4 test images" in text
+    assert "  near: test/bbb1 = train/aaa2" in text and text[-1] == "0 bad or missing images, leaks: 5"
+    for split, image_id in raws:
+        if split in ("nonlandmark", "index") or image_id in ("bbb0", "bbb1"):
+            image_path(tmp_path, split, image_id).unlink()
+    (tmp_path / "test.csv").write_text("id\nbbb2\nbbb3\n")
+    report = check_data(tmp_path, progress=False)
+    assert (report.exit_code, report.leaks, report.lines()[-1]) == (0, [], "sound")
+    assert report.random_split["pairs"] == 1, "what a random dev split may leak is no fault of the folder"
 
 
 def test_a_short_table_for_people(tmp_path):

@@ -101,7 +101,7 @@ def test_groups_of_duplicates(tmp_path):
     for image_id, raw in raws.items():
         save(tmp_path, image_id, raw)
     found = inspect_split(ImageStore(tmp_path, "train"), progress=False)
-    exact, near = ([[found.ids[i].decode() for i in g] for g in part] for part in duplicate_groups(found.facts))
+    exact, near = ([[found.ids[i].decode() for i in g] for g in part] for part in duplicate_groups(found.records))
     assert exact == [["bbb0", "bbb1"]] and near == [["aaa1", "aaa0"]]
     assert [found.ids[i] for i in found.reasons] == [b"eee0", b"eee1"]
 
@@ -141,7 +141,7 @@ def test_interrupted_and_gone_on(long_one, monkeypatch):
     looks = stop_after(monkeypatch, 99)
     again = inspect_split(ImageStore(long_one, "train"), progress=False)
     assert len(looks) == 20, "only what was left"
-    assert np.array_equal(straight.facts, again.facts) and straight.reasons == again.reasons
+    assert np.array_equal(straight.records, again.records) and straight.reasons == again.reasons
     inspection.forget(long_one)
     assert not (long_one / ".landmark").exists()
 

@@ -1,5 +1,7 @@
 """Train and dev rows share no photograph."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from landmark.data.folder import GoogleLandmarks
@@ -32,3 +34,12 @@ def test_one_image_stands_for_all_that_pairs_join():
         "g": "g"
     }
     assert set(_leaders(pd.Series(list("abc")), [("a", "b"), ("b", "c")]).values()) == {"a"}
+
+
+def test_what_a_random_split_would_have_torn_apart(folder):
+    """Fails when a pair that is kept together counts as torn, or one that is torn apart does not."""
+    split = split_dev(GoogleLandmarks(folder).train, folder, 0.3, 0)
+    n, h = len(split.train) + len(split.dev), len(split.dev)
+    assert split.duplicates and split.torn() == (0, len(split.duplicates) * 2 * h * (n - h) / (n * (n - 1)))
+    a, b = split.train["id"][0], split.dev["id"][0]
+    assert replace(split, duplicates=[(a, b), (a, b), (b, a), (a, a)]).torn()[0] == 3

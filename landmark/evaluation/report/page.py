@@ -81,6 +81,7 @@ def html_page(report: Evaluation) -> str:
         f"<p>Test images: {counts}. With this label set no system has a GAP over {report.ceiling:.3f}, as the unknown "
         f"landmarks count among its queries. Intervals are {report.level:.0%}, from {report.resamples} resamples of "
         "the images, drawn within each kind; p is corrected by Holm for all pairs of its score.</p>",
+        *(f"<p>{html.escape(note)}</p>" for note in report.notes),
         _table("GAP and the scores beside it", ["score", *(system.run for system in systems)], rows),
         *(f'<p><img alt="{html.escape(f.get_suptitle())}" src="{_inline(f)}"></p>' for f in draw_report(report)),
         _table("Paired differences on the same resamples", ["score", "pair", "difference", "p"], pairs),

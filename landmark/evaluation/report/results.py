@@ -51,6 +51,7 @@ class Evaluation:
     rules: dict[str, list[dict[str, Any]]]  # run → "answer only if": rule, threshold, and what it does at each share
     tables: dict[str, Answers] = field(repr=False)
     mistakes: list[dict[str, Any]] = field(default_factory=list)  # the most confident ones of each run, worst first
+    notes: list[str] = field(default_factory=list)  # why scores may be too high, a line each
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as JSON can hold it; what is not defined is None."""
@@ -74,6 +75,8 @@ class Evaluation:
             content |= {"calibrated": self.calibrated, "answer_only_if": self.rules}
         if self.mistakes:
             content["mistakes"] = self.mistakes
+        if self.notes:
+            content["notes"] = self.notes
         return dict(_plain(content))
 
     def lines(self) -> list[str]:
@@ -83,6 +86,7 @@ class Evaluation:
             f"test images: {counts}; no system with this label set has a GAP over {self.ceiling:.3f}",
             f"{self.level:.0%} intervals from {self.resamples} resamples of the images, drawn within each kind",
         ]
+        lines += self.notes
         for name, table in self.tables.items():
             if outside := int(table.outside.sum()):
                 lines.append(
