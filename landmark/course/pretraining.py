@@ -28,8 +28,8 @@ def stages(backbone: str, world: WorldConfig, epochs: int, last_epochs: int) -> 
     """Settings of a pretraining: most passes at half the size, four times as fast, then some at the whole size.
 
     Both train the whole network; the learning rate rises over 100 steps, without which 500 landmarks are hardly learnt
-    at first, and falls to nothing. Labels are not smoothed: features learnt
-    from smoothed labels serve other landmarks less well.
+    at first, and falls to nothing. Labels are not smoothed: features learnt from smoothed labels serve other landmarks
+    less well.
 
     Args:
         backbone: its name, a line of `recipes.BACKBONES`.

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from landmark.data.dataset import LandmarkDataset
 from landmark.data.folder import LabelMap
-from landmark.data.loader import Quarantine, check_coverage, load_batches
+from landmark.data.loader import Quarantine, check_coverage, choose_bad_limit, load_batches
 from landmark.evaluation.confidence import DEFAULT, named_rule
 from landmark.evaluation.prediction import joined, predictions
 from landmark.evaluation.submission import write_submission
@@ -25,7 +25,7 @@ from landmark.models.int8 import arithmetic
 from landmark.models.net import LandmarkNet
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
-from landmark.utils.files import atomic_path, resolve_file
+from landmark.utils.files import atomic_path, claimed, resolve_file, write_json
 from landmark.utils.locks import lock_of
 
 ROWS = 2048  # of the dataset in one part
@@ -66,7 +66,7 @@ def write_predictions(
     named_rule(score)
     if int8 and not isinstance(model, LandmarkNet):
         raise InputError(f"{type(model).__name__} has no form in 8-bit integers: a LandmarkNet has one")
-    limit = bad_limit if bad_limit is not None else max(10, len(ids) // 100)
+    limit = choose_bad_limit(bad_limit, len(ids))
     parts = out.parent / f".{out.name}.parts"
     busy = f"{out}: another process is writing it: wait for it or choose another --out"
     numbers = range(-(-len(ids) // ROWS))
@@ -104,14 +104,9 @@ def _rows(number: int, ids: list[str]) -> range:
 
 def _claim(parts: Path, plan: dict) -> None:
     """Keep the parts that were made by this very plan, drop those of any other."""
-    try:
-        if json.loads((parts / "plan.json").read_text()) == plan:
-            return
-    except (OSError, ValueError):
-        pass
-    shutil.rmtree(parts, ignore_errors=True)
-    with atomic_path(parts / "plan.json") as part:
-        part.write_text(json.dumps(plan))
+    if not claimed(parts / "plan.json", plan):
+        shutil.rmtree(parts, ignore_errors=True)
+        write_json(parts / "plan.json", plan)
 
 
 def _digest(items: list) -> str:

@@ -20,6 +20,7 @@ from landmark.figures.style import (
     label,
     named,
     numbers,
+    plain_log,
     reference,
     styled,
 )
@@ -238,6 +239,7 @@ def reliability_diagram(
         lower.plot(x, numbers(count, "count"), color=colour, marker="o", markersize=3)
     _unit(upper, "", "accuracy")
     lower.set(xlabel="mean score of the bin", ylabel="answers", yscale="log")
+    plain_log(lower.yaxis)
     upper.legend()
     return fig
 
@@ -259,6 +261,7 @@ def oscr_curves(curves: Mapping[str, Curve], *, title: str = "Right answers agai
     for text, colour, x, y in _coloured(curves, "OSCR"):
         ax.plot(x[x > 0], y[x > 0], color=colour, label=text)
     ax.set(xscale="log", ylim=(-0.01, 1.04), ylabel="known queries answered rightly")
+    plain_log(ax.xaxis)
     ax.set_xlabel("answers to unknown landmarks and distractors that pass")
     ax.legend()
     return fig
