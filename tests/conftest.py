@@ -87,7 +87,7 @@ def small_networks(monkeypatch):
     """Runs train and open a small network in the place of the large ones."""
     from landmark.training import run, step
 
-    def create(name, classes, *, weights=None, freeze=0, seed=0):
+    def create(name, classes, *, seed=0, **more):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return Small(classes)

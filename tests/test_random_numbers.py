@@ -49,6 +49,7 @@ from landmark.evaluation.metrics import auroc, gap_steps
 from landmark.figures import scores
 from landmark.figures.save import save_figure
 from landmark.models import backbones, folding, frozen, int8, layers, net, weights
+from landmark.models.heads import classifier, losses
 from landmark.retrieval import embed as retrieval_embed
 from landmark.retrieval import gallery, likeness, recognise, search, vote, whitening
 from landmark.retrieval.local import features as local_features
@@ -60,7 +61,7 @@ from landmark.utils.errors import CheckpointError
 from landmark.world.config import WorldConfig
 
 PACKAGE = Path(landmark.__file__).parent
-MODULES = (backbones, data_dataset, folding, layers, net, prediction, training_run, saliency, splits,
+MODULES = (backbones, classifier, data_dataset, folding, layers, losses, net, prediction, training_run, saliency, splits,
            course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, course_runs, course_tables, frozen,
            gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
            write)  # fmt: skip
@@ -234,6 +235,15 @@ CALLS = {
     "SpatialAttention": lambda t: layers.SpatialAttention()(t.images),
     "Normalise": lambda t: layers.Normalise()(t.images[:, :, 0, 0]),
     "CompactBilinearPooling": lambda t: layers.CompactBilinearPooling(3, 8)(t.images),
+    # losses
+    "create_loss": lambda t: losses.create_loss("bce_ranked")(t.images[:, 0, 0], t.targets),
+    "cross_entropy": lambda t: losses.cross_entropy(t.images[:, 0, 0], t.targets),
+    "uniform_for_none": lambda t: losses.uniform_for_none(t.images[:, 0, 0], t.targets),
+    "binary_cross_entropy": lambda t: losses.binary_cross_entropy(t.images[:, 0, 0], t.targets),
+    "rank_weights": lambda t: losses.rank_weights(t.images[:, 0, 0, 0], t.targets > 0),
+    "class_margins": lambda t: losses.class_margins([1, 2]),
+    "arcface": lambda t: losses.arcface(t.images[:, 0, 0], t.targets, 0.5),
+    "cosface": lambda t: losses.cosface(t.images[:, 0, 0], t.targets),
     # prediction
     "Predictions": lambda t: prediction.predict(t.model, t.loader()).mapping(t.labels),
     "Evidence": lambda t: [prediction.predict(t.model, t.loader()).score(rule) for rule in confidence.RULES],
@@ -275,6 +285,8 @@ CALLS = {
     "submit": lambda t: predict_run.submit(t.run(), t.source, t.new(), bad_limit=9, workers=0, progress=False),
     "predict_table": lambda t: predict_run.predict_table(t.run(), t.test, t.world, keep=["embedding"]),
     "read_sides": lambda t: t.run().sides,
+    "nonlandmark_ids": lambda t: splits.nonlandmark_ids(t.config(loss="bce"), t.world),
+    "learnt_images": lambda t: splits.learnt_images(t.config(loss="bce"), t.train, t.world),
     "dev_scores": lambda t: splits.dev_scores(prediction.predict(t.model, t.loader()), t.labels, t.train),
     "Views": filled,
     "basis_of": lambda t: frozen_maps.basis_of(t.model, t.dataset(), None),
@@ -357,6 +369,9 @@ MEANT = {
     "create_backbone": "the same; `create_model` gives it numbers of its own",
     "Dropout": "draws its masks from them, as torch's does",
     "SelfAttention2d": "draws its first weights, as every torch module does",
+    "EmbeddingNeck": "the same",
+    "build_head": "the same",
+    "CosineClassifier": "the same",
     "Shift": "draws from what `LandmarkDataset` seeds for each image",
     "killed_and_resumed": "is watched in test_mirror",
     "launch": "is watched in test_distributed",

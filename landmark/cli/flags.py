@@ -41,8 +41,8 @@ def add_settings(
         if silent and field.name not in needed and value is not None and value is not False:
             shown += f" (default: {value})"
         options: dict[str, Any] = {"help": shown, "default": argparse.SUPPRESS if silent else value}
-        if bool in kinds:
-            options["action"] = "store_true"
+        if bool in kinds:  # what is neither on nor off when left out can be put on and off
+            options["action"] = argparse.BooleanOptionalAction if type(None) in kinds else "store_true"
         else:
             options["type"] = _number_or_name if {int, str} <= set(kinds) else kinds[0]
         where = choice if field.name in one_of else parser

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from landmark.data import tables
-from landmark.data.archives import ImageStore
+from landmark.data.archives import ImageStore, open_images
 from landmark.utils.errors import InputError, file_errors
 from landmark.utils.files import atomic_path
+
+NONLANDMARK = "nonlandmark"  # the split of images without a landmark
 
 
 class GoogleLandmarks:
@@ -56,7 +59,7 @@ class GoogleLandmarks:
         """
         if (self.root / "nonlandmark.csv").exists():
             return tables.read_nonlandmark(self.root / "nonlandmark.csv")
-        images = ImageStore(self.root, "nonlandmark")
+        images = ImageStore(self.root, NONLANDMARK)
         ids = images.ids()
         if images.junk and not ids:
             raise InputError(
@@ -68,6 +71,45 @@ class GoogleLandmarks:
     def solution(self) -> pd.DataFrame:
         """Rows of recognition_solution_v2.1.csv."""
         return tables.read_solution(self.root / "recognition_solution_v2.1.csv")
+
+
+class JoinedImages:
+    """Images of two splits by id, as one: an id of the second bears its name, `nonlandmark/<id>`.
+
+    Args:
+        root: folder in the GLDv2 layout.
+        first, second: the splits.
+    """
+
+    def __init__(self, root: str | Path, first: str, second: str):
+        self.second = f"{second}/"
+        self.stores = open_images(root, first), open_images(root, second)
+
+    def _split(self, ids: Sequence[str]) -> tuple[np.ndarray, list[list[str]]]:
+        """Which ids are of the second split (N,), and the ids of each split as its own store knows them."""
+        of_second = np.array([image_id.startswith(self.second) for image_id in ids], bool)
+        parts: list[list[str]] = [[], []]
+        for image_id, number in zip(ids, of_second.tolist(), strict=True):
+            parts[number].append(image_id.removeprefix(self.second))
+        return of_second, parts
+
+    def read(self, image_id: str) -> bytes:
+        """Read the bytes of one image file; errors as of `ImageStore.read`."""
+        return self.stores[image_id.startswith(self.second)].read(image_id.removeprefix(self.second))
+
+    def shards(self, ids: Sequence[str]) -> np.ndarray:
+        """Say where each image lies, (N,), as `ImageStore.shards`: the TARs of both splits are others."""
+        of_second, parts = self._split(ids)
+        first, second = (store.shards(part) for store, part in zip(self.stores, parts, strict=True))
+        places = np.empty(len(ids), np.int32)
+        places[~of_second] = first
+        places[of_second] = np.where(second > 0, second + len(self.stores[0].tars), second)
+        return places
+
+    def fingerprint(self, ids: Sequence[str]) -> str:
+        """Hash the ids and stamps of both splits."""
+        pairs = zip(self.stores, self._split(ids)[1], strict=True)
+        return " ".join(store.fingerprint(part) for store, part in pairs)
 
 
 class LabelMap:

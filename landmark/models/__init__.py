@@ -4,6 +4,7 @@ backbones   Feature extractors from timm, the facts of their weights, and how mu
 folding     A network that only predicts: normalisation folded into convolutions, weights cast once.
 frozen      Frozen stages of a network that learns, computed as fast as those of one that only predicts.
 functional  Pure tensor functions behind the layers: no state, no random numbers.
+heads       What makes logits of an embedding, and what they learn from.
 int8        A convolutional network in 8-bit integers: one instruction multiplies more of them than floats.
 layers      The layers between the map of a backbone and its logits: a parameter, and a call into `functional`.
 net         `LandmarkNet` = backbone + pooling or attention + fully connected head, and its recipes by name.
@@ -28,6 +29,8 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         spatial_softmax,
         tensor_sketch,
     )
+    from landmark.models.heads.classifier import CosineClassifier, EmbeddingNeck
+    from landmark.models.heads.losses import create_loss
     from landmark.models.layers import (
         AttentionPool,
         AveragePool,
@@ -45,6 +48,8 @@ __all__ = [
     "AttentionPool",
     "AveragePool",
     "CompactBilinearPooling",
+    "CosineClassifier",
+    "EmbeddingNeck",
     "GeM",
     "LandmarkNet",
     "Normalise",
@@ -53,6 +58,7 @@ __all__ = [
     "bilinear_sketch",
     "count_sketch",
     "create_backbone",
+    "create_loss",
     "create_model",
     "fast_model",
     "fast_prefix",

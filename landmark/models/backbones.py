@@ -34,13 +34,16 @@ def create_backbone(name: str) -> Backbone:
     """
     if name not in BACKBONES:
         raise InputError(f"no backbone {name!r}: choose one of {', '.join(BACKBONES)}")
-    return cast(Backbone, timm.create_model(BACKBONES[name]["timm"], pretrained=False, num_classes=0))
+    backbone = timm.create_model(BACKBONES[name]["timm"], pretrained=False, num_classes=0)
+    if hasattr(backbone, "pre_logits"):  # VGG's two wide layers behind the map: nine tenths of its weights
+        backbone.pre_logits = nn.Identity()
+    return cast(Backbone, backbone)
 
 
 def stage_names(backbone: nn.Module) -> list[str]:
     """List a backbone's stages from image to map, without the pooling and the classifier behind it.
 
-    What timm puts together as `blocks` counts block by block.
+    What timm puts together as `blocks`, or as VGG's `features`, counts one by one.
 
     >>> stage_names(create_backbone("resnet50"))[-3:]
     ['layer2', 'layer3', 'layer4']
@@ -49,9 +52,9 @@ def stage_names(backbone: nn.Module) -> list[str]:
     """
     names: list[str] = []
     for name, child in backbone.named_children():
-        if name == "blocks":
-            names += [f"blocks.{number}" for number, _ in child.named_children()]
-        elif name not in ("global_pool", "fc", "classifier"):
+        if name in ("blocks", "features"):
+            names += [f"{name}.{number}" for number, _ in child.named_children()]
+        elif name not in ("global_pool", "fc", "classifier", "pre_logits", "head"):
             names.append(name)
     return names
 

@@ -189,11 +189,12 @@ def signed_sqrt(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x.sign() * ((x.abs() + eps).sqrt() - eps**0.5)
 
 
-def spatial_softmax(x: Tensor) -> Tensor:
-    """Compute attention without parameters over positions: `softmax over (h, w) of the sum over c of x[c, h, w]`.
+def spatial_softmax(x: Tensor, temperature: float = 1.0) -> Tensor:
+    """Compute attention without parameters over positions: `softmax over (h, w) of (sum over c of x[c, h, w]) / T`.
 
     Args:
         x: feature map (B, C, H, W).
+        temperature: T, the paper's 1; the larger, the more even the weights.
 
     Returns:
         Weights (B, 1, H, W), each image's summing to one.
@@ -204,4 +205,4 @@ def spatial_softmax(x: Tensor) -> Tensor:
     Source: the paper, section 4 and Figure 2.
     """
     total = x.sum(dim=1).flatten(1)  # (B, H W)
-    return F.softmax(total, dim=1).view(len(x), 1, *x.shape[2:])  # (B, 1, H, W)
+    return F.softmax(total / temperature, dim=1).view(len(x), 1, *x.shape[2:])  # (B, 1, H, W)

@@ -46,28 +46,42 @@ class GeM(nn.Module):
 class SpatialAttention(nn.Module):
     """Weight a map by attention without parameters: `x · spatial_softmax(x)`, (B, C, H, W) → (B, C, H, W).
 
+    Args:
+        temperature: T of the softmax; the larger, the more even the weights.
+
     >>> SpatialAttention()(torch.tensor([3.0, 1.0]).log().view(1, 1, 1, 2)).exp()  # weights 3/4 and 1/4
     tensor([[[[2.2795, 1.0000]]]])
 
     Source: the paper, section 4.
     """
 
+    def __init__(self, temperature: float = 1.0):
+        super().__init__()
+        self.temperature = temperature
+
     def forward(self, x: Tensor) -> Tensor:
         """Weight every position of a map (B, C, H, W) by its share of the attention."""
         x = x.float()  # the softmax of a sum of many channels is nearly one-hot: keep its small weights
-        return x * functional.spatial_softmax(x)
+        return x * functional.spatial_softmax(x, self.temperature)
 
 
 class AttentionPool(nn.Module):
     """Add up a map's positions, weighted by attention without parameters: (B, C, H, W) → (B, C).
 
     The softmax is taken of the channel *mean* times √C: the plain sum of 2048 channels is one-hot from the start.
+
+    Args:
+        temperature: T of the softmax; the larger, the more even the weights.
     """
+
+    def __init__(self, temperature: float = 1.0):
+        super().__init__()
+        self.temperature = temperature
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool a map."""
         x = x.float()
-        weights = functional.spatial_softmax(x / x.shape[1] ** 0.5)  # (B, 1, H, W)
+        weights = functional.spatial_softmax(x / x.shape[1] ** 0.5, self.temperature)  # (B, 1, H, W)
         return (x * weights).sum(dim=(-2, -1))
 
 
@@ -146,12 +160,21 @@ class CompactBilinearPooling(nn.Module):
 class Normalise(nn.Module):
     """Take the signed square root, then scale to L2 norm one: a bilinear vector becomes easy to classify.
 
+    Args:
+        root: take the root.
+        l2: scale to norm one.
+
     Source: Gao et al., "Compact Bilinear Pooling", section 4.1.
     """
 
+    def __init__(self, root: bool = True, l2: bool = True):
+        super().__init__()
+        self.root, self.l2 = root, l2
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise vectors (B, D)."""
-        return F.normalize(functional.signed_sqrt(x), dim=-1)
+        x = functional.signed_sqrt(x) if self.root else x
+        return F.normalize(x, dim=-1) if self.l2 else x
 
 
 class Reshape(nn.Module):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from landmark.models.backbones import Backbone, create_backbone, freeze_prefix, freeze_stage
+from landmark.models.heads.classifier import build_head
 from landmark.models.layers import (
     AttentionPool,
     AveragePool,
     CompactBilinearPooling,
-    Dropout,
     GeM,
     MaxPool,
     Normalise,
@@ -22,7 +23,7 @@ from landmark.models.layers import (
     SelfAttention2d,
     SpatialAttention,
 )
-from landmark.models.recipes import BACKBONES, RECIPES, data_config, recipe
+from landmark.models.recipes import BACKBONES, NORMALISED, RECIPES, check_switches, data_config, recipe
 from landmark.models.weights import load_weights
 from landmark.utils.device import float32_by_default, own_random_numbers, reseed
 from landmark.utils.errors import InputError
@@ -31,19 +32,20 @@ SKETCH = 8192  # numbers of a compact bilinear embedding
 MAPS = 8  # that a vector is laid out as
 
 
-# pooling: the layers from a map (B, C, H, W) to the embedding (B, D), for C channels
-POOLING_LAYERS: dict[str, Callable[[int], list[nn.Module]]] = {
-    "average": lambda c: [AveragePool()],
-    "max": lambda c: [MaxPool()],
-    "gem": lambda c: [GeM()],
-    "spatial": lambda c: [AveragePool(), as_map(c), SpatialAttention(), nn.Flatten()],
-    "cbp": lambda c: [AveragePool(), CompactBilinearPooling(c, SKETCH)],
-    "cbp_attention": lambda c: [
-        AveragePool(), CompactBilinearPooling(c, SKETCH), as_map(SKETCH), SelfAttention2d(MAPS), nn.Flatten(),
+# pooling: the layers from a map (B, C, H, W) to a vector (B, D), for C channels; what normalises a bilinear vector, if
+# anything does; and the temperature of spatial attention
+POOLING_LAYERS: dict[str, Callable[[int, list[nn.Module], float], list[nn.Module]]] = {
+    "average": lambda c, norm, t: [AveragePool()],
+    "max": lambda c, norm, t: [MaxPool()],
+    "gem": lambda c, norm, t: [GeM()],
+    "spatial": lambda c, norm, t: [AveragePool(), as_map(c), SpatialAttention(t), nn.Flatten()],
+    "cbp": lambda c, norm, t: [AveragePool(), CompactBilinearPooling(c, SKETCH), *norm],
+    "cbp_attention": lambda c, norm, t: [
+        AveragePool(), CompactBilinearPooling(c, SKETCH), *norm, as_map(SKETCH), SelfAttention2d(MAPS), nn.Flatten(),
     ],
-    "spatial_map": lambda c: [AttentionPool()],
-    "cbp_map": lambda c: [CompactBilinearPooling(c, SKETCH), Normalise()],
-    "cbp_attention_map": lambda c: [SelfAttention2d(c), CompactBilinearPooling(c, SKETCH), Normalise()],
+    "spatial_map": lambda c, norm, t: [AttentionPool(t)],
+    "cbp_map": lambda c, norm, t: [CompactBilinearPooling(c, SKETCH), *norm],
+    "cbp_attention_map": lambda c, norm, t: [SelfAttention2d(c), CompactBilinearPooling(c, SKETCH), *norm],
 }  # fmt: skip
 
 
@@ -76,8 +78,12 @@ def map_channels(backbone: Backbone, name: str) -> int:
     return channels
 
 
-def build_pooling(pooling: str, channels: int) -> tuple[nn.Sequential, int]:
-    """Build the layers from a map of `channels` channels to the embedding; returns them and the embedding's size D.
+def build_pooling(
+    pooling: str, channels: int, root: bool | None = None, l2: bool | None = None, temperature: float = 1.0
+) -> tuple[nn.Sequential, int]:
+    """Build the layers from a map of `channels` channels to a vector; returns them and the vector's size D.
+
+    Switches as of `create_model`.
 
     Raises:
         InputError: the layers do not take such a map, or give no vector (B, D) of the same size for any map.
@@ -86,7 +92,11 @@ def build_pooling(pooling: str, channels: int) -> tuple[nn.Sequential, int]:
     8192
     """
     try:
-        pool = nn.Sequential(*POOLING_LAYERS[pooling](channels)).eval()  # in training it would move spectral norms
+        normal = pooling in NORMALISED
+        root, l2 = normal if root is None else root, normal if l2 is None else l2
+        norm: list[nn.Module] = [Normalise(root, l2)] if root or l2 else []
+        layers = POOLING_LAYERS[pooling](channels, norm, temperature)
+        pool = nn.Sequential(*layers).eval()  # in training it would move spectral norms
         with torch.no_grad():
             shapes = [tuple(pool(torch.zeros(1, channels, *places)).shape) for places in ((1, 1), (2, 3))]
     except (RuntimeError, ValueError) as error:
@@ -110,26 +120,24 @@ def embedding_sizes() -> dict[str, int]:
 
 
 class LandmarkNet(nn.Module):
-    """Backbone → pooling → fully connected layers (one hidden layer of `hidden` units, the same in every recipe).
+    """Backbone → pooling → head; the switches are those of `create_model`.
 
     Attributes: `backbone`, `pool` (map → embedding), `head` (embedding → logits, or identity), `num_features` (D of
     the embedding), `data_config` (mean and std of the input).
     """
 
-    def __init__(self, name: str, num_classes: int, hidden: int = 512):
+    def __init__(self, name: str, num_classes: int, head: str = "mlp", **switches: Any):
         super().__init__()
+        check_switches(name, head, **switches)
         self.backbone_name, pooling = recipe(name)
         self.name, self.num_classes, self.data_config = name, num_classes, data_config(name)
         self.backbone = create_backbone(self.backbone_name)
         channels = map_channels(self.backbone, self.backbone_name)
-        self.pool, self.num_features = build_pooling(pooling, channels)
+        self.pool, self.num_features = build_pooling(pooling, channels, **switches)
         self.head: nn.Module = nn.Identity()
         if num_classes:
-            # A norm first: embeddings of the recipes differ in scale by 10^4, and one learning rate must fit them all
-            self.head = nn.Sequential(
-                nn.LayerNorm(self.num_features), nn.Linear(self.num_features, hidden), nn.ReLU(),
-                Dropout(0.2), nn.Linear(hidden, num_classes),
-            )  # fmt: skip
+            neck, self.head, self.num_features = build_head(head, self.num_features, num_classes)
+            self.pool.extend(neck)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) → feature map (B, C, H / 32, W / 32)."""
@@ -163,8 +171,9 @@ class LandmarkNet(nn.Module):
 
 
 def create_model(
-    name: str, num_classes: int, *, weights: str | Path | None = None, freeze: int | str = 0, seed: int = 0
-) -> LandmarkNet:
+    name: str, num_classes: int, *, weights: str | Path | None = None, freeze: int | str = 0, seed: int = 0,
+    head: str = "mlp", root: bool | None = None, l2: bool | None = None, temperature: float = 1.0,
+) -> LandmarkNet:  # fmt: skip
     """Build a network by name.
 
     Args:
@@ -173,9 +182,14 @@ def create_model(
         weights: of the backbone, see `weights.load_weights`.
         freeze: the first N parameter tensors of the backbone, or all up to the named stage ("block7").
         seed: of the initial weights; the caller's random numbers are left as they are.
+        head: a line of `recipes.HEADS`: what makes logits of the embedding.
+        root: take the signed square root of a bilinear vector; None: if the pooling is of a map.
+        l2: scale a bilinear vector to norm one; None: if the pooling is of a map.
+        temperature: of spatial attention; the larger, the more even.
 
     Raises:
-        InputError: an unknown name, stage or number of classes, or weights that cannot be used.
+        InputError: an unknown name, stage or number of classes, a switch of layers that the model does not have, or
+            weights that cannot be used.
 
     >>> create_model("resnet50", 0, freeze="layer2").num_features
     2048
@@ -187,7 +201,7 @@ def create_model(
     cpu = torch.device("cpu")
     with own_random_numbers(cpu), float32_by_default():
         reseed(seed, cpu)
-        model = LandmarkNet(name, num_classes)
+        model = LandmarkNet(name, num_classes, head, root=root, l2=l2, temperature=temperature)
     load_weights(model.backbone, model.backbone_name, weights)
     if isinstance(freeze, str):
         freeze_stage(model.backbone, freeze)

@@ -52,6 +52,14 @@ BACKBONES: dict[str, dict] = {
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
     },
+    "vgg16": {
+        "timm": "vgg16_bn",
+        "url": "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
+        "sha256": "6c64b313",
+        "size": 224,
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+    },
 }
 
 # What a pooling makes of the feature map; its layers are a line of `net.POOLING_LAYERS`
@@ -66,6 +74,31 @@ POOLINGS = {
     "cbp_map": "compact bilinear pooling of every place, summed",
     "cbp_attention_map": "self-attention, compact bilinear pooling of every place, summed",
 }
+
+NORMALISED = ("cbp_map", "cbp_attention_map")  # poolings with signed square root and L2 norm unless told otherwise
+
+# What makes logits of an embedding; its layers are a line of `heads.classifier.HEAD_LAYERS`
+HEADS = {
+    "mlp": "LayerNorm, one hidden layer",
+    "mlp_plain": "one hidden layer",
+    "neck": "an embedding of 512 numbers, one layer",
+    "cosine": "an embedding of 512 numbers, its cosine to a vector of each class",
+    "subcenter": "an embedding of 512 numbers, its cosine to the nearest of three vectors of each class",
+}
+COSINES = ("cosine", "subcenter")  # heads that a margin loss can learn
+
+# What a network learns from, with the head that it has unless told otherwise; its function: `heads.losses`
+LOSSES = {
+    "cross_entropy": "mlp",
+    "uniform": "mlp",
+    "bce": "mlp",
+    "bce_ranked": "mlp",
+    "arcface": "cosine",
+    "subcenter_arcface": "subcenter",
+    "cosface": "cosine",
+}
+FOR_NONE = ("uniform", "bce", "bce_ranked")  # losses that know what to want of an image without a landmark
+BINARY = ("bce", "bce_ranked")  # losses of one class at a time: no target that could be smoothed
 
 _FIRST = (
     # the paper's five
@@ -120,3 +153,25 @@ def data_config(name: str) -> dict[str, tuple[float, ...]]:
     (0.5, 0.5, 0.5)
     """
     return {key: BACKBONES[backbone_of(name)][key] for key in ("mean", "std")}
+
+
+def check_switches(
+    name: str, head: str = "mlp", root: bool | None = None, l2: bool | None = None, temperature: float = 1.0
+) -> None:
+    """Refuse what a model cannot be switched to: an unknown head, or a switch of layers that it does not have.
+
+    Raises:
+        InputError: names the switch, and the models that have it.
+
+    >>> check_switches("xception_cbp", root=True)
+    """
+    pooling = recipe(name)[1]
+    if head not in HEADS:
+        raise InputError(f"no head {head!r}: choose one of {', '.join(HEADS)}")
+    for switch, value in (("root", root), ("l2", l2)):
+        if value is not None and "cbp" not in pooling:
+            raise InputError(f"{switch} is for compact bilinear pooling, and {name} has none: try a model such as "
+                             f"{backbone_of(name)}_cbp_map")  # fmt: skip
+    if temperature != 1 and "spatial" not in pooling:
+        raise InputError(f"temperature is for spatial attention, and {name} has none: try a model such as "
+                         f"{backbone_of(name)}_spatial_map")  # fmt: skip

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from landmark.models.recipes import recipe
+from landmark.models.recipes import BINARY, COSINES, FOR_NONE, LOSSES, check_switches
 from landmark.utils.errors import InputError
 from landmark.utils.settings import check_settings, documented, setting
 
 EPOCHS = 6  # of a run that is told neither epochs nor steps
+WITHOUT = 0.2  # images without a landmark beside each with one, for a loss that learns from them: as in the 2018 entry
 SAVE_EVERY = 120.0  # seconds between saved states of a training
 
 
@@ -56,6 +58,24 @@ class TrainConfig:
         0, "flips and shifts of each image, of which the frozen stages are computed once and their maps kept until the "
         "run is finished; 0: new ones in every epoch", least=0,
     )  # fmt: skip
+    head: str | None = setting(
+        None, "what makes logits of a pooled vector: mlp, mlp_plain (without its LayerNorm), neck, or cosine and "
+        "subcenter, which margin losses ask for; that of the loss when left out",
+    )  # fmt: skip
+    root: bool | None = setting(
+        None, "signed square root of a bilinear vector; with it if the pooling is of a map, when left out"
+    )
+    l2: bool | None = setting(None, "norm one of a bilinear vector; as root when left out")
+    temperature: float = setting(1.0, "of the softmax of spatial attention; the larger, the more even", above=0)
+    loss: str = setting(
+        "cross_entropy", "cross_entropy, arcface, subcenter_arcface or cosface; or of those that learn from images "
+        "without a landmark: uniform, bce, bce_ranked",
+    )  # fmt: skip
+    label_smoothing: float = setting(0.0, "share of a target that is spread over all classes", least=0, below=1)
+    nonlandmarks: float | None = setting(
+        None, "images of nonlandmark/ that join the train images, at most so many for each of these; "
+        f"{WITHOUT} for a loss that learns from them, when left out", least=0,
+    )  # fmt: skip
     weights: str = setting("imagenet", "of the backbone: imagenet, miniature, none, or a file")
     min_images: int = setting(100, "drop landmarks with fewer train images", least=1)
     clean: bool = setting(False, "only images of train_clean.csv")
@@ -67,7 +87,17 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        recipe(self.model)  # InputError for an unknown one
+        if self.loss not in LOSSES:
+            raise InputError(f"no loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
+        check_switches(self.model, **self.network)  # InputError for an unknown model, too
+        if LOSSES[self.loss] in COSINES and self.network["head"] not in COSINES:
+            raise InputError(f"loss={self.loss} is of cosines, which head={self.head} does not give: choose one of "
+                             f"{', '.join(COSINES)}, or leave the head out")  # fmt: skip
+        if self.label_smoothing and self.loss in BINARY:
+            raise InputError(f"label_smoothing={self.label_smoothing} is for a softmax: loss={self.loss} has none")
+        if self.nonlandmarks and self.loss not in FOR_NONE:
+            raise InputError(f"loss={self.loss} cannot learn from images without a landmark, which nonlandmarks="
+                             f"{self.nonlandmarks} asks for: choose one of {', '.join(FOR_NONE)}")  # fmt: skip
         for name in ("int8", "views"):
             if getattr(self, name) and not isinstance(self.freeze, str):
                 raise InputError(
@@ -78,6 +108,19 @@ class TrainConfig:
         if self.epochs is None and self.steps is None:
             object.__setattr__(self, "epochs", EPOCHS)
         object.__setattr__(self, "weights", place_of_weights(self.weights))
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The switches of `create_model`."""
+        head = LOSSES[self.loss] if self.head is None else self.head
+        return {"head": head, "root": self.root, "l2": self.l2, "temperature": self.temperature}
+
+    @property
+    def without(self) -> float:
+        """Images without a landmark that are learnt from, at most, for each train image."""
+        if self.nonlandmarks is None:
+            return WITHOUT if self.loss in FOR_NONE else 0.0
+        return self.nonlandmarks
 
     @classmethod
     def of(cls, settings: dict) -> TrainConfig:

@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +103,7 @@ class Run:
         """
         path = self.path / f"{which}.safetensors"
         tensors = read_tensors(path, self.result["sha256"] if which == "best" else "")
-        model = create_model(self.config.model, len(self.labels))
+        model = create_model(self.config.model, len(self.labels), **self.config.network)
         load_tensors(model, tensors, path)
         return model.to(device()).eval()
 
@@ -154,10 +154,16 @@ def saved_config(path: str | Path) -> TrainConfig:
     return TrainConfig.of(settings)
 
 
-def fingerprint(table: pd.DataFrame) -> dict:
-    """Give what tells the images and labels of a run from those of another."""
+def fingerprint(table: pd.DataFrame, without: Sequence[str] = ()) -> dict:
+    """Give what tells the images and labels of a run from those of another.
+
+    Args:
+        table: id and landmark_id.
+        without: ids of images without a landmark that are learnt from as well.
+    """
     rows = table.sort_values("id")[["id", "landmark_id"]].to_csv(index=False)
-    return {"images": len(table), "sha256": hashlib.sha256(rows.encode()).hexdigest()}
+    more = {"nonlandmarks": _sha256("\n".join(without))} if without else {}
+    return {"images": len(table), "sha256": _sha256(rows), **more}
 
 
 def is_finished(path: Path, wanted: dict) -> bool:

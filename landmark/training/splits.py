@@ -11,11 +11,14 @@ import pandas as pd
 import torch
 
 from landmark.data.archives import open_images
-from landmark.data.folder import LabelMap
+from landmark.data.dataset import Images
+from landmark.data.folder import NONLANDMARK, GoogleLandmarks, JoinedImages, LabelMap
 from landmark.evaluation.metrics import global_average_precision, top1_accuracy
 from landmark.evaluation.prediction import Predictions
+from landmark.models.heads.losses import NONE
 from landmark.prepare.duplicates import connected, duplicate_groups, torn_at_random
 from landmark.prepare.inspection import inspect_split
+from landmark.training.config import TrainConfig
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
 
@@ -36,6 +39,11 @@ class Split:
         sides = pd.concat([self.train.assign(side="train"), self.dev.assign(side="dev")])
         with atomic_path(Path(folder) / SIDES) as part:
             sides[["id", "landmark_id", "side"]].to_csv(part, index=False, lineterminator="\n")
+
+    @property
+    def sizes(self) -> list[int]:
+        """Train images of each class, in the order of `LabelMap`."""
+        return self.train["landmark_id"].value_counts().sort_index().tolist()
 
     def torn(self) -> tuple[int, float]:
         """Count the pairs of duplicates with one image on each side: here, and as expected of a plain random split."""
@@ -146,6 +154,48 @@ def _leaders(ids: pd.Series, pairs: list[tuple[str, str]]) -> dict[str, str]:
     for a, _ in pairs:
         first[group[position[a]]] = best.get(a, a)
     return {image_id: first.get(group[place], image_id) for image_id, place in position.items()}
+
+
+def nonlandmark_ids(config: TrainConfig, root: str | Path) -> list[str]:
+    """List the images without a landmark that a run may learn from; none where its settings do not ask for them.
+
+    Args:
+        config: the settings.
+        root: folder in the GLDv2 layout.
+
+    Raises:
+        InputError: they are asked for, and there are none.
+    """
+    if not config.without:
+        return []
+    ids = sorted(GoogleLandmarks(root).nonlandmark["id"])
+    if not ids:
+        raise InputError(f"{root}: no images in nonlandmark/, of which loss={config.loss} learns: add some, or choose "
+                         "nonlandmarks=0")  # fmt: skip
+    return ids
+
+
+def learnt_images(config: TrainConfig, table: pd.DataFrame, root: str | Path) -> tuple[pd.DataFrame, Images | None]:
+    """Let images without a landmark join the train images, as many as the settings ask for and there are.
+
+    Args:
+        config: the settings.
+        table: the train images, id and landmark_id.
+        root: folder in the GLDv2 layout.
+
+    Returns:
+        The table, rows of the landmark -1 behind it, and what reads the images; None: as they lie in train/.
+
+    Raises:
+        InputError: as `nonlandmark_ids`.
+    """
+    ids = nonlandmark_ids(config, root)
+    if not ids:
+        return table, None
+    count = min(len(ids), max(1, round(config.without * len(table))))
+    chosen = sorted(np.random.default_rng(config.seed).choice(ids, count, replace=False).tolist())
+    more = pd.DataFrame({"id": [f"{NONLANDMARK}/{image_id}" for image_id in chosen], "landmark_id": NONE})
+    return pd.concat([table[["id", "landmark_id"]], more], ignore_index=True), JoinedImages(root, "train", NONLANDMARK)
 
 
 def dev_scores(predictions: Predictions, labels: LabelMap, table: pd.DataFrame) -> dict[str, float]:

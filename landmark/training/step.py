@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -10,7 +10,6 @@ from typing import cast
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from landmark.data.dataset import Batch, LandmarkDataset, eval_transform
@@ -18,6 +17,7 @@ from landmark.data.loader import make_loader
 from landmark.models.backbones import freeze_stage
 from landmark.models.folding import SAMPLE
 from landmark.models.frozen import fast_prefix, prefix_ranges
+from landmark.models.heads.losses import NOTHING, create_loss, cross_entropy
 from landmark.models.int8 import Ranges
 from landmark.models.net import LandmarkNet, create_model
 from landmark.training.config import TrainConfig
@@ -34,7 +34,8 @@ def network_of(config: TrainConfig, classes: int, weights: str | None = None) ->
         classes: K.
         weights: of the backbone, in place of random ones.
     """
-    model = create_model(config.model, classes, weights=weights, freeze=config.freeze, seed=config.seed)
+    model = create_model(config.model, classes, weights=weights, freeze=config.freeze, seed=config.seed,
+                         **config.network)  # fmt: skip
     model = cast(LandmarkNet, distributed.synchronised(model))
     if isinstance(config.freeze, str):  # exchanged BatchNorms have forgotten that they are frozen
         freeze_stage(model.backbone, config.freeze)
@@ -69,11 +70,6 @@ def learner_of(config: TrainConfig, model: LandmarkNet, ranges: Ranges | None = 
     return fast_prefix(model, config.freeze, ranges) if isinstance(config.freeze, str) else model
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of logits (B, K) to class indices (B,), summed; in float32, and -100 counts for nothing."""
-    return F.cross_entropy(logits.float(), targets, reduction="sum")
-
-
 @dataclass(frozen=True)
 class Learning:
     """What `train_step` needs from one step to the next.
@@ -97,8 +93,17 @@ class Learning:
     loss: Callable[..., Tensor] = cross_entropy
 
     @classmethod
-    def of(cls, model: nn.Module, config: TrainConfig, saved: dict | None = None) -> Learning:
-        """Let a network learn from images as a run of these settings does, or go on from a saved state of it."""
+    def of(
+        cls, model: nn.Module, config: TrainConfig, saved: dict | None = None, sizes: Sequence[int] = ()
+    ) -> Learning:
+        """Let a network learn from images as a run of these settings does, or go on from a saved state of it.
+
+        Args:
+            model: of `network_of`.
+            config: the settings.
+            saved: a state.
+            sizes: (K,) train images of each class; a loss with margins by class size asks for them.
+        """
         where, learns = device(), [p for p in model.parameters() if p.requires_grad]
         adam = torch.optim.Adam(learns, lr=config.lr, fused=True)
         scaler = torch.amp.GradScaler(where.type, enabled=fast_dtype(where) == torch.float16)
@@ -106,7 +111,8 @@ class Learning:
             model.load_state_dict(saved["model"])
             adam.load_state_dict(saved["adam"])
             scaler.load_state_dict(saved["scaler"])
-        return cls(model, adam, scaler, where, (3, config.size, config.size), config.seed)
+        loss = create_loss(config.loss, smoothing=config.label_smoothing, sizes=sizes, where=where)
+        return cls(model, adam, scaler, where, (3, config.size, config.size), config.seed, loss)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
@@ -145,7 +151,7 @@ def train_step(learning: Learning, batch: Batch, number: int, lr: float, count: 
     blank = 2 - len(targets)
     if blank > 0:  # a rank that lacks its share takes part all the same, and BatchNorm wants two images
         images = torch.cat([images.reshape(-1, *learning.shape), images.new_zeros(blank, *learning.shape)])
-        targets = torch.cat([targets, targets.new_full((blank,), -100)])  # -100: no loss, no gradient
+        targets = torch.cat([targets, targets.new_full((blank,), NOTHING)])
     reseed(learning.seed * 1_000_003 + number, learning.where)  # dropout, too, follows from seed and step
     with autocast(learning.where):
         answers = learning.network(images)  # logits (B, K), or what the loss wants

@@ -37,7 +37,7 @@ from landmark.training.run import (
     weights_sha256,
     write_log,
 )
-from landmark.training.splits import Split, dev_scores, split_dev
+from landmark.training.splits import Split, dev_scores, learnt_images, nonlandmark_ids, split_dev
 from landmark.training.state import State, open_state
 from landmark.training.step import Learning, learner_of, learning_rate, network_of, ranges_of, train_step
 from landmark.utils import distributed
@@ -103,7 +103,7 @@ def fit(
         check_tensorboard()
     with distributed.group(), own_random_numbers(device()), torch.inference_mode(False), torch.enable_grad():
         table = GoogleLandmarks(root).labelled(config.min_images, config.clean)
-        wanted = {"settings": asdict(config), "data": fingerprint(table)}
+        wanted = {"settings": asdict(config), "data": fingerprint(table, nonlandmark_ids(config, root))}
 
         def finished() -> bool:
             return distributed.gather(is_finished(out, wanted))[0]
@@ -150,7 +150,7 @@ class Trainer:
         before = saved and saved.get("split")  # older states do not hold it
         split = Split.of(table, before) if before else split_dev(table, root, config.dev_fraction, config.seed)
         self.state = State.of(saved, split) if saved else State(split, weights=weights_sha256(config.weights))
-        self.learning = Learning.of(self.model, config, saved)
+        self.learning = Learning.of(self.model, config, saved, split.sizes)
         if config.int8 and self.state.ranges is None:
             self.state.ranges = ranges_of(config, self.model, split.train, root)
         self.quarantine.reasons.update(self.state.bad)
@@ -158,8 +158,9 @@ class Trainer:
         keep = len(table) * 3 * config.size**2 < IN_MEMORY
         self.workers = 0 if keep else workers  # augmenting what is in memory is not worth a process
         norm = self.model.data_config
-        self.train = LandmarkDataset(split.train, root, "train", self.labels, *train_transform(config.size, **norm),
-                                     config.seed, keep)  # fmt: skip
+        rows, images = learnt_images(config, split.train, root)
+        self.train = LandmarkDataset(rows, root, "train", self.labels, *train_transform(config.size, **norm),
+                                     config.seed, keep, images)  # fmt: skip
         dev = LandmarkDataset(split.dev, root, "train", self.labels, *eval_transform(config.size, **norm), keep=keep)
         self.dev = make_loader(dev, config.batch_size, workers=self.workers, shared=True)
         self.per_epoch = len(make_loader(self.train, config.batch_size, shuffle=True, shared=True))

@@ -23,6 +23,7 @@ def test_every_setting_has_a_flag_of_its_kind():
     args = vars(parser(silent=True).parse_args(words))
     assert args == {"lr": 1e-3, "freeze": 7, "int8": True, "bad_limit": 3, "model": "resnet50", "dev_fraction": 0.2}
     assert vars(parser(silent=True).parse_args(["--freeze", "block7"])) == {"freeze": "block7"}
+    assert vars(parser(silent=True).parse_args(["--no-root", "--l2"])) == {"root": False, "l2": True}
 
 
 def test_of_some_settings_only_one(capsys):

@@ -1,8 +1,12 @@
 """Labels, and a folder that is not there."""
 
+import tarfile
+
+import numpy as np
 import pytest
 
-from landmark.data.folder import GoogleLandmarks, LabelMap
+from landmark.data.archives import open_images
+from landmark.data.folder import GoogleLandmarks, JoinedImages, LabelMap
 from landmark.data.images import image_path
 from landmark.utils.errors import InputError
 
@@ -50,3 +54,23 @@ def test_images_without_a_landmark(tmp_path, world):
     assert GoogleLandmarks(tmp_path).nonlandmark.to_dict("list") == {"id": ["places_1"], "url": [""]}
     (tmp_path / "nonlandmark.csv").write_text("id,url\n")
     assert len(GoogleLandmarks(tmp_path).nonlandmark) == 0, "a table says which"
+
+
+def test_images_of_two_splits_as_one(tmp_path, world):
+    """Fails when the same id of both splits is one image, or TARs of both pass for one in the order of reading."""
+    for split, colour in (("train", b"a"), ("nonlandmark", b"b")):
+        (tmp_path / split).mkdir()
+        for number, ids in enumerate((["aaa1", "aaa2"], ["aaa3"])):
+            with tarfile.open(tmp_path / split / f"images_{number:03}.tar", "w") as tar:
+                for image_id in ids:
+                    source = tmp_path / f"{image_id}.jpg"
+                    source.write_bytes(colour + image_id.encode())
+                    tar.add(source, f"a/a/a/{image_id}.jpg")
+    both = JoinedImages(tmp_path, "train", "nonlandmark")
+    ids = ["nonlandmark/aaa1", "aaa1", "aaa3", "nonlandmark/aaa3", "aaa9", "nonlandmark/aaa9"]
+    assert [both.read(image_id) for image_id in ids[:4]] == [b"baaa1", b"aaaa1", b"aaaa3", b"baaa3"]
+    assert both.shards(ids).tolist() == [3, 1, 2, 4, -1, -1]
+    before = both.fingerprint(ids)
+    assert before == JoinedImages(tmp_path, "train", "nonlandmark").fingerprint(ids) != both.fingerprint(ids[1:])
+    own = open_images(world, "nonlandmark")
+    assert np.array_equal(JoinedImages(world, "train", "nonlandmark").shards([f"nonlandmark/{own.ids()[0]}"]), [0])

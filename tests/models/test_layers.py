@@ -212,3 +212,27 @@ def test_dropout_of_several_ranks_is_that_of_one(monkeypatch, ranks):
         torch.manual_seed(1)
         assert torch.equal(layer(x[rank::ranks]), whole[rank::ranks])
     assert layer.eval()(x) is x
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_the_temperature_of_attention_is_the_plain_loop(temperature):
+    """Fails when a warmer softmax is the sharper one, or one of the two layers does not take the temperature."""
+    x = _random(2, 5, 3, 4)
+    plain, pooled = SpatialAttention(temperature)(x), AttentionPool(temperature)(x)
+    for image, places in enumerate(_places(x)):
+        weights = _attention(places, 1 / temperature)
+        expected = [[value * w for value, w in zip(channel, weights, strict=True)] for channel in places]
+        _close(plain[image].flatten(1), expected)
+        weights = _attention(places, 1 / 5**0.5 / temperature)
+        _close(pooled[image], [sum(v * w for v, w in zip(channel, weights, strict=True)) for channel in places])
+
+
+@pytest.mark.parametrize("root", [False, True])
+@pytest.mark.parametrize("l2", [False, True])
+def test_each_half_of_normalise_can_be_left_out(root, l2):
+    """Fails when a switch turns off the other half, or both."""
+    rows = _random(2, 6)
+    for row, found in zip(rows.double().tolist(), Normalise(root, l2)(rows), strict=True):
+        row = [math.copysign(math.sqrt(abs(v)), v) for v in row] if root else row
+        length = math.sqrt(sum(v * v for v in row)) if l2 else 1
+        assert found.tolist() == pytest.approx([v / length for v in row], abs=2e-4)

@@ -7,15 +7,16 @@ from torch import nn
 
 from landmark.models import net
 from landmark.models.folding import fast_model
-from landmark.models.layers import AveragePool, CompactBilinearPooling, SelfAttention2d
+from landmark.models.layers import AveragePool, CompactBilinearPooling, Normalise, SelfAttention2d
 from landmark.models.net import as_map, build_pooling, create_model, embedding_sizes, map_channels
-from landmark.models.recipes import BACKBONES, POOLINGS, RECIPES, list_models
+from landmark.models.recipes import BACKBONES, COSINES, HEADS, POOLINGS, RECIPES, list_models
 from landmark.utils.errors import InputError
 
 LITE = [name for name in list_models() if name.startswith("efficientnet_lite0")]
+VGG = [name for name in list_models() if name.startswith("vgg16")]
 
 
-@pytest.mark.parametrize("name", [*list_models()[:8], "resnet50_max", "xception_gem", *LITE])
+@pytest.mark.parametrize("name", [*list_models()[:8], "resnet50_max", "xception_gem", *LITE, *VGG])
 def test_every_pooling_learns_and_comes_back_from_disk(name, tmp_path):
     """Fails when a recipe breaks under autocast or channels_last, loses a gradient, or forgets a tensor on disk."""
     weights = "imagenet" if name in LITE else "none"
@@ -46,7 +47,9 @@ def test_embedding_sizes_of_all_combinations():
     sizes = embedding_sizes()
     assert torch.equal(first, torch.rand(1))
     assert list(sizes) == list_models()
-    assert sizes == {name: 8192 if "cbp" in name else 1280 if "lite" in name else 2048 for name in RECIPES}
+    assert sizes == {
+        name: 8192 if "cbp" in name else 1280 if "lite" in name else 512 if "vgg" in name else 2048 for name in RECIPES
+    }
 
 
 def test_measuring_a_pooling_moves_nothing_in_it():
@@ -102,10 +105,10 @@ def test_what_does_not_fit_together_is_found_when_it_is_built(monkeypatch):
             map_channels(_Odd(channels, flat), "odd")
     assert map_channels(_Odd(5, False), "odd") == 5
     wrong = {
-        "takes no map of 2048 channels": lambda c: [AveragePool(), CompactBilinearPooling(1280)],
-        "20 numbers do not divide into 8 maps": lambda c: [AveragePool(), as_map(20)],
-        "expected vectors": lambda c: [nn.Flatten()],  # a size for each size of the image
-        "gives .*2048, 1, 1": lambda c: [nn.AdaptiveAvgPool2d(1)],  # a map
+        "takes no map of 2048 channels": lambda c, *more: [AveragePool(), CompactBilinearPooling(1280)],
+        "20 numbers do not divide into 8 maps": lambda c, *more: [AveragePool(), as_map(20)],
+        "expected vectors": lambda c, *more: [nn.Flatten()],  # a size for each size of the image
+        "gives .*2048, 1, 1": lambda c, *more: [nn.AdaptiveAvgPool2d(1)],  # a map
     }
     for words, layers in wrong.items():
         monkeypatch.setitem(net.POOLING_LAYERS, "gem", layers)
@@ -151,3 +154,53 @@ def test_bad_arguments_are_one_line(call):
     """Fails when a typo surfaces as a KeyError."""
     with pytest.raises(InputError, match="choose one of|give 0"):
         create_model(*call)
+
+
+def test_vgg_ends_with_its_map():
+    """Fails when the two wide layers of its classifier, nine tenths of its weights, are kept and never learn."""
+    model = create_model("vgg16", 3)
+    assert [shape for _, shape, _ in model.shapes(64)][1:] == [(512, 2, 2), (512,), (3,)]
+    assert sum(p.numel() for p in model.backbone.parameters()) < 15e6
+    with pytest.raises(InputError, match=r"no stage 'block7'.*features.0, .*, features.43, or all"):
+        create_model("vgg16", 3, freeze="block7")
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("name", ["resnet50_gem", "vgg16_cbp_map"])
+def test_every_head_learns_and_gives_logits_of_the_embedding(name, head):
+    """Fails when a head loses a gradient, the exponent of GeM stays, or what stands before it is not the embedding."""
+    model, x = create_model(name, 5, head=head).train(), torch.rand(3, 3, 64, 64)
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    adam = torch.optim.Adam(model.parameters(), 0.01)
+    torch.nn.functional.cross_entropy(model(x), torch.tensor([0, 1, 4])).backward()
+    adam.step()
+    still = [key for key, p in model.named_parameters() if torch.equal(before[key], p)]
+    assert not [key for key in still if not key.startswith("backbone.") and "bias" not in key]
+    if "gem" in name:
+        assert model.pool[0].p.item() != 3
+    with torch.no_grad():
+        embedding = model.eval().forward_head(model.forward_features(x), pre_logits=True)
+        assert embedding.shape == (3, model.num_features) == (3, {"mlp": 2048 if "gem" in name else 8192}.get(
+            head.removesuffix("_plain"), 512))  # fmt: skip
+        torch.testing.assert_close(model.head(embedding), model(x))
+        if head in COSINES:
+            assert model(x).abs().max() <= 45.001
+    assert model.shapes(64)[-1][1] == (5,)
+
+
+def test_switches_of_the_bilinear_recipes():
+    """Fails when a switch is not built, is built where none is asked for, or another model's is taken without a word."""
+    kinds = {
+        "cbp_map": (True, True), "cbp": (False, False), "cbp_attention": (False, False), "cbp_attention_map": (True, True),
+    }  # fmt: skip
+    for pooling, usual in kinds.items():
+        for root, l2 in ((None, None), (True, None), (None, False), (False, False)):
+            pool, _ = build_pooling(pooling, 16, root, l2)
+            found = [(layer.root, layer.l2) for layer in pool if isinstance(layer, Normalise)] or [(False, False)]
+            assert found == [(usual[0] if root is None else root, usual[1] if l2 is None else l2)]
+    model = create_model("resnet50_cbp", 0, root=True).eval()
+    plain = create_model("resnet50_cbp", 0).eval()
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), Normalise(True, False)(plain(x)))
+    assert create_model("resnet50_spatial_map", 0, temperature=2.0).pool[0].temperature == 2

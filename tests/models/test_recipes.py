@@ -5,7 +5,22 @@ import sys
 
 import pytest
 
-from landmark.models.recipes import BACKBONES, POOLINGS, RECIPES, backbone_of, data_config, list_models, recipe
+from landmark.models.recipes import (
+    BACKBONES,
+    BINARY,
+    COSINES,
+    FOR_NONE,
+    HEADS,
+    LOSSES,
+    NORMALISED,
+    POOLINGS,
+    RECIPES,
+    backbone_of,
+    check_switches,
+    data_config,
+    list_models,
+    recipe,
+)
 from landmark.training.config import TrainConfig
 from landmark.utils.errors import InputError
 
@@ -38,3 +53,22 @@ def test_names_need_no_torch():
     code = "import sys, landmark; landmark.list_models(); import landmark.models.recipes; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_the_parts_of_tables_name_lines_of_them():
+    """Fails when a loss names a head that is none, or a rule speaks of a loss or a pooling by another name."""
+    assert set(LOSSES.values()) <= HEADS.keys() and set(COSINES) <= HEADS.keys() and set(NORMALISED) <= POOLINGS.keys()
+    assert set(BINARY) <= set(FOR_NONE) <= LOSSES.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "switches", "words"),
+    [("xception", {"root": False}, "^root is .*xception has none.*xception_cbp_map$"), ("vgg16_gem", {"l2": True}, "^l2 is .*vgg16_cbp_map$"),
+     ("xception_cbp", {"temperature": 2.0}, "^temperature .*xception_spatial_map$"), ("xception", {"head": "big"}, "^no head 'big': choose one of mlp")],
+)  # fmt: skip
+def test_a_switch_that_a_model_lacks_is_one_line(name, switches, words):
+    """Fails when a switch that changes nothing is taken, and two runs pass for different ones."""
+    with pytest.raises(InputError, match=words):
+        check_switches(name, **switches)
+    check_switches("xception_cbp_map", head="cosine", root=False, l2=False)
+    check_switches("xception_spatial", temperature=0.5)

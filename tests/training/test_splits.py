@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pandas as pd
+import pytest
 
 from landmark.data.folder import GoogleLandmarks
 from landmark.data.images import image_path, read_image
 from landmark.prepare.duplicates import perceptual_hash
-from landmark.training.splits import _leaders, split_dev
+from landmark.training.config import TrainConfig
+from landmark.training.splits import _leaders, learnt_images, nonlandmark_ids, split_dev
+from landmark.utils.errors import InputError
 
 
 def test_split_is_disjoint_by_id_and_by_picture(folder):
@@ -43,3 +46,31 @@ def test_what_a_random_split_would_have_torn_apart(folder):
     assert split.duplicates and split.torn() == (0, len(split.duplicates) * 2 * h * (n - h) / (n * (n - 1)))
     a, b = split.train["id"][0], split.dev["id"][0]
     assert replace(split, duplicates=[(a, b), (a, b), (b, a), (a, a)]).torn()[0] == 3
+
+
+def test_the_size_of_each_class(world):
+    """Fails when sizes stand in another order than the classes, or count the dev images."""
+    split = split_dev(GoogleLandmarks(world).train, world, 0.3)
+    ids = split.train["landmark_id"].tolist()
+    assert split.sizes == [ids.count(landmark) for landmark in sorted(set(ids))]
+
+
+def test_images_without_a_landmark_join(world, tmp_path):
+    """Fails when they join unasked, all are taken where a share is asked for, or the labels of the others move."""
+    table = GoogleLandmarks(world).train
+    there = sorted(GoogleLandmarks(world).nonlandmark["id"])
+    assert learnt_images(TrainConfig(), table, world)[0] is table and nonlandmark_ids(TrainConfig(), world) == []
+    config = TrainConfig(loss="bce", nonlandmarks=2 / len(table))
+    rows, images = learnt_images(config, table, world)
+    assert rows[: len(table)].equals(table[["id", "landmark_id"]].reset_index(drop=True))
+    more = rows[len(table) :]
+    assert len(more) == 2 and set(more["landmark_id"]) == {-1} and nonlandmark_ids(config, world) == there
+    assert [images.read(i) for i in more["id"]] == [
+        image_path(world, "nonlandmark", i.removeprefix("nonlandmark/")).read_bytes() for i in more["id"]
+    ]
+    assert learnt_images(config, table, world)[0].equals(rows)
+    chosen = {tuple(learnt_images(replace(config, seed=s), table, world)[0]["id"][len(table) :]) for s in range(9)}
+    assert len(chosen) > 1, "another seed takes others"
+    assert len(learnt_images(replace(config, nonlandmarks=9.0), table, world)[0]) == len(table) + len(there)
+    with pytest.raises(InputError, match=r"no images in nonlandmark/, of which loss=bce learns"):
+        learnt_images(config, table, tmp_path)

@@ -1,6 +1,7 @@
 """One step of learning, against torch used by hand."""
 
 import copy
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,15 @@ import torch.nn.functional as F
 from landmark.data.dataset import Batch
 from landmark.data.folder import GoogleLandmarks
 from landmark.models.int8 import has_int8
+from landmark.models.recipes import COSINES, FOR_NONE, LOSSES
+from landmark.training import trainer
 from landmark.training.config import TrainConfig
+from landmark.training.run import is_finished, open_run
 from landmark.training.step import Learning, learner_of, learning_rate, network_of, ranges_of, train_step
+from landmark.training.trainer import fit
 from landmark.utils.errors import InputError
-from tests.helpers import Small
+from tests.helpers import CONFIG as RUN
+from tests.helpers import LOGGED, Killed, Small, same
 
 CONFIG = TrainConfig(model="resnet50", size=32, batch_size=4, steps=5, weights="none", lr=0.01, seed=3)
 pytestmark = pytest.mark.usefixtures("untouched_after")
@@ -127,3 +133,71 @@ def test_maps_and_images_teach_the_same(batch, world, int8):
         ends.append([train_step(learning, given, k, 0.01) for k in range(2)] + [weights(network)])
     assert ends[0][:2] == ends[1][:2]
     assert all(torch.equal(ends[0][2][key], value) for key, value in ends[1][2].items())
+
+
+SWITCHED = {
+    **{loss: {"loss": loss} for loss in LOSSES},
+    "smoothed": {"loss": "arcface", "label_smoothing": 0.1},
+    "frozen": {"loss": "bce_ranked", "freeze": "layer3", "views": 1},
+    "bilinear": {"model": "resnet50_cbp", "root": True, "l2": True, "head": "mlp_plain"},
+    "attention": {"model": "resnet50_spatial_map", "temperature": 3.0, "head": "neck"},
+}
+
+
+@pytest.mark.parametrize("name", SWITCHED)
+def test_every_switch_trains_and_goes_on_as_if_it_had_not_stopped(tmp_path, world, monkeypatch, name):
+    """Fails when a loss or a switch is lost on the way to a run, or a stopped run goes on with another one."""
+    changes = {"freeze": "layer3"} | SWITCHED[name]
+    config = TrainConfig(**RUN.__dict__ | {"steps": 2} | changes)
+    seen, fatal = [], [None]
+
+    def watched(learning, batch, number, *more):
+        if number == fatal[0]:
+            raise Killed
+        seen.extend(batch.labels.tolist())
+        return train_step(learning, batch, number, *more)
+
+    monkeypatch.setattr(trainer, "train_step", watched)
+    whole = fit(config, world, tmp_path / "whole", progress=False)
+    assert min(seen) >= 0 or config.loss in FOR_NONE
+    fatal[0] = 1
+    with pytest.raises(Killed):
+        fit(config, world, tmp_path / "run", progress=False, save_steps=1)
+    fatal[0] = None
+    run = fit(config, world, tmp_path / "run", progress=False)
+    assert same(run, whole) and run.metrics[LOGGED].equals(whole.metrics[LOGGED])
+    assert np.isfinite(run.metrics["train_loss"]).all() and open_run(run.path).config == config
+    assert (type(run.model().head).__name__ == "CosineClassifier") == (config.network["head"] in COSINES)
+
+
+def test_images_without_a_landmark_are_seen_and_tell_runs_apart(tmp_path, world, monkeypatch):
+    """Fails when they are left out of the passes, or a run goes on after they were exchanged."""
+    labels = []
+
+    def watched(learning, batch, *more):
+        labels.append(sorted(batch.labels.tolist()))
+        return train_step(learning, batch, *more)
+
+    monkeypatch.setattr(trainer, "train_step", watched)
+    config = replace(RUN, steps=None, epochs=1, loss="bce", nonlandmarks=1.0, freeze="all")
+    run = fit(config, world, tmp_path / "run", progress=False)
+    there = GoogleLandmarks(world).nonlandmark
+    assert sum(row.count(-1) for row in labels) == len(there)
+    assert sum(map(len, labels)) == len(there) + run.result["train_images"] - len(run.result["bad_images"])
+    (tmp_path / "data").mkdir()
+    for name in ("train.csv", "train", "nonlandmark"):
+        (tmp_path / "data" / name).symlink_to(world / name)
+    there[1:].to_csv(tmp_path / "data" / "nonlandmark.csv", index=False)
+    with pytest.raises(InputError, match="nonlandmarks"):
+        fit(config, tmp_path / "data", run.path, progress=False)
+
+
+def test_a_run_from_before_the_switches(tmp_path, world):
+    """Fails when a finished run that recorded none of the newer settings is taken for another one."""
+    new = {"head", "root", "l2", "temperature", "loss", "label_smoothing", "nonlandmarks"}
+    settings = {name: value for name, value in RUN.__dict__.items() if name not in new}
+    (tmp_path / "config.json").write_text(json.dumps({"settings": settings, "data": {"images": 3}}))
+    (tmp_path / "result.json").write_text("{}")
+    assert is_finished(tmp_path, {"settings": dict(RUN.__dict__), "data": {"images": 3}})
+    with pytest.raises(InputError, match="loss: .*cross_entropy.* → .*bce"):
+        is_finished(tmp_path, {"settings": dict(replace(RUN, loss="bce").__dict__), "data": {"images": 3}})
