@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from landmark.data.dataset import Batch, LandmarkDataset, eval_transform
 from landmark.data.loader import make_loader
@@ -68,6 +69,11 @@ def learner_of(config: TrainConfig, model: LandmarkNet, ranges: Ranges | None = 
     return fast_prefix(model, config.freeze, ranges) if isinstance(config.freeze, str) else model
 
 
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of logits (B, K) to class indices (B,), summed; in float32, and -100 counts for nothing."""
+    return F.cross_entropy(logits.float(), targets, reduction="sum")
+
+
 @dataclass(frozen=True)
 class Learning:
     """What `train_step` needs from one step to the next.
@@ -79,6 +85,7 @@ class Learning:
         where: the device.
         shape: of one input of the network, (3, S, S) for images.
         seed: of dropout.
+        loss: what the network gives for a batch and the labels (B,) of it → their losses, summed.
     """
 
     network: nn.Module
@@ -87,6 +94,7 @@ class Learning:
     where: torch.device
     shape: tuple[int, ...]
     seed: int = 0
+    loss: Callable[..., Tensor] = cross_entropy
 
     @classmethod
     def of(cls, model: nn.Module, config: TrainConfig, saved: dict | None = None) -> Learning:
@@ -113,7 +121,7 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
 
 
 def train_step(learning: Learning, batch: Batch, number: int, lr: float, count: float | None = None) -> float:
-    """Let a network learn from one batch: forward, cross-entropy, backward, one step of Adam.
+    """Let a network learn from one batch: forward, loss, backward, one step of Adam.
 
     Args:
         learning: the network and its optimizer.
@@ -140,9 +148,9 @@ def train_step(learning: Learning, batch: Batch, number: int, lr: float, count: 
         targets = torch.cat([targets, targets.new_full((blank,), -100)])  # -100: no loss, no gradient
     reseed(learning.seed * 1_000_003 + number, learning.where)  # dropout, too, follows from seed and step
     with autocast(learning.where):
-        logits = learning.network(images)  # (B, K)
+        answers = learning.network(images)  # logits (B, K), or what the loss wants
     # Ranks average their gradients: shares of unequal size still add up to the mean over the whole batch
-    loss = F.cross_entropy(logits.float(), targets, reduction="sum") / count * distributed.size()
+    loss = learning.loss(answers, targets) / count * distributed.size()
     learning.adam.zero_grad(set_to_none=True)
     learning.scaler.scale(loss).backward()
     learning.scaler.unscale_(learning.adam)
