@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import tarfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +12,9 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from landmark.course import runs, tables
+from landmark.course import tables
 from landmark.data import archives
 from landmark.data import tables as data_tables
 from landmark.data.archives import ImageStore, open_images
@@ -26,7 +23,6 @@ from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path
 from landmark.evaluation import prediction, write
 from landmark.evaluation.confidence import RULES
-from landmark.models import weights
 from landmark.prepare import inspection
 from landmark.prepare.mirror import make_mirror
 from landmark.prepare.shrink import shrink_data
@@ -367,68 +363,6 @@ def test_a_mirror_of_the_real_thing_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="not a mirror"):
         make_mirror(root, tmp_path / "real")
     assert (tmp_path / "real/metadata/train.csv").read_text() == "published"
-
-
-def test_miniature_weights_are_of_the_world_they_are_meant_to_be_of(tmp_path, monkeypatch):
-    """Fails when other settings of the pretraining world or its training, or its next version, get old weights."""
-    for name in ("DATA", "RUNS"):
-        monkeypatch.setenv(f"LANDMARK_{name}", str(tmp_path / name))
-    monkeypatch.setenv("LANDMARK_QUICK", "1")
-    monkeypatch.setattr(runs, "QUICK_WORLD", WorldConfig(landmarks=1, images=2, size=32))
-    trained = []
-
-    class Trained(nn.Module):  # a run in miniature: how it learns is not what is tested
-        def __init__(self, config, root, out):
-            super().__init__()
-            trained.append((config, out))
-            self.backbone = nn.Linear(1, 1)
-
-        def model(self, which):
-            return self
-
-    monkeypatch.setattr(runs, "fit", Trained)
-    path = weights.miniature_path("resnet50")
-    path.parent.mkdir(parents=True)
-    save_file({"older": torch.zeros(1)}, path)
-    changes = [{}, {"QUICK_WORLD": replace(runs.QUICK_WORLD, seed=1)}, {"VERSION": make.VERSION + 1},
-               {"TrainConfig": lambda **settings: TrainConfig(**settings | {"lr": 1.0})}]  # fmt: skip
-    for number, change in enumerate(changes, 1):
-        for name, value in change.items():
-            monkeypatch.setattr(runs, name, value)
-        shutil.rmtree(tmp_path / "DATA/quick-pretraining", ignore_errors=True)
-        for _ in range(2):
-            assert runs.miniature_weights("resnet50") == path and len(trained) == number
-            assert set(load_file(path)) == {"weight", "bias"}
-
-
-def test_miniature_weights_are_made_once(tmp_path, monkeypatch):
-    """Fails when two notebooks that start at once train them twice, or one is refused while the other trains."""
-    for name in ("DATA", "RUNS"):
-        monkeypatch.setenv(f"LANDMARK_{name}", str(tmp_path / name))
-    monkeypatch.setenv("LANDMARK_QUICK", "1")
-    trained, both = [], threading.Barrier(2)
-
-    class Trained(nn.Module):
-        def __init__(self, config, root, out):
-            super().__init__()
-            trained.append(out)
-            self.backbone = nn.Linear(1, 1)
-
-        def model(self, which):
-            return self
-
-    def locked(*args, **more):  # both have looked before one of them is let in
-        both.wait(60)
-        return first_alone(*args, **more)
-
-    first_alone = training_run.first_alone
-    monkeypatch.setattr(runs, "first_alone", locked)
-    monkeypatch.setattr(runs, "fit", Trained)
-    monkeypatch.setattr(runs, "make_world", lambda out, config: out)
-    with ThreadPoolExecutor(2) as pool:
-        paths = list(pool.map(runs.miniature_weights, ["resnet50"] * 2))
-    assert len(trained) == 1 and set(load_file(paths[0])) == set(load_file(paths[1])) == {"weight", "bias"}
-    assert [p.name for p in paths[0].parent.iterdir()] == [paths[0].name]
 
 
 @pytest.mark.parametrize("done", [1, 2], ids=["stopped", "finished"])

@@ -43,10 +43,6 @@ def _train(args: argparse.Namespace) -> int:
     config = TrainConfig(**saved | given)
     from landmark.training.trainer import fit
 
-    if config.weights == "miniature":
-        from landmark.course.runs import make_weights
-
-        make_weights(config, args.out)
     run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
               save_steps=args.save_steps, tensorboard=args.tensorboard, scratch=args.scratch)  # fmt: skip
     result = run.result
@@ -61,10 +57,10 @@ def _add_pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backbone", choices=tuple(BACKBONES), help="which")
     parser.add_argument("--out", type=Path, help="file to write; that of the package when left out")
     parser.add_argument("--landmarks", type=int, default=500, help="of the world, disjoint from every other one")
-    parser.add_argument("--images", type=int, default=24, help="of each, on average")
+    parser.add_argument("--images", type=int, default=20, help="of each, on average")
     parser.add_argument("--size", type=int, default=128, help="pixels")
-    parser.add_argument("--epochs", type=int, default=4, help="passes at half the size")
-    parser.add_argument("--last-epochs", type=int, default=2, help="passes at the whole size, after them")
+    parser.add_argument("--epochs", type=int, default=3, help="passes at half the size")
+    parser.add_argument("--last-epochs", type=int, default=1, help="passes at the whole size, after them")
     parser.add_argument("--seed", type=int, default=0, help="of world and training")
 
 

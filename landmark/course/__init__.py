@@ -1,5 +1,6 @@
 """What the notebooks run and measure.
 
+answers     What runs answer about a test set, as the metrics want it.
 arithmetic  What cheaper arithmetic does to a network's answers and to what it learns.
 evaluate    Evaluate finished runs and submissions on a data set.
 layers      Measure layers at work: sizes and gradients of stages, sketch errors, attention maps.
@@ -8,7 +9,8 @@ resuming    Kill a run on the way, go on with it, and compare it with one that r
 runs        The course: its data, its runs and its tables, in three sizes (quick, miniature, the real data set).
 samples     Pictures, names and batches for a notebook to look at.
 speed       Measure and foretell speed: images a second, hours at full scale, how well an order mixes.
-tables      The tables of the course: scores of its runs, with intervals, beside those of the paper.
+tables      The tables of the course: scores of its runs over seeds, with intervals, beside those of the paper.
+together    Train several runs, on a CPU as many at a time as it has cores.
 bench       How fast this project is, beside a plain way, in the same run.
 """
 
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
+    from landmark.course.answers import test_answers, test_predictions, truth_of
     from landmark.course.arithmetic import precision_table, training_table
     from landmark.course.bench.speed import bench_train
     from landmark.course.evaluate import evaluate_runs
@@ -32,30 +35,31 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     )
     from landmark.course.resuming import killed_and_resumed
     from landmark.course.runs import (
+        FEATURES,
+        NETWORKS,
         course_config,
         course_data,
         course_mirror,
         course_run,
+        course_runs,
         course_split,
         min_images,
-        miniature_weights,
         mode,
-        more_queries,
         real_config,
         scratch,
+        seeds,
+        trained,
     )
     from landmark.course.samples import batch_of, names_of, pictures, planted_faults, sample_rows, squares
     from landmark.course.speed import benchmark_table, full_scale_hours, throughput, training_rate, window_mixing
     from landmark.course.tables import (
         PAPER,
+        course_evaluation,
         dev_table,
+        distractor_table,
         learning_tables,
         paired_differences,
         score_table,
-        test_answers,
-        test_predictions,
-        test_scores,
-        truth_of,
     )
     from landmark.evaluation.label_errors import detector_scores
     from landmark.prepare.sources import gldv2, landmarks50
@@ -63,6 +67,8 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.utils.files import quick, runs_root
 
 __all__ = [
+    "FEATURES",
+    "NETWORKS",
     "PAPER",
     "attention_layer",
     "batch_of",
@@ -70,12 +76,15 @@ __all__ = [
     "benchmark_table",
     "course_config",
     "course_data",
+    "course_evaluation",
     "course_mirror",
     "course_run",
+    "course_runs",
     "course_split",
     "detector_scores",
     "dev_table",
     "device",
+    "distractor_table",
     "evaluate_runs",
     "fast_dtype",
     "frozen_stages",
@@ -86,9 +95,7 @@ __all__ = [
     "landmarks50",
     "learning_tables",
     "min_images",
-    "miniature_weights",
     "mode",
-    "more_queries",
     "names_of",
     "paired_differences",
     "pictures",
@@ -100,6 +107,7 @@ __all__ = [
     "sample_rows",
     "score_table",
     "scratch",
+    "seeds",
     "self_attention_from",
     "sketch_by_hand",
     "sketch_errors",
@@ -108,8 +116,8 @@ __all__ = [
     "stage_sizes",
     "test_answers",
     "test_predictions",
-    "test_scores",
     "throughput",
+    "trained",
     "training_rate",
     "training_table",
     "truth_of",

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from landmark.course.answers import truth_of
 from landmark.course.runs import course_run
 from landmark.course.samples import batch_of
-from landmark.course.tables import truth_of
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation import metrics, open_world
 from landmark.evaluation.prediction import predict

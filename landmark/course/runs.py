@@ -6,36 +6,35 @@ Notebooks ask for a run by name. It is trained the first time and loaded ever af
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-from dataclasses import asdict, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
+from landmark.course.together import fit_all
 from landmark.data.folder import GoogleLandmarks
 from landmark.models.recipes import backbone_of
-from landmark.models.weights import miniature_path
 from landmark.prepare.mirror import make_mirror, serve
 from landmark.training.config import TrainConfig
-from landmark.training.run import Run, alone_in, first_alone, needs_weights
+from landmark.training.run import Run
 from landmark.training.splits import Split, split_dev
-from landmark.training.trainer import fit
-from landmark.utils import distributed
-from landmark.utils.files import atomic_path, data_root, quick, runs_root, stamp
-from landmark.utils.locks import lock_of
+from landmark.utils.files import data_root, quick, runs_root, stamp
 from landmark.utils.log import show_log
 from landmark.world.config import WorldConfig
-from landmark.world.make import VERSION, make_world
+from landmark.world.make import make_world
 
 show_log()  # notebooks read what the library says, as users of the command do
 _servers = contextlib.ExitStack()
 QUICK_WORLD = WorldConfig(landmarks=4, images=8, test=72, size=64)
-FULL_WORLD = WorldConfig()
-PRETRAINING = WorldConfig(landmarks=60, images=40, test=0, size=112, siblings=1, pretraining=True)
+FULL_WORLD = WorldConfig(landmarks=24, images=40, test=2400, size=224, known=0.26, unknown=0.13, nonlandmarks=400)
+NETWORKS = ("resnet50", "xception", "xception_spatial", "xception_cbp", "xception_cbp_attention")
+"""The paper's five models: the track of the paper's networks."""
+FEATURES = ("efficientnet_lite0", "efficientnet_lite0_spatial", "efficientnet_lite0_cbp",
+            "efficientnet_lite0_cbp_attention")  # fmt: skip
+"""The paper's ideas on ImageNet features that come with a package: the track of real features."""
+_FROZEN = {"resnet50": "layer3", "xception": "block11"}  # the stages behind it learn; of other backbones none
 
 
 def mode() -> str:
@@ -74,17 +73,32 @@ def min_images() -> int:
 
 
 def course_config(model: str, **changes: Any) -> TrainConfig:
-    """Settings of the course's run of a model: one budget for all of them.
+    """Settings of the course's run of a model: one budget for all models of a track.
 
     >>> course_config("xception").model
     'xception'
     """
+    backbone = backbone_of(model)
     settings: dict[str, Any] = {
-        "gldv2": {"size": 299, "batch_size": 64, "epochs": 6, "weights": "imagenet"},
-        "miniature": {"size": 80, "batch_size": 32, "epochs": 5, "lr": 1e-3, "decay": True, "weights": "miniature"},
-        "quick": {"size": 64, "batch_size": 8, "steps": 2, "weights": "miniature"},
+        "gldv2": {"size": 299, "batch_size": 64, "epochs": 6},
+        "miniature": {"size": 96, "batch_size": 32, "epochs": 6, "lr": 1e-3, "decay": True, "views": 2},
+        "quick": {"size": 64, "batch_size": 8, "steps": 2, "views": 1},
     }[mode()]
+    settings["weights"] = "miniature" if backbone in _FROZEN and mode() != "gldv2" else "imagenet"
+    if mode() != "gldv2":
+        settings["freeze"] = _FROZEN.get(backbone, "all")
+    if backbone not in _FROZEN and mode() != "quick":
+        settings |= {"size": 224, "freeze": "all"}
     return replace(TrainConfig(model=model, min_images=min_images(), **settings), **changes)
+
+
+def seeds() -> tuple[int, ...]:
+    """List the seeds that the course trains each model with: three on the miniature, else one.
+
+    >>> len(seeds()) in (1, 3)
+    True
+    """
+    return (0, 1, 2) if mode() == "miniature" else (0,)
 
 
 def course_run(model: str, *, name: str | None = None, **changes: Any) -> Run:
@@ -92,64 +106,31 @@ def course_run(model: str, *, name: str | None = None, **changes: Any) -> Run:
 
     Args:
         model: one of `list_models()`.
-        name: of the run's folder; the model's when left out.
+        name: of the run's folder; the model's, and its seed's unless that is 0, when left out.
         changes: settings that differ from `course_config`.
     """
-    config, out = course_config(model, **changes), runs_root() / f"{mode()}-{name or model}"
-    make_weights(config, out)
-    return fit(config, course_data().root, out)
+    return fit_all([_job(course_config(model, **changes), name)])[0]
 
 
-def make_weights(config: TrainConfig, out: str | Path) -> None:
-    """Make the miniature weights where a run that is to begin in `out` starts from them; one that goes on has its own.
-
-    Raises:
-        InputError: another process is training this run, or `out` cannot be written.
-    """
-    if config.weights == "miniature" and needs_weights(Path(out)):
-        with distributed.group(), alone_in(Path(out)):
-            miniature_weights(backbone_of(config.model))
+def course_runs(model: str) -> list[Run]:
+    """Load or train the course's runs of a model, one for each of `seeds()`."""
+    return trained([model])[model]
 
 
-def miniature_weights(backbone: str) -> Path:
-    """Make weights that stand in for ImageNet's without a network: a backbone trained on a disjoint miniature world.
-
-    Args:
-        backbone: "xception" or "resnet50".
-
-    Returns:
-        The file that `weights="miniature"` loads; trained the first time, and when that world or its training is
-        another one by now: some minutes on two cores.
-    """
-    path, prefix = miniature_path(backbone), "quick" if quick() else "miniature"
-    world = replace(QUICK_WORLD, pretraining=True, test=0) if quick() else PRETRAINING
-    budget: dict[str, Any] = (
-        {"size": 64, "batch_size": 8, "steps": 2} if quick() else {"size": 80, "batch_size": 32, "epochs": 5}
-    )
-    budget |= {"lr": 2e-3, "decay": True, "freeze": 0, "weights": "none", "min_images": world.min_images}
-    config = TrainConfig(model=backbone, **budget)
-    basis = json.dumps({"version": VERSION, "world": asdict(world), "training": asdict(config)})
-
-    def made() -> bool:
-        return distributed.gather(_rest_on(path, basis))[0]
-
-    with distributed.group():
-        if not made():
-            with first_alone(lock_of(path), waiting=f"{path}: another process makes these weights: waiting for it"):
-                if not made():  # looked at again: whoever was inside may have made them meanwhile
-                    root = make_world(data_root() / f"{prefix}-pretraining", world)
-                    run = fit(config, root, runs_root() / f"{prefix}-pretraining-{backbone}")
-                    state = run.model("last").cpu().backbone.state_dict()
-                    with atomic_path(path) as part:
-                        save_file({key: value.contiguous() for key, value in state.items()}, part, {"basis": basis})
-    return path
+def trained(models: Iterable[str]) -> dict[str, list[Run]]:
+    """Load or train the course's runs of some models, all seeds of each; those that are missing side by side."""
+    keys = [(model, seed) for model in models for seed in seeds()]
+    runs = fit_all([_job(course_config(model, seed=seed)) for model, seed in keys])
+    found: dict[str, list[Run]] = {model: [] for model, _ in keys}
+    for (model, _), run in zip(keys, runs, strict=True):
+        found[model].append(run)
+    return found
 
 
-def _rest_on(path: Path, basis: str) -> bool:
-    """Check whether a file of weights is there and was made like this."""
-    with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
-        return (file.metadata() or {}).get("basis") == basis
-    return False
+def _job(config: TrainConfig, name: str | None = None) -> tuple[TrainConfig, Path, Path]:
+    """Settings, data and folder of a run."""
+    folder = name or config.model + (f"-seed{config.seed}" if config.seed else "")
+    return config, course_data().root, runs_root() / f"{mode()}-{folder}"
 
 
 def course_mirror(real: bool = False) -> str:
@@ -175,26 +156,9 @@ def real_config(model: str, real: bool = False) -> TrainConfig:
     if real:
         return TrainConfig(model=model, min_images=10, epochs=6, size=299, weights="imagenet")
     config = course_config(model, min_images=max(2, min_images() // 2))
-    if config.weights == "miniature":
-        miniature_weights(backbone_of(model))
     return replace(config, epochs=config.epochs // 2) if config.epochs else config
 
 
 def course_split(data: GoogleLandmarks, seed: int = 0) -> Split:
     """Make the split that the course's runs use."""
     return split_dev(data.labelled(min_images()), data.root, seed=seed)
-
-
-def more_queries() -> GoogleLandmarks:
-    """Make the course's landmarks with four times as many test images of them, to tell small differences apart.
-
-    The real data set has enough as it is.
-    """
-    if mode() == "gldv2":
-        return course_data()
-    config = (
-        replace(QUICK_WORLD, images=4, known=0.9)
-        if quick()
-        else replace(FULL_WORLD, images=4, test=1300, known=0.9, unknown=0.02)
-    )
-    return GoogleLandmarks(make_world(data_root() / f"{mode()}-queries", config))

@@ -1,19 +1,21 @@
-"""The tables of the course: scores of its runs, with intervals, beside those of the paper."""
+"""The tables of the course: scores of its runs over seeds, with intervals, beside those of the paper."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from landmark.course.runs import course_run
+from landmark.course.answers import test_answers, test_predictions, truth_of
+from landmark.course.runs import course_runs, trained
 from landmark.data.folder import GoogleLandmarks
-from landmark.data.tables import scored
-from landmark.evaluation import bootstrap, metrics, open_world
-from landmark.evaluation.confidence import DEFAULT
-from landmark.evaluation.prediction import Predictions
-from landmark.training.predict_run import predict_table
+from landmark.evaluation.report.answers import tabulate
+from landmark.evaluation.report.results import Evaluation, System
+from landmark.evaluation.report.summary import evaluate
 from landmark.training.run import Run
 
 PAPER = pd.DataFrame(
@@ -23,78 +25,105 @@ PAPER = pd.DataFrame(
 """GAP and loss on the 2019 paper's own dev set, from its Figure 5."""
 
 
-def truth_of(data: GoogleLandmarks, split: str = "all") -> dict[str, tuple[int, ...]]:
-    """image_id → landmark ids of the test images that are scored, see `tables.scored`."""
-    return scored(data.solution, split, f"the solution of {data.root}")
+def course_evaluation(models: Iterable[str], data: GoogleLandmarks, n: int = 1000) -> Evaluation:
+    """Evaluate the course's runs of some models, all seeds of each, on a test set; see `evaluation.report.evaluate`."""
+    runs = {model: tuple(found) for model, found in trained(models).items()}
+    return _evaluated(tuple((model, run.path, run.result["sha256"]) for model in runs for run in runs[model]),
+                      _Held(runs, data), n)  # fmt: skip
 
 
-def test_predictions(run: Run, data: GoogleLandmarks, keep: Collection[str] = ()) -> Predictions:
-    """Predictions of a run on the whole test set, kept beside it, see `predict_table`."""
-    truth = truth_of(data)
-    known = [next((x for x in truth.get(i, ()) if x in run.labels), -1) for i in data.test["id"]]
-    return predict_table(run, data.test.assign(landmark_id=known), data.root, keep=keep)
+class _Held:
+    """Runs and data beside the key of a cache, which tells them apart by the folder of the data."""
+
+    def __init__(self, runs: dict[str, tuple[Run, ...]], data: GoogleLandmarks):
+        self.runs, self.data = runs, data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and self.data is other.data
+
+    def __hash__(self) -> int:
+        return hash(self.data.root)
 
 
-def test_answers(run: Run, data: GoogleLandmarks, score: str = DEFAULT) -> dict[str, tuple[int, float]]:
-    """image_id → (landmark_id, score) of the test images that are scored, as `metrics` wants it beside `truth_of`.
-
-    Args:
-        run: a finished run.
-        data: with the test set and its solution.
-        score: name of a rule, see `confidence.RULES`.
-    """
-    truth, answers = truth_of(data), test_predictions(run, data).mapping(run.labels, score)
-    return {image_id: answer for image_id, answer in answers.items() if image_id in truth}
+@lru_cache(8)
+def _evaluated(key: tuple[tuple[str, Path, str], ...], held: _Held, n: int) -> Evaluation:
+    truth = truth_of(held.data)
+    groups = {model: [f"{model}, seed {run.config.seed}" for run in runs] for model, runs in held.runs.items()}
+    tables = {name: tabulate(test_answers(run, held.data), truth, run.labels.landmark_ids, name=name)
+              for model, runs in held.runs.items() for name, run in zip(groups[model], runs, strict=True)}  # fmt: skip
+    return evaluate(tables, models=groups, n=n)
 
 
-def test_scores(run: Run, data: GoogleLandmarks, n: int = 1000) -> dict[str, float]:
-    """Closed and open GAP with 95 % bootstrap intervals, top-1 accuracy and loss of one run.
-
-    Closed: the landmark queries of the label set alone. Open: the whole test set, distractors and all.
-    """
-    predictions, everything = test_predictions(run, data), truth_of(data)
-    answers = open_world.restrict(predictions.mapping(run.labels), everything)
-    closed = open_world.closed_set(everything, run.labels.landmark_ids)
-    inside = open_world.restrict(answers, closed)
-    low, high = bootstrap.gap_bootstrap(inside, closed, n)
-    open_low, open_high = bootstrap.gap_bootstrap(answers, everything, n)
-    return {
-        "closed": metrics.global_average_precision(inside, closed), "closed_low": low, "closed_high": high,
-        "open": metrics.global_average_precision(answers, everything), "open_low": open_low, "open_high": open_high,
-        "top1": metrics.top1_accuracy(inside, closed), "loss": float(np.nanmean(predictions.loss)),
-    }  # fmt: skip
+def _systems(report: Evaluation) -> dict[str, System]:
+    """Scores of each model: of its seeds together, or of its one run."""
+    return {system.run.partition(",")[0]: system for system in report.models or report.runs}
 
 
 def score_table(models: Iterable[str], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
-    """The paper's Figure 5, measured: a row of `test_scores` for each model, the paper's figures beside them."""
-    rows = {}
-    for model in models:
-        run = course_run(model)
-        rows[model] = {"dev": run.result["dev_gap"], **test_scores(run, data, n), "minutes": run.result["seconds"] / 60}
+    """The paper's Figure 5, measured: for each model the mean over its seeds, and the paper's figures beside it.
+
+    `closed`: GAP on the test images of landmarks in the label set. `open`: on the whole test set, distractors and all.
+    Their `low` and `high` are the ends of 95 % intervals over images and seeds together. `spread` is the largest closed
+    GAP of a seed less the smallest.
+    """
+    models = list(models)
+    report, rows = course_evaluation(models, data, n), {}
+    single = {system.run: system for system in report.runs}
+    for model, system in _systems(report).items():
+        runs = course_runs(model)
+        closed = [single[f"{model}, seed {run.config.seed}"].scores["gap_closed"].value for run in runs]
+        inside, whole = system.scores["gap_closed"], system.scores["gap"]
+        rows[model] = {
+            "seeds": len(runs), "dev": np.mean([run.result["dev_gap"] for run in runs]),
+            "closed": inside.value, "closed_low": inside.low, "closed_high": inside.high,
+            "spread": max(closed) - min(closed),
+            "open": whole.value, "open_low": whole.low, "open_high": whole.high, "top1": system.scores["top1"].value,
+            "loss": np.mean([np.nanmean(test_predictions(run, data).loss) for run in runs]),
+            "minutes": sum(run.result["seconds"] for run in runs) / 60,
+        }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").join(PAPER)
 
 
-def dev_table(models: Iterable[str]) -> pd.DataFrame:
-    """What the runs of some models reached on the dev set, and what they cost."""
+def paired_differences(pairs: Sequence[tuple[str, str]], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
+    """GAP of the first model of each pair less that of the second, closed and open, with 95 % intervals.
+
+    Both answer the same images, so the luck of the draw cancels; images and seeds are resampled together.
+    """
+    report = course_evaluation(dict.fromkeys(model for pair in pairs for model in pair), data, n)
+    rows: dict[str, dict[str, Any]] = {f"{first} − {second}": {} for first, second in pairs}
+    for short, score in (("closed", "gap_closed"), ("open", "gap")):
+        name = f"model {score}" if report.models else score
+        found = {(x.a.partition(",")[0], x.b.partition(",")[0]): x for x in report.paired[name]}
+        for first, second in pairs:
+            turned = (first, second) not in found
+            x = found[(second, first) if turned else (first, second)]
+            low, high = (-x.high, -x.low) if turned else (x.low, x.high)
+            difference = -x.difference if turned else x.difference
+            rows[f"{first} − {second}"] |= {short: difference, f"{short}_low": low, f"{short}_high": high}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def distractor_table(models: Iterable[str], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
+    """Open GAP of each model when distractors make up 0, 60, 90 and 98.3 % of the test set: value, low and high."""
     rows = {}
-    for model in models:
-        result = course_run(model).result
-        rows[model] = {"dev GAP": result["dev_gap"], "dev top-1": result["dev_top1"], "dev loss": result["dev_loss"],
-                       "train images": result["train_images"], "minutes": result["seconds"] / 60}  # fmt: skip
+    for model, system in _systems(course_evaluation(models, data, n)).items():
+        rows[model] = {(f"{share:.1%}".replace(".0%", "%"), name): getattr(value, name)
+                       for share, value in system.at.items() for name in ("value", "low", "high")}  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def dev_table(models: Iterable[str]) -> pd.DataFrame:
+    """What the runs of some models reached on the dev set, and what they cost: means over their seeds."""
+    rows = {}
+    for model, runs in trained(models).items():
+        results = [run.result for run in runs]
+        means = {name: np.mean([result[key] for result in results]) for name, key in (
+            ("dev GAP", "dev_gap"), ("dev top-1", "dev_top1"), ("dev loss", "dev_loss"),
+            ("train images", "train_images"), ("seconds", "seconds"))}  # fmt: skip
+        rows[model] = {"seeds": len(results)} | means
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def learning_tables(models: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """The logs of some models' runs, by name."""
-    return {model: course_run(model).metrics for model in models}
-
-
-def paired_differences(pairs: Sequence[tuple[str, str]], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
-    """Closed GAP of the first model of each pair minus that of the second, with the interval of the difference."""
-    rows = {}
-    for first, second in pairs:
-        runs = [course_run(name) for name in (first, second)]
-        closed = open_world.closed_set(truth_of(data), runs[0].labels.landmark_ids)
-        a, b = (open_world.restrict(test_answers(run, data), closed) for run in runs)
-        rows[f"{first} − {second}"] = bootstrap.paired_gap_bootstrap(a, b, closed, n)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
+    """The logs of some models' runs, by name: of the first seed."""
+    return {model: runs[0].metrics for model, runs in trained(models).items()}

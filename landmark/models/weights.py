@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -12,18 +13,26 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from landmark.models.recipes import BACKBONES
-from landmark.models.stand_in.packed import unpack
+from landmark.models.stand_in.packed import stand_in_path, unpack
 from landmark.utils import files
 from landmark.utils.errors import CheckpointError, DownloadError, InputError, file_errors
-from landmark.utils.files import data_root, quick
+from landmark.utils.files import data_root
 from landmark.utils.http.fetch import fetch
 
 CLASSIFIERS = ("fc.", "_fc.", "last_linear.", "classifier.")  # behind a backbone, by whatever name
 
 
-def miniature_path(name: str) -> Path:
-    """Name the file of the weights trained on the miniature pretraining world (quick mode keeps its own)."""
-    return data_root() / "weights" / f"miniature{'-quick' if quick() else ''}-{name}.safetensors"
+def packaged_stand_in(name: str) -> tuple[Path, str]:
+    """Find the file of a backbone's stand-in weights and read its SHA-256 from the card beside it.
+
+    Raises:
+        InputError: there are none of this backbone, or this installation lacks them.
+    """
+    path = stand_in_path(name)
+    made = sorted(file.stem for file in path.parent.glob("*.safetensors"))
+    if name not in made:
+        raise InputError(f'no stand-in weights of {name}, only of {", ".join(made)}: use weights="none"')
+    return path, str(json.loads(path.with_suffix(".json").read_text())["sha256"])
 
 
 def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> None:
@@ -32,9 +41,9 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
     Args:
         backbone: from `create_backbone(name)`.
         name: of the backbone.
-        weights: "imagenet" (downloaded once, or brought by an installed package; its sha256 is checked before each
-            load), "miniature", "none" or None, or a `.safetensors` or `.pth` file: a backbone's own tensors or a
-            run's checkpoint.
+        weights: "imagenet" (downloaded once, or brought by an installed package), "miniature" (this package's own, see
+            `models.stand_in`), "none" or None, or a `.safetensors` or `.pth` file: a backbone's own tensors or a run's
+            checkpoint. The sha256 of the first two is checked before each load.
 
     Raises:
         CheckpointError: the file is damaged or does not fit.
@@ -51,9 +60,7 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path | None) -> 
         if not path.exists():
             _fetch(line, path)
     elif weights == "miniature":
-        path = miniature_path(name)
-        if not path.exists():
-            raise InputError(f"{path}: no such file: the miniature weights are made by course.miniature_weights")
+        (path, expected), advice = packaged_stand_in(name), "install landmark again"
     else:
         path = Path(weights)
     tensors = read_tensors(path, expected, advice)

@@ -24,7 +24,6 @@ from landmark.data.loader import make_loader
 from landmark.models.net import LandmarkNet, create_model
 from landmark.models.recipes import data_config
 from landmark.models.weights import load_tensors, read_tensors
-from landmark.training.checkpoints import Checkpoints
 from landmark.training.config import TrainConfig, place_of_weights
 from landmark.training.splits import SIDES, read_sides
 from landmark.utils.device import device, fast_dtype
@@ -210,11 +209,6 @@ def _check_weights(path: Path, recorded: dict) -> None:
             f"{path}: this run began with other weights in {recorded['settings']['weights']}, whose sha256 was "
             f"{before[:8]}… and is {now[:8]}… now: choose another folder for the new ones, or put the old ones back"
         )
-
-
-def needs_weights(path: Path) -> bool:
-    """Whether a run has yet to load its first weights: it is not finished, and no state holds all of them."""
-    return not (path / "result.json").exists() and not Checkpoints(path).paths()
 
 
 def alone_in(path: Path) -> contextlib.AbstractContextManager:

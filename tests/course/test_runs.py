@@ -33,7 +33,7 @@ def test_three_sizes(monkeypatch, world):
     real = runs.course_config("xception", lr=0.5)
     assert (runs.mode(), real.min_images, real.weights, real.lr) == ("gldv2", 100, "imagenet", 0.5)
     assert (real.size, real.epochs) == (299, 6), "the paper's"
-    assert runs.course_data().root == world and runs.more_queries().root == world
+    assert runs.course_data().root == world
 
 
 def test_the_world_is_made_once_and_told_each_time_it_is_another(quick, capsys):
@@ -42,16 +42,6 @@ def test_the_world_is_made_once_and_told_each_time_it_is_another(quick, capsys):
     assert runs.course_data() is first and first.root == quick / "data" / "quick"
     assert capsys.readouterr().out.count("data: the quick world, 2 invented landmarks at 32 px, seed 0") == 1
     assert runs.min_images() == runs.QUICK_WORLD.min_images
-
-
-def test_more_queries_are_of_the_same_landmarks(quick):
-    """Fails when small differences are measured on landmarks that no run has seen, or on the very same images."""
-    few, many = runs.course_data(), runs.more_queries()
-    assert many.root != few.root
-    known = set(few.labelled(runs.min_images())["landmark_id"])
-    asked = [landmarks for landmarks in many.solution["landmarks"] if landmarks]
-    assert asked and all(set(landmarks) <= set(few.train["landmark_id"]) for landmarks in asked)
-    assert any(set(landmarks) <= known for landmarks in asked)
 
 
 def test_the_split_is_that_of_the_runs(quick, monkeypatch):
@@ -65,21 +55,47 @@ def test_the_split_is_that_of_the_runs(quick, monkeypatch):
     assert again.train.equals(split.train) and again.dev.equals(split.dev)
 
 
-def test_runs_of_one_model_have_a_folder_for_each_name(quick, monkeypatch):
-    """Fails when a run with changed settings takes the folder of the course's own, or settings are not handed on."""
+def test_runs_of_one_model_have_a_folder_for_each_name_and_seed(quick, monkeypatch):
+    """Fails when a run with changed settings or another seed takes the folder of the course's own."""
     trained = []
-    monkeypatch.setattr(runs, "fit", lambda config, root, out: trained.append((config, root, out)) or "run")
-    assert runs.course_run("resnet50", weights="none") == "run"
-    runs.course_run("resnet50", name="other", weights="none", seed=3)
-    (one, root, out), (two, _, other) = trained
-    assert root == runs.course_data().root and (out.name, other.name) == ("quick-resnet50", "quick-other")
+    monkeypatch.setattr(runs, "fit_all", lambda jobs: trained.extend(jobs) or [job[2].name for job in jobs])
+    assert runs.course_run("resnet50", weights="none") == "quick-resnet50"
+    assert runs.course_run("resnet50", name="other", weights="none", seed=3) == "quick-other"
+    assert runs.course_run("resnet50", seed=3) == "quick-resnet50-seed3"
+    (one, root, _), (two, _, _), _ = trained
+    assert root == runs.course_data().root
     assert replace(one, seed=3) == two == runs.course_config("resnet50", weights="none", seed=3)
+
+
+def test_each_model_has_a_run_for_each_seed(quick, monkeypatch):
+    """Fails when runs go to the wrong model, or two models are trained one after the other where both could be."""
+    calls = []
+    monkeypatch.setattr(runs, "seeds", lambda: (0, 1))
+    monkeypatch.setattr(runs, "fit_all", lambda jobs: calls.append(jobs) or [job[2].name for job in jobs])
+    assert runs.trained(iter(["resnet50", "xception_gem"])) == {
+        "resnet50": ["quick-resnet50", "quick-resnet50-seed1"],
+        "xception_gem": ["quick-xception_gem", "quick-xception_gem-seed1"],
+    }
+    assert len(calls) == 1 and [job[0].seed for job in calls[0]] == [0, 1, 0, 1]
+    assert runs.course_runs("resnet50") == ["quick-resnet50", "quick-resnet50-seed1"]
+
+
+def test_two_tracks(monkeypatch):
+    """Fails when the features of a package are trained on, or the paper's networks begin with nothing."""
+    monkeypatch.delenv("LANDMARK_QUICK", raising=False)
+    for model in runs.FEATURES:
+        config = runs.course_config(model)
+        assert (config.weights, config.freeze, config.size) == ("imagenet", "all", 224)
+    for model in runs.NETWORKS:
+        config = runs.course_config(model)
+        assert config.weights == "miniature" and config.freeze in ("layer3", "block11")
+    budgets = {(c.epochs, c.batch_size, c.views, c.lr) for c in map(runs.course_config, runs.NETWORKS + runs.FEATURES)}
+    assert len(budgets) == 1
 
 
 def test_notebook_ten_trains_half_as_long_on_the_miniature(monkeypatch):
     """Fails when real photographs get the miniature's weights, or the miniature the budget of the real ones."""
     monkeypatch.delenv("LANDMARK_QUICK", raising=False)
-    monkeypatch.setattr(runs, "miniature_weights", lambda backbone: None)
     full = runs.course_config("xception")
     half, real = runs.real_config("xception"), runs.real_config("xception", real=True)
     assert half == replace(full, epochs=full.epochs // 2, min_images=full.min_images // 2)

@@ -15,7 +15,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from landmark.course import runs
 from landmark.data import folder
 from landmark.data.folder import GoogleLandmarks
 from landmark.data.images import image_path
@@ -306,21 +305,6 @@ def test_weights_are_known_from_any_folder(tmp_path, world, monkeypatch, recorde
     assert fit(training_run.saved_config(run.path), world, run.path, progress=False).result == run.result
     with pytest.raises(InputError, match="weights: .*/w.safetensors → .*/below/w.safetensors"):
         fit(replace(CONFIG, weights="w.safetensors"), world, run.path, progress=False)
-
-
-@pytest.mark.parametrize("left", ["nothing", "state-000000001-0.pt", "result.json"])
-def test_weights_are_made_for_a_run_that_begins_alone(tmp_path, monkeypatch, left):
-    """Fails when miniature weights are trained for minutes that a stopped or finished run does not load."""
-    made, config = [], replace(CONFIG, weights="miniature")
-    monkeypatch.setattr(runs, "miniature_weights", made.append)
-    if left != "nothing":
-        (tmp_path / left).touch()
-    runs.make_weights(config, tmp_path)
-    runs.make_weights(replace(config, weights="none"), tmp_path / "other")
-    assert made == ["resnet50"] * (left == "nothing")
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file: cannot be written"):
-        runs.make_weights(config, tmp_path / "file")
 
 
 @pytest.mark.arithmetic
