@@ -18,6 +18,8 @@ from landmark.course import arithmetic, resuming, runs, samples, speed
 from landmark.course import layers as course_layers
 from landmark.course import runs as course_runs
 from landmark.course import tables as course_tables
+from landmark.course.ablation import study
+from landmark.course.ablation import table as ablation_table
 from landmark.course.arithmetic import precision_table
 from landmark.course.bench import measure
 from landmark.course.runs import (
@@ -126,6 +128,12 @@ def integers(t):
         folding.fast_model(t.model, t.images)(t.images)
 
 
+def ablated(t):
+    config = t.config()
+    variants = [ablation_table.Variant("base", "", config, "base")]
+    return study.ablate(ablation_table.Table(variants, [0], {}, {}, t.world, Path(t.new())), n=3)
+
+
 def filled(t):
     kept = frozen_maps.Views(t.dataset(augmented=True), 1, t.new())
     list(kept.fill(lambda images: images))
@@ -138,6 +146,7 @@ CALLS = {
     "TrainConfig": lambda t: t.config(),
     "WorldConfig": lambda t: landmark.WorldConfig(),
     "auroc": lambda t: auroc([0.5], [0.1]),
+    "ablate": lambda t: ablated(t),
     "batch_of": lambda t: batch_of(t.run(), t.test, t.world),
     "benchmark_table": lambda t: benchmark_table(
         dict.fromkeys(("plain", "ours"), {"images_per_second": {"network": {"median": 1.0}}, "seconds": {},

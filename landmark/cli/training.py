@@ -74,6 +74,18 @@ def _pretrain(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_ablate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", type=Path, help="TOML file: [base], [vary], seeds, data, out")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
+
+
+def _ablate(args: argparse.Namespace) -> int:
+    from landmark.course.ablation.study import ablate
+
+    print("\n".join(ablate(args.table, n=args.resamples).lines()))
+    return 0
+
+
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("data", type=Path, help="folder in the GLDv2 layout")
@@ -103,5 +115,7 @@ VERBS = {
     "train": ("train a model; a stopped run goes on, a finished one is loaded", _add_train, _train),
     "pretrain": ("train a backbone on a disjoint miniature world: weights that need no network", _add_pretrain,
                  _pretrain),
+    "ablate": ("change one setting at a time against a base, over seeds; a stopped ablation goes on", _add_ablate,
+               _ablate),
     "predict": ("write a submission for the test images", _add_predict, _predict),
 }  # fmt: skip

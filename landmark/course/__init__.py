@@ -1,5 +1,6 @@
 """What the notebooks run and measure.
 
+ablation    One thing at a time is changed against a base, over seeds, on the same images.
 answers     What runs answer about a test set, as the metrics want it.
 arithmetic  What cheaper arithmetic does to a network's answers and to what it learns.
 evaluate    Evaluate finished runs and submissions on a data set.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
+    from landmark.course.ablation.study import ablate
     from landmark.course.answers import test_answers, test_predictions, truth_of
     from landmark.course.arithmetic import precision_table, training_table
     from landmark.course.bench.speed import bench_train
@@ -70,6 +72,7 @@ __all__ = [
     "FEATURES",
     "NETWORKS",
     "PAPER",
+    "ablate",
     "attention_layer",
     "batch_of",
     "bench_train",
