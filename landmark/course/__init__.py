@@ -1,7 +1,7 @@
 """What the notebooks run and measure.
 
 answers     What runs answer about a test set, as the metrics want it.
-arithmetic  What cheaper arithmetic does to a network's answers and to what it learns.
+arithmetic  Measure what cheaper arithmetic does to a network's answers.
 evaluate    Evaluate finished runs and submissions on a data set.
 layers      Measure layers at work: sizes and gradients of stages, sketch errors, attention maps.
 pretraining Train a backbone on a disjoint miniature world, and store it as the weights that stand in for ImageNet's.
@@ -20,7 +20,7 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.course.answers import test_answers, test_predictions, truth_of
-    from landmark.course.arithmetic import precision_table, training_table
+    from landmark.course.arithmetic import precision_table
     from landmark.course.bench.speed import bench_train
     from landmark.course.evaluate import evaluate_runs
     from landmark.course.layers import (
@@ -50,7 +50,16 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         seeds,
         trained,
     )
-    from landmark.course.samples import batch_of, names_of, pictures, planted_faults, sample_rows, squares
+    from landmark.course.samples import (
+        batch_of,
+        empty_rows,
+        known_rows,
+        names_of,
+        pictures,
+        planted_faults,
+        sample_rows,
+        squares,
+    )
     from landmark.course.speed import benchmark_table, full_scale_hours, throughput, training_rate, window_mixing
     from landmark.course.tables import (
         PAPER,
@@ -87,6 +96,7 @@ __all__ = [
     "device",
     "distractor_curves",
     "distractor_table",
+    "empty_rows",
     "evaluate_runs",
     "fast_dtype",
     "frozen_stages",
@@ -94,6 +104,7 @@ __all__ = [
     "gldv2",
     "gradient_norms",
     "killed_and_resumed",
+    "known_rows",
     "landmarks50",
     "learning_tables",
     "min_images",
@@ -121,7 +132,6 @@ __all__ = [
     "throughput",
     "trained",
     "training_rate",
-    "training_table",
     "truth_of",
     "window_mixing",
 ]
