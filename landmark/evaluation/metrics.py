@@ -55,9 +55,7 @@ def check_solution(solution: Solution) -> dict[str, frozenset[int]]:
     return truth
 
 
-def check_predictions(
-    predictions: Predictions, truth: Mapping[str, frozenset[int]]
-) -> dict[str, tuple[int, float]]:
+def check_predictions(predictions: Predictions, truth: Mapping[str, frozenset[int]]) -> dict[str, tuple[int, float]]:
     """Select the predictions that were made: a known id, only once, an integer label, a score with an order.
 
     Args:

@@ -169,8 +169,8 @@ def plan_queries(config: WorldConfig, draw: int) -> tuple[list[Shot], pd.DataFra
     others = np.sort(rng.choice(_IDS, count, replace=False)) + 1 + _IDS * draw
     geometry = rng.choice(2**30, count, replace=False) * 2 + config.pretraining + _SEEDS * draw
     subject = {i: world.subject[i] for i in known.tolist()}
-    subject |= dict(zip(others.tolist(), zip(geometry.tolist(), rng.choice(world.families, count).tolist(), strict=True),
-                        strict=True))  # fmt: skip
+    families = rng.choice(world.families, count)
+    subject |= {int(i): (int(s), int(f)) for i, s, f in zip(others, geometry, families, strict=True)}
     shots = []
     for i, asked in enumerate(_asked(config, known, others, rng)):
         shown = _distractor(rng) if asked is None else subject[asked]
