@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from landmark.course import runs
 from landmark.course.judging.queries import hidden_folder, hidden_truth, hidden_world
-from landmark.course.runs import course_config, mode
 from landmark.course.tables import PAPER
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import Answers, tabulate
@@ -102,9 +102,9 @@ def grade_submission(
                      f"landmark grade --make --seed {seed}")  # fmt: skip
     else:
         finished, photographs = _finished(labels), GoogleLandmarks(hidden_world(seed, place))
-        for model, runs in finished.items():
-            members[model] = [f"{model} {i}" for i in range(len(runs))]
-            for name, run in zip(members[model], runs, strict=True):
+        for model, seeds in finished.items():
+            members[model] = [f"{model} {i}" for i in range(len(seeds))]
+            for name, run in zip(members[model], seeds, strict=True):
                 tables[name] = _table(run, photographs, truth, labels)
         if absent := [model for model in PAPER.index if model not in finished]:
             notes.append(f"not compared with {', '.join(absent)}: no finished run of the course in {runs_root()}; "
@@ -124,13 +124,13 @@ def grade_submission(
 def _finished(labels: Sequence[int]) -> dict[str, list[Run]]:
     """Open the finished runs of the course's models, by model: those of its settings and label set, of any seed."""
     found: dict[str, list[Run]] = {}
-    for folder in sorted(runs_root().glob(f"{mode()}-*")):
+    for folder in sorted(runs_root().glob(f"{runs.mode()}-*")):
         try:
             run = open_run(folder)
         except InputError:  # another kind of folder, or a run that is not finished
             continue
         model = run.config.model
-        ours = model in PAPER.index and replace(run.config, seed=0) == course_config(model, seed=0)
+        ours = model in PAPER.index and replace(run.config, seed=0) == runs.course_config(model, seed=0)
         if ours and run.labels.landmark_ids == sorted(labels):
             found.setdefault(model, []).append(run)
     return {model: found[model] for model in PAPER.index if model in found}

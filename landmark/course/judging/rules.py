@@ -121,11 +121,11 @@ def rules_table(
     asked: dict[str, str] = {}
     for world in (*dev, data):
         leak_notes({str(run.path): run for run in runs}, world, truth_of(world), allow=False)
-        for image_id in truth_of(world):
-            if asked.setdefault(image_id, str(world.root)) != str(world.root):
-                raise InputError(
-                    f"{world.root}: its image {image_id} is one of {asked[image_id]} too: choose on other images"
-                )
+        if both := sorted(asked.keys() & truth_of(world).keys()):
+            raise InputError(
+                f"{world.root}: its image {both[0]} is one of {asked[both[0]]} too: choose on other images"
+            )
+        asked |= dict.fromkeys(truth_of(world), str(world.root))
     known = set(runs[0].labels.landmark_ids)
     for world in dev:
         if not any(known.intersection(shown) for shown in truth_of(world).values()):
