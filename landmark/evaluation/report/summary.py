@@ -49,7 +49,7 @@ class _Scorer:
         scores["gap_private"] = np.full(len(counts), np.nan)
         if self._private is not None:
             scores["gap_private"] = hits.gap(self._private.hits(counts))
-        scores |= {"ece": self._calibration.ece(counts), "brier": self._calibration.brier(counts)}
+        scores["ece"], scores["brier"] = self._calibration.errors(counts)
         scores |= {f"gap@{share:g}": hits.gap(ranked, share=share) for share in self._shares}
         for part, ranking in self._parts.items():
             inside = ranking.hits(counts)
@@ -202,7 +202,7 @@ def calibrate(
         scores = answers.score.copy()
         scores[answers.answered] = values
         table = calibration.Calibration(Answers(scores, answers.correct, answers.kind))
-        errors[name] = {"ece": float(table.ece(once)[0]), "brier": float(table.brier(once)[0])}
+        errors[name] = {error: float(x[0]) for error, x in zip(("ece", "brier"), table.errors(once), strict=True)}
     return errors
 
 
