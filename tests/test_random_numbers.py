@@ -14,12 +14,17 @@ from PIL import Image as Picture
 from torch import nn
 
 import landmark
-from landmark.course import layers as course_layers
-from landmark.course import resuming, runs, samples, speed
+from landmark.course import answers as course_answers
+from landmark.course import runs, samples
 from landmark.course import runs as course_runs
 from landmark.course import tables as course_tables
-from landmark.course.arithmetic import precision_table
+from landmark.course.answers import truth_of
 from landmark.course.bench import measure
+from landmark.course.judging import fitted, grade, queries, rules
+from landmark.course.lessons import layers as course_layers
+from landmark.course.lessons import resuming, speed
+from landmark.course.lessons.arithmetic import precision_table
+from landmark.course.lessons.speed import benchmark_table, full_scale_hours, training_rate, window_mixing
 from landmark.course.runs import (
     course_config,
     course_data,
@@ -30,13 +35,11 @@ from landmark.course.runs import (
     scratch,
 )
 from landmark.course.samples import batch_of, names_of, pictures, planted_faults, sample_rows, squares
-from landmark.course.speed import benchmark_table, full_scale_hours, training_rate, window_mixing
 from landmark.course.tables import (
     dev_table,
     learning_tables,
     paired_differences,
     score_table,
-    truth_of,
 )
 from landmark.data import dataset as data_dataset
 from landmark.data import loader
@@ -59,9 +62,9 @@ from landmark.world.config import WorldConfig
 
 PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, data_dataset, folding, layers, net, prediction, training_run, saliency, splits,
-           course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, course_runs, course_tables, frozen,
+           course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, course_answers, course_runs, course_tables, frozen,
            gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
-           write)  # fmt: skip
+           write, fitted, grade, queries, rules)  # fmt: skip
 
 
 class Things:
@@ -131,6 +134,14 @@ def filled(t):
     kept[0, 0]
 
 
+def graded(t):
+    """A submission for the hidden world."""
+    truth, labels = queries.hidden_truth()
+    path = t.new()
+    path.write_text("id,landmarks\n" + "".join(f"{image_id},{labels[0]} 0.5\n" for image_id in truth))
+    return path
+
+
 CALLS = {
     # the public names
     "InputError": lambda t: landmark.InputError("x"),
@@ -144,7 +155,13 @@ CALLS = {
     "course_config": lambda t: course_config("xception"),
     "course_data": lambda t: course_data(),
     "course_mirror": lambda t: course_mirror(),
+    "course_evaluation": lambda t: course_tables.course_evaluation(["resnet50"], t.source, 3),
     "course_run": lambda t: t.run(),
+    "cross_entropy": lambda t: step.cross_entropy(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64)),
+    "distractor_curves": lambda t: course_tables.distractor_curves(["resnet50"], t.source, 3),
+    "distractor_table": lambda t: course_tables.distractor_table(["resnet50"], t.source, 3),
+    "empty_rows": lambda t: samples.empty_rows(t.source),
+    "known_rows": lambda t: samples.known_rows(t.source, t.labels),
     "course_runs": lambda t: course_runs.course_runs("resnet50"),
     "trained": lambda t: course_runs.trained(["resnet50"]),
     "seeds": lambda t: course_runs.seeds(),
@@ -172,8 +189,8 @@ CALLS = {
     "score_table": lambda t: score_table(["resnet50"], t.source, 3),
     "scratch": lambda t: scratch("x"),
     "squares": lambda t: squares(t.images),
-    "test_answers": lambda t: course_tables.test_answers(t.run(), t.source),
-    "test_predictions": lambda t: course_tables.test_predictions(t.run(), t.source),
+    "test_answers": lambda t: course_answers.test_answers(t.run(), t.source),
+    "test_predictions": lambda t: course_answers.test_predictions(t.run(), t.source),
     "test_scores": lambda t: course_tables.test_scores(t.run(), t.source, 3),
     "training_rate": lambda t: training_rate("resnet50", 32, 2),
     "truth_of": lambda t: truth_of(t.source),
@@ -331,6 +348,17 @@ CALLS = {
     "embed_images": lambda t: retrieval_embed.embed_images(
         retrieval_embed.Embedder(t.model, 32), t.train["id"], t.world, workers=0, keep=False, progress=False
     ),
+    # judging
+    "fit_rules": lambda t: fitted.fit_rules(t.run(), course_data(), queries.dev_worlds(1)[0]),
+    "FittedRules": lambda t: None,  # made by the one above
+    "rules_table": lambda t: rules.rules_table([t.run()], course_data(), queries.dev_worlds(2), n=5).show(),
+    "RulesTable": lambda t: None,  # made by the one above
+    "dev_worlds": lambda t: queries.dev_worlds(1),
+    "hidden_world": lambda t: queries.hidden_world(),
+    "hidden_folder": lambda t: queries.hidden_folder(0),
+    "hidden_truth": lambda t: queries.hidden_truth(),
+    "grade_submission": lambda t: grade.grade_submission(graded(t), n=5).lines(),
+    "Grade": lambda t: None,  # made by the one above
     # elsewhere
     "EpochSampler": lambda t: list(loader.EpochSampler(8, 2, True, 0, range(1), 0, np.zeros(8))),
     "shuffled": lambda t: loader.shuffled(np.arange(8) // 2, 0, 0),

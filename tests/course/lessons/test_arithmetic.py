@@ -2,7 +2,8 @@
 
 import pytest
 
-from landmark.course import arithmetic, tables
+from landmark.course.answers import truth_of
+from landmark.course.lessons import arithmetic
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.evaluation import open_world
 from landmark.models.int8 import has_int8
@@ -23,7 +24,7 @@ def test_precisions_are_compared_on_the_same_queries(tmp_path, world, monkeypatc
     monkeypatch.setattr(Run, "model", lambda self: model)
     run = Run(tmp_path, TrainConfig(model="resnet50", size=64, batch_size=4), labels, {})
     table = arithmetic.precision_table(run, data, {"again": arithmetic._Exact(model).eval()})
-    closed = open_world.closed_set(tables.truth_of(data), labels.landmark_ids)
+    closed = open_world.closed_set(truth_of(data), labels.landmark_ids)
     assert set(table["images"]) == {len(closed)}
     fast, whole = str(fast_dtype(device())).removeprefix("torch."), ["int8"] * has_int8(device())
     assert list(table.index) == list(dict.fromkeys(["float32", fast, *whole, "again"]))
