@@ -53,8 +53,8 @@ class TrainConfig:
     )  # fmt: skip
     int8: bool = setting(False, "8-bit integers in the frozen stages, such as --freeze block7: faster on an x86 CPU")
     views: int = setting(
-        0, "flips and shifts of each image; what frozen stages make of them, and of dev and test images, is computed once "
-        "for all runs and kept in the cache, see `landmark cache`; 0: new ones in every epoch, nothing kept", least=0,
+        0, "flips and shifts of each image; what frozen stages make of them, and of dev and test images, is computed "
+        "once for all runs and kept, see `landmark cache`; 0: new ones in every epoch, nothing kept", least=0,
     )  # fmt: skip
     weights: str = setting("imagenet", "of the backbone: imagenet, miniature, none, or a file")
     min_images: int = setting(100, "drop landmarks with fewer train images", least=1)
