@@ -8,7 +8,6 @@ import tarfile
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -18,7 +17,6 @@ from landmark.course import answers
 from landmark.data import archives
 from landmark.data import tables as data_tables
 from landmark.data.archives import ImageStore, open_images
-from landmark.data.dataset import LandmarkDataset, eval_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path
 from landmark.evaluation import prediction, write
@@ -26,10 +24,10 @@ from landmark.evaluation.confidence import RULES
 from landmark.prepare import inspection
 from landmark.prepare.mirror import make_mirror
 from landmark.prepare.shrink import shrink_data
-from landmark.training import frozen_maps, predict_run
+from landmark.training import predict_run
 from landmark.training import run as training_run
 from landmark.training.config import TrainConfig
-from landmark.training.frozen_maps import Views
+from landmark.training.frozen.maps import FrozenMaps
 from landmark.training.run import Run
 from landmark.training.trainer import fit
 from landmark.utils import files
@@ -385,27 +383,20 @@ def test_a_shrink_goes_on_with_the_images_that_are_there(tmp_path, done):
         assert (tmp_path / "out/train" / tar.name).read_bytes() == tar.read_bytes()
 
 
-def test_views_are_of_their_own_images(tmp_path, greys, monkeypatch):
-    """Fails when maps on disk are used for other images, other weights or another arithmetic."""
-    monkeypatch.setattr(frozen_maps, "PIECE", 2)
-    table = pd.DataFrame({"id": IDS[:5], "landmark_id": 1})
-    dataset = LandmarkDataset(table, greys, "test", None, *eval_transform(32, (0.5,) * 3, (0.5,) * 3))
-
-    def fill(basis):
-        made = Views(dataset, 1, tmp_path / "views")
-        made.bind(basis)
-        return len(list(made.fill(lambda images: images)))
-
-    assert fill({"images": "a"}) == 3 and fill({"images": "a"}) == 0 and fill({"images": "b"}) == 3
-
-
 def test_a_run_that_goes_on_looks_at_changed_images_again(tmp_path, world, monkeypatch):
     """Fails when a run that was stopped after its views were made learns from maps of pictures that are gone."""
     root = shutil.copytree(world, tmp_path / "data")
     config = TrainConfig(model="resnet50", size=32, batch_size=4, epochs=2, min_images=2, dev_fraction=0.3,
                          weights="none", freeze="layer3", views=1)  # fmt: skip
-    made, fill = [], Views.fill
-    monkeypatch.setattr(Views, "fill", lambda self, *args: (made.append(b) or b for b in fill(self, *args)))
+    monkeypatch.setenv("LANDMARK_DATA", str(tmp_path / "cache"))
+    made, fill = [], FrozenMaps.fill
+
+    def watched(self, *args):
+        for batch in fill(self, *args):
+            made.extend([] if self.dataset.split == "test" else batch.ids)
+            yield batch
+
+    monkeypatch.setattr(FrozenMaps, "fill", watched)
 
     class StoppedError(Exception):
         pass
@@ -418,9 +409,9 @@ def test_a_run_that_goes_on_looks_at_changed_images_again(tmp_path, world, monke
         for _ in range(2):
             with pytest.raises(StoppedError):
                 fit(config, root, tmp_path / "run", workers=0, progress=False)
-        once = len(made)
-        path = image_path(root, "train", made[0].ids[0])
+        once, changed = len(made), made[0]
+        path = image_path(root, "train", changed)
         put_back(path, path.read_bytes()[:-50] + bytes(48) + b"\xff\xd9")
         with pytest.raises(StoppedError):
             fit(config, root, tmp_path / "run", workers=0, progress=False)
-    assert len(made) == 2 * once
+    assert made[once:] == [changed], "that one alone"

@@ -53,16 +53,18 @@ from landmark.models import backbones, folding, frozen, int8, layers, net, weigh
 from landmark.retrieval import embed as retrieval_embed
 from landmark.retrieval import gallery, likeness, recognise, search, vote, whitening
 from landmark.retrieval.local import features as local_features
-from landmark.training import frozen_maps, predict_run, splits, state, step, trainer
+from landmark.training import predict_run, splits, state, step, trainer
 from landmark.training import run as training_run
 from landmark.training.config import TrainConfig
+from landmark.training.frozen import basis, cache, pieces, uses
+from landmark.training.frozen import maps as frozen_maps
 from landmark.utils import files
 from landmark.utils.errors import CheckpointError
 from landmark.world.config import WorldConfig
 
 PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, data_dataset, folding, layers, net, prediction, training_run, saliency, splits,
-           course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, course_answers, course_runs, course_tables, frozen,
+           course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, basis, cache, pieces, uses, course_answers, course_runs, course_tables, frozen,
            gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
            write, fitted, grade, queries, rules)  # fmt: skip
 
@@ -129,7 +131,7 @@ def integers(t):
 
 
 def filled(t):
-    kept = frozen_maps.Views(t.dataset(augmented=True), 1, t.new())
+    kept = frozen_maps.FrozenMaps(t.dataset(augmented=True), t.new())
     list(kept.fill(lambda images: images))
     kept[0, 0]
 
@@ -140,6 +142,20 @@ def graded(t):
     path = t.new()
     path.write_text("id,landmarks\n" + "".join(f"{image_id},{labels[0]} 0.5\n" for image_id in truth))
     return path
+
+
+def part(t):
+    return frozen.Prefix(t.model, "layer2")
+
+
+def used(t, what, *more):
+    with what(t.model, "layer2", *more, keep=True, workers=0) as found:
+        return found
+
+
+def kept_in_cache(t):
+    with frozen_maps.kept_maps(part(t), {}, t.dataset(), workers=0):
+        return [shelf.describe() for shelf in cache.shelves()]
 
 
 CALLS = {
@@ -231,6 +247,11 @@ CALLS = {
     "check_int8": integers,
     "Learner": lambda t: frozen.Learner(t.model, "layer2", None),
     "stages_of": lambda t: frozen.stages_of(t.model.backbone, "layer2"),
+    "Prefix": lambda t: part(t).maps(t.images),
+    "fast_rest": lambda t: frozen.fast_rest(t.model, "layer2", part(t)),
+    "fast_halves": lambda t: frozen.fast_halves(t.model, "layer2", part(t))(t.images),
+    **dict.fromkeys(["Halves", "Fast"], lambda t: None),  # called by "fast_halves"
+    "with_backbone": lambda t: folding.with_backbone(t.model, folding.Folded(t.model.backbone.eval(), None)),
     "Folded": lambda t: folding.Folded(t.model.backbone.eval(), None),
     "choose_bad_limit": lambda t: loader.choose_bad_limit(None, 100),
 
@@ -291,8 +312,14 @@ CALLS = {
     "predict_table": lambda t: predict_run.predict_table(t.run(), t.test, t.world, keep=["embedding"]),
     "read_sides": lambda t: t.run().sides,
     "dev_scores": lambda t: splits.dev_scores(prediction.predict(t.model, t.loader()), t.labels, t.train),
-    "Views": filled,
-    "basis_of": lambda t: frozen_maps.basis_of(t.model, t.dataset(), None),
+    "FrozenMaps": filled,
+    "basis_of": lambda t: basis.basis_of(t.model, "layer2", part(t), t.dataset(), None),
+    "weights_of": lambda t: basis.weights_of(t.model, "layer2"),
+    "kept_maps": kept_in_cache,
+    **dict.fromkeys(["Shelf", "shelves", "opened", "make_room", "cache_root", "cache_limit"], lambda t: None),  # above
+    **dict.fromkeys(["Pieces", "Entry"], lambda t: None),  # called by "FrozenMaps"
+    "answering": lambda t: used(t, uses.answering, t.dataset()),
+    "learning": lambda t: used(t, uses.learning, frozen.fast_prefix(t.model, "layer2"), t.dataset(), None),
     "network_of": lambda t: step.network_of(t.config(), 3),
     "ranges_of": integers,
     "learner_of": lambda t: step.learner_of(t.config(), t.model),
