@@ -84,7 +84,19 @@ def _grade(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for the picture")
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from landmark.course.demo import demo
+
+    print(*demo(args.out), sep="\n")
+    return 0
+
+
 VERBS = {
+    "demo": ("let a published run answer three pictures: a first result in a minute", _add_demo, _demo),
     "score": ("GAP of a submission", _add_score, _score),
     "evaluate": ("every score of runs on an open test set, with intervals and paired differences", _add_evaluate,
                  _evaluate),

@@ -1,6 +1,7 @@
 """What the notebooks run and measure.
 
 answers     What runs answer about a test set, as the metrics want it.
+demo        Let the published run answer three pictures: a first result in a minute.
 pretraining Train a backbone on a disjoint miniature world, and store it as the weights that stand in for ImageNet's.
 runs        The course: its data, its runs and its tables, in three sizes (quick, miniature, the real data set).
 samples     Pictures, names and batches for a notebook to look at.
