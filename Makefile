@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv notebooks test quick lint check publish clean
+.PHONY: help venv demo notebooks test quick lint check publish clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@echo "installing the requirements into .venv (some minutes, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt -e ".[dev]"
 	@touch $@
+
+demo: $(STAMP)  ## a first result in a minute: a published run answers three pictures
+	@$(BIN)/landmark demo
 
 notebooks: $(STAMP)  ## run all notebooks on the miniature world; results in runs/report/index.html
 	@$(BIN)/python notebooks/run.py

@@ -8,17 +8,15 @@ import tarfile
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from landmark.course import tables
+from landmark.course import answers
 from landmark.data import archives
 from landmark.data import tables as data_tables
 from landmark.data.archives import ImageStore, open_images
-from landmark.data.dataset import LandmarkDataset, eval_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path
 from landmark.evaluation import prediction, write
@@ -26,10 +24,10 @@ from landmark.evaluation.confidence import RULES
 from landmark.prepare import inspection
 from landmark.prepare.mirror import make_mirror
 from landmark.prepare.shrink import shrink_data
-from landmark.training import frozen_maps, predict_run
+from landmark.training import predict_run
 from landmark.training import run as training_run
 from landmark.training.config import TrainConfig
-from landmark.training.frozen_maps import Views
+from landmark.training.frozen.maps import FrozenMaps
 from landmark.training.run import Run
 from landmark.training.trainer import fit
 from landmark.utils import files
@@ -117,7 +115,7 @@ def asked(monkeypatch):
 
 def fresh(run, root):
     """What a run without a memory answers."""
-    return tables.test_predictions(replace(run, path=run.path.parent / "elsewhere" / os.urandom(4).hex()),
+    return answers.test_predictions(replace(run, path=run.path.parent / "elsewhere" / os.urandom(4).hex()),
                                         GoogleLandmarks(root))  # fmt: skip
 
 
@@ -164,15 +162,15 @@ CHANGES = [arrive, repair, relabel, shorten, reorder, into_a_tar]
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_predictions_answer_for_their_own_data_set(run, greys, asked, change):
     """Fails when a run's kept answers are given for other images, other rows or another truth."""
-    before = tables.test_predictions(run, GoogleLandmarks(greys))
+    before = answers.test_predictions(run, GoogleLandmarks(greys))
     change(greys)
-    after = tables.test_predictions(run, GoogleLandmarks(greys))
+    after = answers.test_predictions(run, GoogleLandmarks(greys))
     assert len(asked) == 2 and not equal(before, after) and equal(after, fresh(run, greys))
 
 
 def test_kept_predictions_are_those_that_were_made(run, greys, asked):
     """Fails when an unreadable image, its reason or the last bit of a number is lost on the way, or nothing is kept."""
-    made, kept = (tables.test_predictions(run, GoogleLandmarks(greys)) for _ in range(2))
+    made, kept = (answers.test_predictions(run, GoogleLandmarks(greys)) for _ in range(2))
     assert len(asked) == 1 and equal(made, kept)
     assert [item.image_id for item in kept.bad] == [IDS[5]] and "no such file" in kept.bad[0].reason
     assert all(column.dtype == kept.columns()[name].dtype for name, column in made.columns().items())
@@ -181,12 +179,12 @@ def test_kept_predictions_are_those_that_were_made(run, greys, asked):
 def test_one_record_answers_every_rule(run, greys, asked):
     """Fails when a rule is predicted anew, gets another rule's scores, or a record without logits answers for them."""
     data = GoogleLandmarks(greys)
-    scores = {rule: [score for _, score in tables.test_answers(run, data, rule).values()] for rule in RULES}
+    scores = {rule: [score for _, score in answers.test_answers(run, data, rule).values()] for rule in RULES}
     assert len(asked) == 1 and len({tuple(numbers) for numbers in scores.values()}) == len(RULES)
-    whole = [tables.test_predictions(run, data, keep=["logits"]) for _ in range(2)]
+    whole = [answers.test_predictions(run, data, keep=["logits"]) for _ in range(2)]
     assert len(asked) == 2 and equal(*whole) and whole[0].logits.shape == (5, 3)
     assert np.allclose(scores["softmax"], np.exp(whole[0].logits).max(1) / np.exp(whole[0].logits).sum(1))
-    assert tables.test_predictions(run, data).logits is None and len(asked) == 2
+    assert answers.test_predictions(run, data).logits is None and len(asked) == 2
 
 
 def test_two_data_sets_have_their_answers_kept_at_once(run, greys, tmp_path, asked):
@@ -194,56 +192,56 @@ def test_two_data_sets_have_their_answers_kept_at_once(run, greys, tmp_path, ask
     shutil.copytree(greys, tmp_path / "other")
     relabel(tmp_path / "other")
     for root in (greys, tmp_path / "other") * 2:
-        tables.test_predictions(run, GoogleLandmarks(root))
+        answers.test_predictions(run, GoogleLandmarks(root))
     assert len(asked) == 2
 
 
 @pytest.mark.parametrize("what", ["weights", "labels", "size", "arithmetic", "columns"])
 def test_predictions_answer_for_their_own_run(run, greys, asked, monkeypatch, what):
     """Fails when kept answers are given for other weights, labels or pixels, in other arithmetic or of other columns."""
-    tables.test_predictions(run, GoogleLandmarks(greys))
+    answers.test_predictions(run, GoogleLandmarks(greys))
     if what == "arithmetic":
         monkeypatch.setattr(training_run, "fast_dtype", lambda where: "another one")
     elif what == "columns":
         monkeypatch.setattr(predict_run, "COLUMNS", ("another one",))
     other = {"weights": {"result": {"sha256": "b" * 64}}, "labels": {"labels": LabelMap([1, 2, 4])},
              "size": {"config": replace(run.config, size=64)}}  # fmt: skip
-    tables.test_predictions(replace(run, **other.get(what, {})), GoogleLandmarks(greys))
+    answers.test_predictions(replace(run, **other.get(what, {})), GoogleLandmarks(greys))
     assert len(asked) == 2
 
 
 @pytest.mark.parametrize("plant", [b"", b"PK\x03\x04 not a zip", None], ids=["empty", "damaged", "of another"])
 def test_damaged_answers_are_made_again(run, greys, asked, plant):
     """Fails when a cut or planted file of answers is a traceback, or is believed."""
-    made = tables.test_predictions(run, GoogleLandmarks(greys))
+    made = answers.test_predictions(run, GoogleLandmarks(greys))
     (path,) = (run.path / "predictions").iterdir()
     if plant is None:
         replace(made, class_index=made.class_index + 1).save(path, {})
     else:
         path.write_bytes(plant)
-    assert equal(tables.test_predictions(run, GoogleLandmarks(greys)), made) and len(asked) == 2
-    assert equal(tables.test_predictions(run, GoogleLandmarks(greys)), made) and len(asked) == 2
+    assert equal(answers.test_predictions(run, GoogleLandmarks(greys)), made) and len(asked) == 2
+    assert equal(answers.test_predictions(run, GoogleLandmarks(greys)), made) and len(asked) == 2
 
 
 def test_answers_that_cannot_be_kept_are_given_all_the_same(run, greys):
     """Fails when hours of prediction are lost because the run's folder cannot be written."""
     run.path.mkdir()
     (run.path / "predictions").write_text("in the way")
-    assert tables.test_predictions(run, GoogleLandmarks(greys)).ids == IDS[:5]
+    assert answers.test_predictions(run, GoogleLandmarks(greys)).ids == IDS[:5]
 
 
 def test_ignored_images_have_answers_and_no_score(run, greys):
     """Fails when an image marked Ignored counts in a score of the course, or has no row in a submission."""
-    whole = tables.test_scores(run, GoogleLandmarks(greys), 10)
+    whole = answers.test_scores(run, GoogleLandmarks(greys), 10)
     rows = (greys / "recognition_solution_v2.1.csv").read_text()
     (greys / "recognition_solution_v2.1.csv").write_text(rows.replace(f"{IDS[3]},3,Public", f"{IDS[3]},2,Ignored"))
     data = GoogleLandmarks(greys)
-    found, truth = tables.test_answers(run, data), tables.truth_of(data)
+    found, truth = answers.test_answers(run, data), answers.truth_of(data)
     assert IDS[3] not in truth and IDS[3] not in found
-    assert IDS[3] in tables.test_predictions(run, data).ids
-    scores = tables.test_scores(run, data, 10)
+    assert IDS[3] in answers.test_predictions(run, data).ids
+    scores = answers.test_scores(run, data, 10)
     assert whole["top1"] == 3 / 5 and scores["top1"] == 2 / 4, "answers 1 1 3 3: one of the right ones is left out"
-    assert scores["loss"] == pytest.approx(np.nanmean(tables.test_predictions(run, data).loss[:3]))
+    assert scores["loss"] == pytest.approx(np.nanmean(answers.test_predictions(run, data).loss[:3]))
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -385,27 +383,20 @@ def test_a_shrink_goes_on_with_the_images_that_are_there(tmp_path, done):
         assert (tmp_path / "out/train" / tar.name).read_bytes() == tar.read_bytes()
 
 
-def test_views_are_of_their_own_images(tmp_path, greys, monkeypatch):
-    """Fails when maps on disk are used for other images, other weights or another arithmetic."""
-    monkeypatch.setattr(frozen_maps, "PIECE", 2)
-    table = pd.DataFrame({"id": IDS[:5], "landmark_id": 1})
-    dataset = LandmarkDataset(table, greys, "test", None, *eval_transform(32, (0.5,) * 3, (0.5,) * 3))
-
-    def fill(basis):
-        made = Views(dataset, 1, tmp_path / "views")
-        made.bind(basis)
-        return len(list(made.fill(lambda images: images)))
-
-    assert fill({"images": "a"}) == 3 and fill({"images": "a"}) == 0 and fill({"images": "b"}) == 3
-
-
 def test_a_run_that_goes_on_looks_at_changed_images_again(tmp_path, world, monkeypatch):
     """Fails when a run that was stopped after its views were made learns from maps of pictures that are gone."""
     root = shutil.copytree(world, tmp_path / "data")
     config = TrainConfig(model="resnet50", size=32, batch_size=4, epochs=2, min_images=2, dev_fraction=0.3,
                          weights="none", freeze="layer3", views=1)  # fmt: skip
-    made, fill = [], Views.fill
-    monkeypatch.setattr(Views, "fill", lambda self, *args: (made.append(b) or b for b in fill(self, *args)))
+    monkeypatch.setenv("LANDMARK_DATA", str(tmp_path / "cache"))
+    made, fill = [], FrozenMaps.fill
+
+    def watched(self, *args):
+        for batch in fill(self, *args):
+            made.extend([] if self.dataset.split == "test" else batch.ids)
+            yield batch
+
+    monkeypatch.setattr(FrozenMaps, "fill", watched)
 
     class StoppedError(Exception):
         pass
@@ -418,9 +409,9 @@ def test_a_run_that_goes_on_looks_at_changed_images_again(tmp_path, world, monke
         for _ in range(2):
             with pytest.raises(StoppedError):
                 fit(config, root, tmp_path / "run", workers=0, progress=False)
-        once = len(made)
-        path = image_path(root, "train", made[0].ids[0])
+        once, changed = len(made), made[0]
+        path = image_path(root, "train", changed)
         put_back(path, path.read_bytes()[:-50] + bytes(48) + b"\xff\xd9")
         with pytest.raises(StoppedError):
             fit(config, root, tmp_path / "run", workers=0, progress=False)
-    assert len(made) == 2 * once
+    assert made[once:] == [changed], "that one alone"

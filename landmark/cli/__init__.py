@@ -7,7 +7,7 @@ flags       Flags of the command, from the settings they set.
 models      The verb that lists the models.
 prepare     The verbs that download, check and shrink a data set.
 retrieval   The verb that searches a folder of landmarks with photographs.
-training    The verbs that train and predict.
+training    The verbs that train and predict, and the one that shows what is kept for them.
 world       The verb that makes a miniature world.
 """
 

@@ -1,4 +1,4 @@
-"""The verbs that train and predict."""
+"""The verbs that train and predict, and the one that shows what is kept for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from landmark.cli.flags import add_settings
 from landmark.models.recipes import BACKBONES, list_models
 from landmark.training.config import SAVE_EVERY, TrainConfig
-from landmark.utils.errors import InputError
+from landmark.utils.errors import InputError, readable
 from landmark.world.config import WorldConfig
 
 
@@ -24,7 +24,6 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, help="processes that decode (2 beside a GPU, else threads)")
     parser.add_argument("--save-seconds", type=float, default=SAVE_EVERY, help="time between saved states")
     parser.add_argument("--save-steps", type=int, help="steps between saved states, besides")
-    parser.add_argument("--scratch", type=Path, help="folder for the maps of --views, if --out is slow or small")
     parser.add_argument("--tensorboard", action="store_true", help="write the log for TensorBoard as well")
 
 
@@ -44,7 +43,7 @@ def _train(args: argparse.Namespace) -> int:
     from landmark.training.trainer import fit
 
     run = fit(config, args.data, args.out, workers=args.workers, save_seconds=args.save_seconds,
-              save_steps=args.save_steps, tensorboard=args.tensorboard, scratch=args.scratch)  # fmt: skip
+              save_steps=args.save_steps, tensorboard=args.tensorboard)  # fmt: skip
     result = run.result
     if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one tells
         print(
@@ -111,11 +110,36 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--clear", nargs="*", metavar="KEY", help="remove these maps, or all when no key is given")
+
+
+def _cache(args: argparse.Namespace) -> int:
+    from landmark.training.frozen.cache import cache_limit, cache_root, shelves
+
+    there = {shelf.key: shelf for shelf in shelves()}
+    if unknown := set(args.clear or ()) - there.keys():
+        raise InputError(
+            f"{cache_root()}: no maps by the key {', '.join(sorted(unknown))}: `landmark cache` lists them"
+        )
+    if args.clear is None:
+        for shelf in there.values():
+            print(shelf.describe())
+        total = sum(shelf.bytes for shelf in there.values())
+        print(f"{cache_root()}: {readable(total)} of at most {readable(cache_limit())} (LANDMARK_CACHE_GB)")
+        return 0
+    kept = [key for key in args.clear or there if not there[key].drop()]
+    if kept:
+        raise InputError(f"{cache_root()}: {', '.join(kept)} not removed: another process uses it: wait for it")
+    return 0
+
+
 VERBS = {
     "train": ("train a model; a stopped run goes on, a finished one is loaded", _add_train, _train),
     "pretrain": ("train a backbone on a disjoint miniature world: weights that need no network", _add_pretrain,
                  _pretrain),
     "ablate": ("change one setting at a time against a base, over seeds; a stopped ablation goes on", _add_ablate,
                _ablate),
+    "cache": ("list what frozen stages made of images and how much it takes, or remove it", _add_cache, _cache),
     "predict": ("write a submission for the test images", _add_predict, _predict),
 }  # fmt: skip

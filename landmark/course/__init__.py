@@ -2,16 +2,14 @@
 
 ablation    One thing at a time is changed against a base, over seeds, on the same images.
 answers     What runs answer about a test set, as the metrics want it.
-arithmetic  What cheaper arithmetic does to a network's answers and to what it learns.
-evaluate    Evaluate finished runs and submissions on a data set.
-layers      Measure layers at work: sizes and gradients of stages, sketch errors, attention maps.
+demo        Let the published run answer three pictures: a first result in a minute.
 pretraining Train a backbone on a disjoint miniature world, and store it as the weights that stand in for ImageNet's.
-resuming    Kill a run on the way, go on with it, and compare it with one that ran through.
 runs        The course: its data, its runs and its tables, in three sizes (quick, miniature, the real data set).
 samples     Pictures, names and batches for a notebook to look at.
-speed       Measure and foretell speed: images a second, hours at full scale, how well an order mixes.
 tables      The tables of the course: scores of its runs over seeds, with intervals, beside those of the paper.
 together    Train several runs, on a CPU as many at a time as it has cores.
+lessons     What single notebooks measure.
+judging     Judge what was trained: evaluate it, choose a rule of confidence elsewhere, grade a reader's answers.
 bench       How fast this project is, beside a plain way, in the same run.
 """
 
@@ -22,10 +20,14 @@ from landmark.utils.faces import lazy
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.course.ablation.study import ablate
     from landmark.course.answers import test_answers, test_predictions, truth_of
-    from landmark.course.arithmetic import precision_table, training_table
     from landmark.course.bench.speed import bench_train
-    from landmark.course.evaluate import evaluate_runs
-    from landmark.course.layers import (
+    from landmark.course.judging.evaluate import evaluate_runs
+    from landmark.course.judging.fitted import fit_rules
+    from landmark.course.judging.grade import grade_submission
+    from landmark.course.judging.queries import dev_worlds, hidden_world
+    from landmark.course.judging.rules import rules_table
+    from landmark.course.lessons.arithmetic import precision_table
+    from landmark.course.lessons.layers import (
         attention_layer,
         frozen_stages,
         gradient_norms,
@@ -35,7 +37,14 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         spatial_weights,
         stage_sizes,
     )
-    from landmark.course.resuming import killed_and_resumed
+    from landmark.course.lessons.resuming import killed_and_resumed
+    from landmark.course.lessons.speed import (
+        benchmark_table,
+        full_scale_hours,
+        throughput,
+        training_rate,
+        window_mixing,
+    )
     from landmark.course.runs import (
         FEATURES,
         NETWORKS,
@@ -52,12 +61,21 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         seeds,
         trained,
     )
-    from landmark.course.samples import batch_of, names_of, pictures, planted_faults, sample_rows, squares
-    from landmark.course.speed import benchmark_table, full_scale_hours, throughput, training_rate, window_mixing
+    from landmark.course.samples import (
+        batch_of,
+        empty_rows,
+        known_rows,
+        names_of,
+        pictures,
+        planted_faults,
+        sample_rows,
+        squares,
+    )
     from landmark.course.tables import (
         PAPER,
         course_evaluation,
         dev_table,
+        distractor_curves,
         distractor_table,
         learning_tables,
         paired_differences,
@@ -86,15 +104,22 @@ __all__ = [
     "course_split",
     "detector_scores",
     "dev_table",
+    "dev_worlds",
     "device",
+    "distractor_curves",
     "distractor_table",
+    "empty_rows",
     "evaluate_runs",
     "fast_dtype",
+    "fit_rules",
     "frozen_stages",
     "full_scale_hours",
     "gldv2",
+    "grade_submission",
     "gradient_norms",
+    "hidden_world",
     "killed_and_resumed",
+    "known_rows",
     "landmarks50",
     "learning_tables",
     "min_images",
@@ -106,6 +131,7 @@ __all__ = [
     "precision_table",
     "quick",
     "real_config",
+    "rules_table",
     "runs_root",
     "sample_rows",
     "score_table",
@@ -122,7 +148,6 @@ __all__ = [
     "throughput",
     "trained",
     "training_rate",
-    "training_table",
     "truth_of",
     "window_mixing",
 ]

@@ -28,7 +28,9 @@ from landmark.world.make import make_world
 show_log()  # notebooks read what the library says, as users of the command do
 _servers = contextlib.ExitStack()
 QUICK_WORLD = WorldConfig(landmarks=4, images=8, test=72, size=64)
-FULL_WORLD = WorldConfig(landmarks=24, images=40, test=2400, size=224, known=0.26, unknown=0.13, nonlandmarks=400)
+FULL_WORLD = WorldConfig(
+    landmarks=48, images=20, test=2400, size=224, known=0.26, unknown=0.13, siblings=3, nonlandmarks=400
+)
 NETWORKS = ("resnet50", "xception", "xception_spatial", "xception_cbp", "xception_cbp_attention")
 """The paper's five models: the track of the paper's networks."""
 FEATURES = ("efficientnet_lite0", "efficientnet_lite0_spatial", "efficientnet_lite0_cbp",
@@ -81,7 +83,7 @@ def course_config(model: str, **changes: Any) -> TrainConfig:
     backbone = backbone_of(model)
     settings: dict[str, Any] = {
         "gldv2": {"size": 299, "batch_size": 64, "epochs": 6},
-        "miniature": {"size": 96, "batch_size": 32, "epochs": 6, "lr": 1e-3, "decay": True, "views": 2},
+        "miniature": {"size": 128, "batch_size": 32, "epochs": 6, "lr": 1e-3, "decay": True, "views": 2},
         "quick": {"size": 64, "batch_size": 8, "steps": 2, "views": 1},
     }[mode()]
     settings["weights"] = "miniature" if backbone in _FROZEN and mode() != "gldv2" else "imagenet"

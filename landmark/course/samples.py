@@ -10,9 +10,10 @@ import pandas as pd
 from PIL import Image
 from torch import Tensor
 
+from landmark.course.answers import truth_of
 from landmark.data.archives import open_images
 from landmark.data.dataset import Batch
-from landmark.data.folder import GoogleLandmarks
+from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import read_image
 from landmark.data.tables import label_names
 from landmark.training.run import Run
@@ -37,6 +38,18 @@ def sample_rows(table: pd.DataFrame, landmarks: Sequence[int], per_landmark: int
     groups = (table[table["landmark_id"] == landmark_id] for landmark_id in landmarks)
     chosen = [g.sample(per_landmark, random_state=seed, replace=len(g) < per_landmark) for g in groups]
     return pd.concat(chosen, ignore_index=True)
+
+
+def known_rows(data: GoogleLandmarks, labels: LabelMap) -> pd.DataFrame:
+    """Select the rows of the test images that show a landmark of a label set."""
+    truth = truth_of(data)
+    return data.test[[any(x in labels for x in truth.get(i, ())) for i in data.test["id"]]]
+
+
+def empty_rows(data: GoogleLandmarks) -> pd.DataFrame:
+    """Select the rows of the test images that show no landmark: the distractors."""
+    truth = truth_of(data)
+    return data.test[[truth.get(i) == () for i in data.test["id"]]]
 
 
 def names_of(data: GoogleLandmarks) -> dict[int, str]:

@@ -14,10 +14,12 @@ from landmark.course.answers import test_answers, test_predictions, truth_of
 from landmark.course.runs import course_runs, trained
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import tabulate
+from landmark.evaluation.report.hits import Ranking, gap
 from landmark.evaluation.report.results import Evaluation, System
 from landmark.evaluation.report.summary import evaluate
 from landmark.training.run import Run
 
+DENSE = (*np.linspace(0, 0.9, 19).tolist(), 0.925, 0.95, 0.965, 0.975, 0.983, 0.99)  # shares of distractors
 PAPER = pd.DataFrame(
     {"paper": [0.241, 0.674, 0.119, 0.812, 0.841], "paper_loss": [3.183, 1.301, 3.079, 0.908, 0.932]},
     index=["resnet50", "xception", "xception_spatial", "xception_cbp", "xception_cbp_attention"],
@@ -72,12 +74,14 @@ def score_table(models: Iterable[str], data: GoogleLandmarks, n: int = 1000) -> 
     for model, system in _systems(report).items():
         runs = course_runs(model)
         closed = [single[f"{model}, seed {run.config.seed}"].scores["gap_closed"].value for run in runs]
+        answers = [report.tables[f"{model}, seed {run.config.seed}"] for run in runs]
         inside, whole = system.scores["gap_closed"], system.scores["gap"]
         rows[model] = {
             "seeds": len(runs), "dev": np.mean([run.result["dev_gap"] for run in runs]),
             "closed": inside.value, "closed_low": inside.low, "closed_high": inside.high,
             "spread": max(closed) - min(closed),
-            "open": whole.value, "open_low": whole.low, "open_high": whole.high, "top1": system.scores["top1"].value,
+            "open": whole.value, "open_low": whole.low, "open_high": whole.high, 
+            "top1": np.mean([one.correct[one.kind == 0].mean() for one in answers]),
             "loss": np.mean([np.nanmean(test_predictions(run, data).loss) for run in runs]),
             "minutes": sum(run.result["seconds"] for run in runs) / 60,
         }  # fmt: skip
@@ -110,6 +114,25 @@ def distractor_table(models: Iterable[str], data: GoogleLandmarks, n: int = 1000
         rows[model] = {(f"{share:.1%}".replace(".0%", "%"), name): getattr(value, name)
                        for share, value in system.at.items() for name in ("value", "low", "high")}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def distractor_curves(
+    models: Iterable[str], data: GoogleLandmarks, n: int = 1000
+) -> tuple[dict[str, tuple[Sequence[float], list[float]]], dict[str, list[tuple[float, float, float, float]]]]:
+    """Open GAP of each model as distractors join: curves of means over seeds, and (share, value, low, high) of some.
+
+    They are what `figures.gap_by_share` draws.
+    """
+    models = list(models)
+    report = course_evaluation(models, data, n)
+    once = np.ones((1, sum(report.images.values())), np.int32)
+    curves = {}
+    for model in models:
+        ranked = [Ranking(table).hits(once) for name, table in report.tables.items() if name.startswith(f"{model},")]
+        curves[model] = (DENSE, [float(np.mean([gap(one, share=share)[0] for one in ranked])) for share in DENSE])
+    marks = {model: [(share, *value) for share, value in system.at.items()]
+             for model, system in _systems(report).items()}  # fmt: skip
+    return curves, marks
 
 
 def dev_table(models: Iterable[str]) -> pd.DataFrame:

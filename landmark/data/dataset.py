@@ -29,7 +29,7 @@ from landmark.utils.process import usable_cpus
 class Sample:
     """One image ready for the network: (3, S, S), its class index (-1 when unknown) and its id.
 
-    Or, from `Views`, the map (C, H, W) that the frozen stages made of it.
+    Or, from `FrozenMaps`, the map (C, H, W) that the frozen stages made of it.
     """
 
     image: Tensor
@@ -49,7 +49,7 @@ class Bad:
 class Batch:
     """Survivors of a batch in their order, and the bad ones beside them."""
 
-    images: Tensor  # (B, 3, S, S), or the maps of `Views`
+    images: Tensor  # (B, 3, S, S), or the maps of `FrozenMaps`
     labels: Tensor  # (B,)
     ids: list[str]
     bad: list[Bad]
@@ -82,7 +82,7 @@ class Samples(Dataset):
 
 
 class LandmarkDataset(Samples):
-    """Images of a table. A bad one gives `Bad`, never another image; what is drawn depends on (seed, epoch, index).
+    """Images of a table. A bad one gives `Bad`, never another image; what is drawn depends on (seed, epoch, id).
 
     Args:
         table: rows with id and, for labels, landmark_id.
@@ -94,10 +94,11 @@ class LandmarkDataset(Samples):
         seed: of random numbers; set `epoch` before each pass.
         keep: hold the prepared images in memory, so that later passes only augment them.
         images: what reads them, where they do not lie as in GLDv2.
+        views: epoch e sees each image as it was in epoch e mod `views`; as new in every epoch with 0.
 
     `*eval_transform(…)` and `*train_transform(…)` are such pairs of `prepare` and `augment`. In pairs of your own
-    torch's random numbers may be drawn in either: in `prepare` they depend on (seed, index), in `augment` on the epoch,
-    too.
+    torch's random numbers may be drawn in either: in `prepare` they depend on (seed, id), in `augment` on the epoch,
+    too. An image looks the same wherever it stands in whatever table.
     """
 
     def __init__(
@@ -111,8 +112,9 @@ class LandmarkDataset(Samples):
         seed: int = 0,
         keep: bool = False,
         images: Images | None = None,
+        views: int = 0,
     ):
-        self.root, self.split, self.seed, self.epoch = root, split, seed, 0
+        self.root, self.split, self.seed, self.epoch, self.views = root, split, seed, 0, views
         self.prepare, self.augment = prepare or v2.PILToTensor(), augment
         self.at_least = prepare.size if isinstance(prepare, CentreSquare) else 0
         self.prepared: dict[int, Tensor | Bad] | None = {} if keep else None
@@ -154,16 +156,20 @@ class LandmarkDataset(Samples):
         epoch, index = key if isinstance(key, tuple) else (self.epoch, key)
         with torch.random.fork_rng(devices=[]):
             if isinstance(image, Image.Image):
-                _seed(self.seed, index)
+                _seed(self.seed, self._number(index))
                 image = self.prepare(image).contiguous()  # the same in every epoch
             if self.prepared is not None:
                 self.prepared[index] = image
             if isinstance(image, Bad):
                 return image
             if self.augment is not None:
-                _seed(self.seed, epoch, index)
+                _seed(self.seed, epoch % self.views if self.views else epoch, self._number(index))
                 image = self.augment(image)
         return Sample(image, int(self.labels[index]), self.ids[index].decode())
+
+    def _number(self, index: int) -> int:
+        """An image's id as a number."""
+        return int.from_bytes(self.ids[index], "big")
 
     def release(self) -> None:
         """Forget the images in memory."""
@@ -200,6 +206,9 @@ class Shift:
     def __init__(self, fraction: float = 0.1):
         self.fraction = fraction
 
+    def __repr__(self) -> str:
+        return f"Shift({self.fraction})"
+
     def __call__(self, image: Tensor) -> Tensor:
         """Shift an image (3, H, W)."""
         height, width = image.shape[-2:]
@@ -224,6 +233,9 @@ class CentreSquare:
     def __init__(self, size: int):
         self.size = size
         self.scale = v2.Resize((size, size), v2.InterpolationMode.BICUBIC, antialias=True)
+
+    def __repr__(self) -> str:
+        return f"CentreSquare({self.scale})"
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Crop and resize a picture."""

@@ -107,9 +107,10 @@ class JoinedImages:
         return places
 
     def fingerprint(self, ids: Sequence[str]) -> str:
-        """Hash the ids and stamps of both splits."""
-        pairs = zip(self.stores, self._split(ids)[1], strict=True)
-        return " ".join(store.fingerprint(part) for store, part in pairs)
+        """Hash the ids and stamps of both splits; of images of the first one alone it is that of their own store."""
+        first, second = self._split(ids)[1]
+        own = self.stores[0].fingerprint(first)
+        return f"{own} {self.second}{self.stores[1].fingerprint(second)}" if second else own
 
 
 class LabelMap:

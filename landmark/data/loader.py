@@ -55,7 +55,7 @@ def make_loader(
     """Make a loader of some passes over a dataset: batches that are the same for any number of workers.
 
     Args:
-        dataset: a `LandmarkDataset` or its `Views`.
+        dataset: a `LandmarkDataset` or its `FrozenMaps`.
         batch_size: images in a batch of this process.
         shuffle: in an order that depends on (seed, epoch) only.
         workers: processes that decode; they start once for all epochs. With 0, threads decode a batch when it is

@@ -2,7 +2,7 @@
 
 backbones   Feature extractors from timm, the facts of their weights, and how much of them is frozen.
 folding     A network that only predicts: normalisation folded into convolutions, weights cast once.
-frozen      Frozen stages of a network that learns, computed as fast as those of one that only predicts.
+frozen      Frozen stages of a network and the rest of it, apart.
 functional  Pure tensor functions behind the layers: no state, no random numbers.
 heads       What makes logits of an embedding, and what they learn from.
 int8        A convolutional network in 8-bit integers: one instruction multiplies more of them than floats.

@@ -41,34 +41,50 @@ def fast_model(model: LandmarkNet, images: Tensor | None = None) -> LandmarkNet:
     >>> bool((fast_model(model)(x) - model(x)).abs().max() < 0.1)
     True
     """
-    if isinstance(model.backbone, Folded):
+    if isinstance(model.backbone, Fast):
         return model
     features = Features(model.backbone)
-    folded = Folded(features, None if images is None else measure(fold_batch_norms(features), images))
+    ranges = None if images is None else measure(fold_batch_norms(features), images)
+    return with_backbone(model, Folded(features, ranges))
+
+
+def with_backbone(model: LandmarkNet, backbone: Fast) -> LandmarkNet:
+    """Copy a network to predict with another backbone in the place of its own."""
     # A copy in which the backbone counts as copied already, by what takes its place
-    return copy.deepcopy(model, {id(model.backbone): folded}).eval().requires_grad_(False)
+    return copy.deepcopy(model, {id(model.backbone): backbone}).eval().requires_grad_(False)
 
 
-class Folded(nn.Module):
-    """A backbone or its first stages in evaluation mode, as one graph of convolutions.
+class Fast(nn.Module):
+    """A backbone that only predicts."""
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Compute the feature map (B, C, H', W') of images, or of the maps of its first stages, in float32."""
+        raise NotImplementedError
+
+
+class Folded(Fast):
+    """A backbone, or some stages of it, in evaluation mode, as one graph of convolutions.
 
     Args:
-        module: images (B, 3, H, W) → map (B, C, H', W').
+        module: images (B, 3, H, W), or the maps of the stages before → map (B, C, H', W').
         ranges: of `int8.measure`, to compute in 8-bit integers.
+        sample: (1, C, H, W) like what it is given; an image when left out.
     """
 
     graph: fx.GraphModule | Quantised
 
-    def __init__(self, module: nn.Module, ranges: Ranges | None):
+    def __init__(self, module: nn.Module, ranges: Ranges | None = None, sample: Tensor | None = None):
         super().__init__()
-        where = next(module.parameters()).device
+        if sample is None:
+            sample = torch.zeros(1, 3, 32, 32, dtype=torch.float32, device=next(module.parameters()).device)
+        where = sample.device
         self.dtype = fast_dtype(where)
         graph = fold_batch_norms(module)
         # oneDNN chooses a blocked layout once for weights and maps; channels last is a seventh slower on x86
         blocked = where.type == "cpu" and platform.machine() in X86 and torch.backends.mkldnn.is_available()
         if ranges is not None:
             self.form, self.graph = "int8", quantise(graph, ranges)
-        elif blocked and _in_blocks(graph, self.dtype):
+        elif blocked and _in_blocks(graph, sample.to(self.dtype)):
             self.form, self.graph = "blocked", graph
         else:
             graph = fold_batch_norms(module) if blocked else graph  # the trial has left nothing to go on with
@@ -76,14 +92,14 @@ class Folded(nn.Module):
         self.graph.requires_grad_(False)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Compute the feature map (B, C, H', W') of images (B, 3, H, W), in float32."""
+        """Compute the feature map (B, C, H', W') in float32."""
         return self.opened(self.maps(x), torch.float32)
 
     def maps(self, x: Tensor) -> Tensor:
         """Compute the same as bytes if the graph computes in 8-bit integers, else in `self.dtype`."""
         if self.form == "channels_last":
             return self.graph(x.to(self.dtype, memory_format=torch.channels_last))
-        portions = x.split(max(1, CACHE // (x.shape[2] * x.shape[3])))
+        portions = x.split(max(1, 3 * CACHE // x.shape[1:].numel()))
         if isinstance(self.graph, Quantised):
             return torch.cat([self.graph.bytes_of(part.float()) for part in portions])
         return torch.cat([self.graph(part.to(self.dtype).to_mkldnn()).to_dense() for part in portions])
@@ -94,15 +110,15 @@ class Folded(nn.Module):
 
 
 @torch.no_grad()
-def _in_blocks(graph: fx.GraphModule, dtype: torch.dtype) -> bool:
+def _in_blocks(graph: fx.GraphModule, sample: Tensor) -> bool:
     """Let convolutions compute in oneDNN's layout; return False, and a spoilt graph, where an operation cannot.
 
     It is tried: oneDNN knows the chip and its own limits, and few operations but convolution, ReLU and pooling are made
     for its layout.
     """
     try:
-        _replace(graph, lambda conv: _BlockedConv2d(conv, dtype))
-        graph(torch.zeros(1, 3, 32, 32, dtype=dtype).to_mkldnn())
+        _replace(graph, lambda conv: _BlockedConv2d(conv, sample.dtype))
+        graph(sample.to_mkldnn())
     except RuntimeError:
         return False
     return True

@@ -55,8 +55,8 @@ class TrainConfig:
     )  # fmt: skip
     int8: bool = setting(False, "8-bit integers in the frozen stages, such as --freeze block7: faster on an x86 CPU")
     views: int = setting(
-        0, "flips and shifts of each image, of which the frozen stages are computed once and their maps kept until the "
-        "run is finished; 0: new ones in every epoch", least=0,
+        0, "flips and shifts of each image; what frozen stages make of them, and of dev and test images, is computed "
+        "once for all runs and kept, see `landmark cache`; 0: new ones in every epoch, nothing kept", least=0,
     )  # fmt: skip
     head: str | None = setting(
         None, "what makes logits of a pooled vector: mlp, mlp_plain (without its LayerNorm), neck, or cosine and "
@@ -80,7 +80,9 @@ class TrainConfig:
     min_images: int = setting(100, "drop landmarks with fewer train images", least=1)
     clean: bool = setting(False, "only images of train_clean.csv")
     dev_fraction: float = setting(0.1, "share of each landmark's images held out", above=0, below=1)
-    seed: int = setting(0, "of weights, order, augmentation and dropout", least=0)
+    seed: int = setting(
+        0, "of weights, order, split and dropout; flips and shifts follow from an image's id and the epoch", least=0
+    )
     bad_limit: int | None = setting(
         None, "bad images that fail the run; 10 or 1 %, whichever is more, when left out", least=0
     )
@@ -121,6 +123,11 @@ class TrainConfig:
         if self.nonlandmarks is None:
             return WITHOUT if self.loss in FOR_NONE else 0.0
         return self.nonlandmarks
+
+    @property
+    def stage(self) -> str | None:
+        """The last frozen stage; None where single tensors are frozen."""
+        return self.freeze if isinstance(self.freeze, str) else None
 
     @classmethod
     def of(cls, settings: dict) -> TrainConfig:

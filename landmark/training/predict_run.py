@@ -11,10 +11,13 @@ from typing import Any, cast
 
 import pandas as pd
 
-from landmark.data.dataset import LandmarkDataset
+from landmark.data.dataset import LandmarkDataset, Samples
 from landmark.data.folder import GoogleLandmarks
+from landmark.data.loader import make_loader
 from landmark.evaluation.prediction import COLUMNS, Predictions, predict
 from landmark.evaluation.write import write_predictions
+from landmark.models.frozen import Prefix, fast_halves
+from landmark.training.frozen.uses import answering
 from landmark.training.run import Run
 from landmark.utils import distributed
 
@@ -39,15 +42,30 @@ def predict_table(
     path = run.path / "predictions" / f"{name}.npz"
     record = Predictions.load(path, of)
     if record is None:
-        loader = run.loader(table, root, split, workers=workers)
-        record = predict(run.model(), loader, progress=progress, keep=keep)
+        record = _predicted(run, run.dataset(table, root, split), keep, workers, progress)
         with contextlib.suppress(OSError):  # no room or no right to keep it: it is as good
             record.save(path, of)
     return record
 
 
+def _predicted(
+    run: Run, dataset: LandmarkDataset, keep: Collection[str], workers: int | None, progress: bool
+) -> Predictions:  # fmt: skip
+    """Predict a dataset, from the maps of frozen stages where the run keeps them."""
+    model, data = run.model(), cast(Samples, dataset)
+    with contextlib.ExitStack() as own:
+        if run.config.stage:
+            more: dict[str, Any] = {"keep": run.config.views > 0, "workers": workers, "progress": progress}
+            data, network = own.enter_context(answering(model, run.config.stage, dataset, **more))
+            model = network()
+        loader = make_loader(data, run.config.batch_size, workers=workers)
+        return predict(model, loader, progress=progress, keep=keep)
+
+
 def submit(run: Run, data: GoogleLandmarks, out: str | Path, **settings: Any) -> dict:
     """Write a run's submission for the test images; settings, result and errors as of `write_predictions`."""
     with distributed.group():  # before the network is put on a device, which is each rank's own
-        dataset = cast(LandmarkDataset, run.loader(data.test, data.root).dataset)
-        return write_predictions(run.model(), dataset, run.labels, out, batch_size=run.config.batch_size, **settings)
+        model, dataset, stage = run.model(), run.dataset(data.test, data.root), run.config.stage
+        if stage and not settings.get("int8"):  # as `predict_table` does
+            model = fast_halves(model, stage, Prefix(model, stage))
+        return write_predictions(model, dataset, run.labels, out, batch_size=run.config.batch_size, **settings)

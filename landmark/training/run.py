@@ -114,15 +114,18 @@ class Run:
             "labels": _sha256(json.dumps(self.labels.landmark_ids)), "rows": _sha256(rows),
             "images": open_images(root, split).fingerprint(table["id"].tolist()),
             "arithmetic": str(fast_dtype(device())),
-        }  # fmt: skip
+        } | ({"in parts": self.config.stage} if self.config.stage else {})  # fmt: skip
 
     def loader(self, table: pd.DataFrame, root: str | Path, split: str = "test", *, workers: int | None = None,
                batch_size: int | None = None) -> DataLoader:  # fmt: skip
         """Batches of a table's images, prepared as this run's network wants them, in the table's order."""
+        return make_loader(self.dataset(table, root, split), batch_size or self.config.batch_size, workers=workers)
+
+    def dataset(self, table: pd.DataFrame, root: str | Path, split: str = "test") -> LandmarkDataset:
+        """A table's images, prepared as this run's network wants them."""
         transforms = eval_transform(self.config.size, **data_config(self.config.model))
         labels = self.labels if "landmark_id" in table else None
-        dataset = LandmarkDataset(table, root, split, labels, *transforms)
-        return make_loader(dataset, batch_size or self.config.batch_size, workers=workers)
+        return LandmarkDataset(table, root, split, labels, *transforms)
 
 
 def _sha256(text: str) -> str:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import itertools
-import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
-from landmark.data.dataset import Batch, LandmarkDataset, eval_transform, train_transform
+from landmark.data.dataset import Batch, LandmarkDataset, Samples, eval_transform, train_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.loader import Quarantine, check_coverage, choose_bad_limit, make_loader
 from landmark.evaluation.prediction import merged, predict
 from landmark.models.frozen import Learner
 from landmark.models.int8 import arithmetic, check_int8
+from landmark.models.net import LandmarkNet
 from landmark.training.checkpoints import Checkpoints
 from landmark.training.config import SAVE_EVERY, TrainConfig
-from landmark.training.frozen_maps import Views, basis_of
+from landmark.training.frozen.uses import answering, learning
 from landmark.training.run import (
     Run,
     alone_in,
@@ -64,7 +65,6 @@ def fit(
     save_seconds: float = SAVE_EVERY,
     save_steps: int | None = None,
     tensorboard: bool = False,
-    scratch: str | Path | None = None,
 ) -> Run:
     """Train a network on a GLDv2 folder; a finished run found in `out` is loaded, a stopped one goes on.
 
@@ -84,8 +84,6 @@ def fit(
         save_seconds: time between states; more when `out` is so slow that saving would take a twentieth of the time.
         save_steps: steps between states, besides.
         tensorboard: also write the log for TensorBoard, into `out/tensorboard`.
-        scratch: folder for the maps of `config.views` while the run lasts, where `out` is slow or small, such as a
-            mounted drive; `out` itself when left out. Several processes must share it.
 
     Returns:
         The finished run.
@@ -111,9 +109,7 @@ def fit(
         if not finished():
             with alone_in(out):
                 if not finished():  # looked at again: whoever was inside may have finished it meanwhile
-                    name = hashlib.sha256(bytes(out.resolve())).hexdigest()[:12]  # another run may be called so, too
-                    views = out / "views" if scratch is None else Path(scratch) / f"{out.name}-{name}"
-                    trainer = Trainer(config, table, root, out, workers=workers, progress=progress, views=views,
+                    trainer = Trainer(config, table, root, out, workers=workers, progress=progress,
                                       save_seconds=save_seconds, save_steps=save_steps)  # fmt: skip
                     return trainer.run(wanted, tensorboard)
         run = open_run(out)
@@ -126,15 +122,14 @@ class Trainer:
     """The loop of one run: what it reads, where it writes, how far it has come. Of several ranks the first one writes.
 
     Args:
-        table: the images, id and landmark_id.
-        views: folder for the maps of frozen stages; the others are as for `fit`.
+        table: the images, id and landmark_id; the others are as for `fit`.
     """
 
     def __init__(
         self, config: TrainConfig, table: pd.DataFrame, root: Path, out: Path, *, workers: int | None, progress: bool,
-        views: Path, save_seconds: float, save_steps: int | None,
+        save_seconds: float, save_steps: int | None,
     ):  # fmt: skip
-        self.config, self.out, self.views = config, out, views
+        self.config, self.out = config, out
         self.progress = progress and distributed.rank() == 0
         self.save_seconds, self.save_steps, self.save_cost = save_seconds, save_steps, 0.0
         self.labels, self.states = LabelMap(table["landmark_id"]), Checkpoints(out)
@@ -152,20 +147,24 @@ class Trainer:
         self.state = State.of(saved, split) if saved else State(split, weights=weights_sha256(config.weights))
         self.learning = Learning.of(self.model, config, saved, split.sizes)
         if config.int8 and self.state.ranges is None:
-            self.state.ranges = ranges_of(config, self.model, split.train, root)
+            self.state.ranges = ranges_of(config, self.model, table.sort_values("id"), root)
         self.quarantine.reasons.update(self.state.bad)
         self.state.bad = self.quarantine.reasons
         keep = len(table) * 3 * config.size**2 < IN_MEMORY
         self.workers = 0 if keep else workers  # augmenting what is in memory is not worth a process
         norm = self.model.data_config
         rows, images = learnt_images(config, split.train, root)
-        self.train = LandmarkDataset(rows, root, "train", self.labels, *train_transform(config.size, **norm),
-                                     config.seed, keep, images)  # fmt: skip
-        dev = LandmarkDataset(split.dev, root, "train", self.labels, *eval_transform(config.size, **norm), keep=keep)
-        self.dev = make_loader(dev, config.batch_size, workers=self.workers, shared=True)
+        self.train = LandmarkDataset(rows, root, "train", self.labels, *train_transform(config.size, **norm), keep=keep,
+                                     images=images)  # fmt: skip
+        self.dev = LandmarkDataset(split.dev, root, "train", self.labels, *eval_transform(config.size, **norm),
+                                   keep=keep)  # fmt: skip
         self.per_epoch = len(make_loader(self.train, config.batch_size, shuffle=True, shared=True))
         self.steps = config.steps or (config.epochs or 0) * self.per_epoch
         self.every = self.per_epoch if config.steps is None else max(1, config.steps // 10)
+        self.train.views = min(config.views, -(-self.steps // self.per_epoch))
+        self.data: Samples = self.train
+        self.judged: Samples = self.dev
+        self.judge: Callable[[], LandmarkNet] = lambda: self.model
         self.clock = self.saved_at = time.monotonic()
 
     def run(self, wanted: dict, tensorboard: bool = False) -> Run:
@@ -183,16 +182,23 @@ class Trainer:
             write_json(self.out / "config.json", wanted | made)
             self.labels.save(self.out / "labels.json")
             self.states.sweep()
-        with asked_to_stop() as asked, open_board(self.out, tensorboard and first) as board:
-            data: LandmarkDataset | Views = self.train
-            network, shape = learner, self.learning.shape
-            if isinstance(learner, Learner) and self.config.views and self.state.step < self.steps:
-                data = self._views(learner, asked)
-                network, shape = learner.rest, data.shape
-            learning = replace(self.learning, network=distributed.parallel(network), shape=shape)
+        with asked_to_stop() as asked, contextlib.ExitStack() as own:
+            board = own.enter_context(open_board(self.out, tensorboard and first))
+            self._prepare(learner, own, asked)
             self._tick()
-            self.learn(learning, self._batches(data), asked, board)
+            self.learn(self.learning, self._batches(), asked, board)
         return self._finish()
+
+    def _prepare(self, learner: nn.Module, own: contextlib.ExitStack, asked: Event) -> None:
+        """Settle what learns and what answers, from images or from what `own` holds open: maps of frozen stages."""
+        shape, stage = self.learning.shape, self.config.stage
+        if isinstance(learner, Learner) and stage and self.state.step < self.steps:
+            more: dict[str, Any] = {"keep": self.config.views > 0, "asked": asked, "quarantine": self.quarantine,
+                                    "workers": self.workers, "progress": self.progress}  # fmt: skip
+            self.judged, self.judge = own.enter_context(answering(self.model, stage, self.dev, **more))
+            learns = learning(self.model, stage, learner, self.train, self.state.ranges, **more)
+            self.data, learner, shape = own.enter_context(learns)
+        self.learning = replace(self.learning, network=distributed.parallel(learner), shape=shape)
 
     def learn(self, learning: Learning, batches: Iterable[Batch], asked: Event, board: SummaryWriter | None) -> None:
         """Make a step with each batch, score the dev set and save the state where they are due.
@@ -225,23 +231,12 @@ class Trainer:
                 if stop:
                     raise KeyboardInterrupt
 
-    def _views(self, learner: Learner, asked: Event) -> Views:
-        """Let frozen stages look at every image once for all epochs."""
-        if distributed.rank() == 0 and not self.states.paths():
-            shutil.rmtree(self.views, ignore_errors=True)  # another start's, maybe with other weights or ranges
-            self._save()  # from now on they are these
-        views = Views(self.train, min(self.config.views, -(-self.steps // self.per_epoch)), self.views)
-        basis = basis_of(self.model, self.train, self.state.ranges)
-        views.complete(learner, basis, asked, self.quarantine, workers=self.workers, progress=self.progress)
-        self.train.release()
-        return views
-
-    def _batches(self, data: LandmarkDataset | Views) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Batch]:
         """This rank's share of the batches of the steps that are left."""
         first, skip = divmod(self.state.step, self.per_epoch)
         epochs = range(first, -(-self.steps // self.per_epoch))
-        loader = make_loader(data, self.config.batch_size, shuffle=True, workers=self.workers, seed=self.config.seed,
-                             epochs=epochs, skip=skip, shared=True)  # fmt: skip
+        loader = make_loader(self.data, self.config.batch_size, shuffle=True, workers=self.workers, epochs=epochs,
+                             seed=self.config.seed, skip=skip, shared=True)  # fmt: skip
         return itertools.islice(loader, self.steps - self.state.step)
 
     def _show(self, bar: tqdm) -> None:
@@ -254,7 +249,8 @@ class Trainer:
 
     def _evaluate(self, board: SummaryWriter | None) -> None:
         """Score the whole dev set, log a row, keep the checkpoints."""
-        predictions = merged(distributed.gather(predict(self.model, self.dev, quarantine=self.quarantine)))
+        loader = make_loader(self.judged, self.config.batch_size, workers=self.workers, shared=True)
+        predictions = merged(distributed.gather(predict(self.judge(), loader, quarantine=self.quarantine)))
         self._tick()
         rate = learning_rate(self.config, self.state.step, self.steps)
         better = self.state.log(dev_scores(predictions, self.labels, self.state.split.dev), self.per_epoch, rate)
@@ -294,7 +290,6 @@ class Trainer:
                 "settings": asdict(self.config), "sha256": sha256(self.out / "best.safetensors"),
             }  # fmt: skip
             write_json(self.out / "result.json", result)
-            shutil.rmtree(self.views, ignore_errors=True)
             self.states.clear()
         distributed.gather(None)  # nobody opens the run before it is written
         return open_run(self.out)

@@ -70,3 +70,13 @@ def test_squares_fill_their_own_range():
     first, flat = samples.squares(images)
     assert first.min() == 0 and first.max() == 1 and flat.max() == 0
     assert first[2, 1] == pytest.approx(((images[0, :, 2, 1] + 2) / 5).numpy(), abs=1e-6)
+
+
+def test_rows_of_known_landmarks_and_of_none(world):
+    """Fails when an unknown landmark passes for a known one, or a distractor for a landmark."""
+    data = GoogleLandmarks(world)
+    shown = dict(zip(data.solution["id"], data.solution["landmarks"], strict=True))
+    some = LabelMap([next(marks[0] for marks in shown.values() if marks)])
+    known, empty = samples.known_rows(data, some)["id"].tolist(), samples.empty_rows(data)["id"].tolist()
+    assert known == [i for i in data.test["id"] if set(shown[i]) & set(some.landmark_ids)] and known
+    assert empty == [i for i in data.test["id"] if not shown[i]] and empty

@@ -41,6 +41,9 @@ def test_scores_are_means_over_seeds(course):
         assert row["closed"] == pytest.approx(np.mean(inside)) and row["spread"] == pytest.approx(np.ptp(inside))
         assert row["open"] == pytest.approx(np.mean([metrics.global_average_precision(x, truth) for x in every]))
         assert row["closed_low"] <= row["closed"] <= row["closed_high"] and row["seeds"] == len(some)
+        assert row["top1"] == pytest.approx(
+            np.mean([metrics.top1_accuracy(open_world.restrict(x, closed), closed) for x in every])
+        )
         assert row["dev"] == pytest.approx(np.mean([run.result["dev_gap"] for run in some]))
     assert table.loc["resnet50", "paper"] == 0.241 and np.isnan(table.loc["resnet50_gem", "paper"])
 
@@ -66,6 +69,17 @@ def test_more_distractors_never_help(course):
         each = [open_world.gap_against_distractors(answers.test_answers(run, data), truth, [0, 0.6, 0.9, 0.983])
                 for run in some]  # fmt: skip
         assert values == pytest.approx(np.mean(each, axis=0)) and values == sorted(values, reverse=True)
+
+
+def test_curves_run_through_the_table(course):
+    """Fails when a curve is of one seed, or of another model than its name says."""
+    _, data = course
+    table = tables.distractor_table(MODELS, data, n=20)
+    curves, marks = tables.distractor_curves(iter(MODELS), data, n=20)
+    for model in MODELS:
+        at = dict(zip(*curves[model], strict=True))
+        assert at[0.983] == pytest.approx(table.loc[model, ("98.3%", "value")])
+        assert marks[model][-1] == pytest.approx((0.983, *table.loc[model, "98.3%"]))
 
 
 def test_logs_and_dev_scores_are_those_of_the_runs(course):

@@ -72,5 +72,8 @@ def test_images_of_two_splits_as_one(tmp_path, world):
     assert both.shards(ids).tolist() == [3, 1, 2, 4, -1, -1]
     before = both.fingerprint(ids)
     assert before == JoinedImages(tmp_path, "train", "nonlandmark").fingerprint(ids) != both.fingerprint(ids[1:])
+    assert both.fingerprint(ids[1:3]) == open_images(tmp_path, "train").fingerprint(ids[1:3]), (
+        "maps of these are shared"
+    )
     own = open_images(world, "nonlandmark")
     assert np.array_equal(JoinedImages(world, "train", "nonlandmark").shards([f"nonlandmark/{own.ids()[0]}"]), [0])

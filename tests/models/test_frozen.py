@@ -5,7 +5,7 @@ import torch
 
 from landmark.models import int8
 from landmark.models.folding import fast_model
-from landmark.models.frozen import fast_prefix, prefix_ranges, stages_of
+from landmark.models.frozen import Prefix, fast_halves, fast_prefix, fast_rest, prefix_ranges, stages_of
 from landmark.models.net import create_model
 from landmark.utils.device import autocast
 from tests.helpers import _awake
@@ -80,6 +80,23 @@ def test_with_a_fast_prefix_a_network_learns_the_same(monkeypatch, name, stage):
     for key, value in expected.items():  # a ReLU that flips on the last bit moves a gradient by some percent
         limit = (1e-3 if key == "logits" else 0.3) * value.float().norm() + 1e-5  # a bias before a norm has none
         assert (found[key] - value).float().norm() <= limit, key
+
+
+@pytest.mark.parametrize(("name", "stage"), [("xception", "block7"), ("resnet50_gem", "layer3"), ("resnet50", "all"),
+                                             ("efficientnet_lite0", "blocks.3")])  # fmt: skip
+def test_in_two_halves_it_answers_the_same(precision, name, stage):
+    """Fails when a map depends on the images beside it, or what comes behind it is skipped, repeated or awake."""
+    model = _awake(create_model(name, 5))
+    prefix, x = Prefix(model, stage), torch.rand(37, 3, 48, 48)
+    whole, rest = fast_halves(model, stage, prefix), fast_rest(model, stage, prefix)
+    with torch.inference_mode(), autocast(CPU):
+        maps = prefix.maps(x)
+        assert torch.equal(maps, torch.cat([prefix.maps(part) for part in x.split(5)]))
+        assert torch.equal(maps, prefix.maps(x.flip(0)).flip(0)) and len(prefix.maps(x[:0])) == 0
+        logits, expected = rest(maps), model(x).float()
+        assert torch.equal(logits, whole(x)) and fast_model(whole) is whole and fast_model(rest) is rest
+    assert (logits.float() - expected).norm() < 10 * NEAR[precision] * expected.norm()
+    assert not any(p.requires_grad for p in rest.parameters()) and any(p.requires_grad for p in model.parameters())
 
 
 @pytest.mark.skipif(not int8.has_int8(torch.device("cpu")), reason="the chip has no products of bytes")

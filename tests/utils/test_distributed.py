@@ -10,6 +10,7 @@ import torch
 from landmark.models import int8
 from landmark.training import run, step
 from landmark.training.config import TrainConfig
+from landmark.training.frozen.cache import shelves
 from landmark.training.run import open_run
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
@@ -54,6 +55,8 @@ def test_two_ranks_share_the_views_of_what_is_frozen(tmp_path, sound, monkeypatc
 def _same_with_two_ranks(tmp_path, sound, config, monkeypatch):
     monkeypatch.setenv("LANDMARK_PRECISION", "float32")  # the tolerance below is that of another order of summing up
     ranks.fit(TrainConfig(**config, batch_size=8), sound, tmp_path / "one")
+    for shelf in shelves():
+        assert shelf.drop(), "the ranks are to make the maps themselves"
     distributed.launch(ranks.fit, TrainConfig(**config, batch_size=4), sound, tmp_path / "two", processes=2)
     one, two = (open_run(tmp_path / name) for name in ("one", "two"))
     columns = ["step", "epoch", "train_loss", "dev_loss", "dev_gap", "dev_top1"]

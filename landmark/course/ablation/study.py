@@ -15,7 +15,7 @@ import pandas as pd
 
 from landmark.course.ablation.table import BASE, Table, Variant, read_table
 from landmark.course.answers import truth_of
-from landmark.course.evaluate import evaluate_runs
+from landmark.course.judging.evaluate import evaluate_runs
 from landmark.course.runs import course_data
 from landmark.course.together import fit_all
 from landmark.data.folder import GoogleLandmarks

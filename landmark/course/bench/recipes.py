@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from landmark.data.dataset import LandmarkDataset, eval_transform, train_transform
+from landmark.data.dataset import LandmarkDataset, Samples, eval_transform, train_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path, read_image
 from landmark.data.loader import make_loader
@@ -32,7 +32,7 @@ from landmark.models.frozen import fast_prefix
 from landmark.models.int8 import has_int8
 from landmark.models.net import LandmarkNet, create_model
 from landmark.training.config import TrainConfig
-from landmark.training.frozen_maps import Views
+from landmark.training.frozen.maps import FrozenMaps
 from landmark.training.step import Learning, network_of, ranges_of, train_step
 from landmark.utils.device import autocast, device, fast_dtype
 from landmark.utils.errors import ImageError
@@ -84,8 +84,8 @@ def train_side(name: str, root: Path, table: pd.DataFrame, size: int, batch_size
         ranges = ranges_of(config, model, table, root) if config.int8 else None
         learner = fast_prefix(model, STAGE, ranges)
         dataset = _ours(root, table, size, model, augment=True)
-        views = Views(dataset, 1, root / "views")
-        for _ in views.fill(lambda images: learner.maps(images.to(where)).cpu()):
+        views = FrozenMaps(dataset, root / "views")
+        for _ in views.fill(learner.prefix.maps):
             pass
         images = replace(Learning.of(model, config), network=learner)
         maps = replace(images, network=learner.rest, shape=views.shape)
@@ -190,7 +190,7 @@ def _plain_batches(dataset: _Plain, batch_size: int) -> Callable[[], Iterator]:
     return batches
 
 
-def _our_batches(dataset: LandmarkDataset | Views, batch_size: int, shuffle: bool = False) -> Callable[[], Iterator]:
+def _our_batches(dataset: Samples, batch_size: int, shuffle: bool = False) -> Callable[[], Iterator]:
     return lambda: iter(make_loader(dataset, batch_size, shuffle=shuffle, epochs=range(1 << 20)))
 
 

@@ -1,6 +1,6 @@
 """The course's proof that a killed run ends as a whole one does."""
 
-from landmark.course import resuming
+from landmark.course.lessons import resuming
 
 
 def test_killed_and_resumed(world, tmp_path, untouched):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from landmark.course import layers
+from landmark.course.lessons import layers
 from landmark.models.functional import tensor_sketch
 from landmark.models.layers import SelfAttention2d
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from landmark.course import speed
+from landmark.course.lessons import speed
 
 
 def test_hours_at_full_scale_by_hand():

@@ -1,0 +1,98 @@
+"""A first result in a minute: the published run answers three pictures it has never seen, and says how good it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from landmark.course.answers import test_answers, truth_of
+from landmark.course.runs import FULL_WORLD
+from landmark.course.samples import batch_of, names_of, squares
+from landmark.data.folder import GoogleLandmarks
+from landmark.evaluation.bootstrap import gap_bootstrap
+from landmark.evaluation.metrics import global_average_precision
+from landmark.evaluation.open_world import closed_set, restrict
+from landmark.evaluation.saliency import grad_cam
+from landmark.figures.pictures import saliency_panels
+from landmark.figures.save import encode
+from landmark.models.stand_in.packed import pack
+from landmark.models.weights import read_tensors
+from landmark.training.run import Run, open_run
+from landmark.utils.device import device
+from landmark.utils.files import atomic_path, data_root, runs_root, sha256, write_json
+from landmark.world.make import make_world
+
+PUBLISHED = Path(__file__).with_name("published")
+QUERIES = 9_999  # the last draw of other test sets; no grade is given on it
+WORLD = replace(FULL_WORLD, images=2, test=120, known=0.4, unknown=0.1, nonlandmarks=0)
+
+
+def publish(run: Run, out: Path = PUBLISHED) -> Path:
+    """Store a finished run of the course as `demo` takes it: weights in 8-bit integers, no log, no split.
+
+    Args:
+        run: of the course's own world.
+        out: folder to write.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "labels.json"):
+        shutil.copyfile(run.path / name, out / name)
+    with atomic_path(out / "best.safetensors") as part:
+        save_file(pack(read_tensors(run.path / "best.safetensors")), part)
+    write_json(out / "result.json", run.result | {"sha256": sha256(out / "best.safetensors")})
+    return out
+
+
+def published_run() -> Run:
+    """Open the published run, in a folder of its own among the runs, where its predictions can be kept."""
+    folder = runs_root() / f"demo-{json.loads((PUBLISHED / 'result.json').read_text())['sha256'][:12]}"
+    for path in sorted(PUBLISHED.iterdir(), key=lambda path: path.name == "result.json"):  # that one makes it finished
+        if not (folder / path.name).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(folder / path.name) as part:
+                shutil.copyfile(path, part)
+    return open_run(folder)
+
+
+def demo(out: str | Path) -> list[str]:
+    """Let the published run answer 120 new photographs of the course's landmarks, and explain three of its answers.
+
+    The three are the first of each kind: a landmark that it knows, one that it does not, and a distractor.
+
+    Args:
+        out: folder for the picture `demo.png`.
+
+    Returns:
+        What there is to say, a line each.
+    """
+    run = published_run()
+    data = GoogleLandmarks(make_world(data_root() / "demo", WORLD, queries=QUERIES))
+    truth, answers = truth_of(data), test_answers(run, data)
+    closed, names = closed_set(truth, run.labels.landmark_ids), names_of(data)
+    kinds = {"a landmark it knows": lambda i: i in closed, "a distractor": lambda i: not truth[i],
+             "a landmark it does not know": lambda i: truth[i] and i not in closed}  # fmt: skip
+    first = {kind: next(i for i in data.test["id"] if belongs(i)) for kind, belongs in kinds.items()}
+    rows = data.test.set_index("id").loc[list(first.values())].reset_index()
+    batch = batch_of(run, rows, data.root)
+    maps = grad_cam(run.model(), batch.images.to(device())).cpu().numpy()
+    lines, titles = [], []
+    for kind, image_id in first.items():
+        landmark_id, score = answers[image_id]
+        shown = " or ".join(names[x] for x in truth[image_id])
+        lines.append(f"{kind}{f' ({shown})' if shown else ''}: answered {names[landmark_id]}, score {score:.2f}")
+        titles.append(f"{kind}: {names[landmark_id]} {score:.2f}")
+    figure = saliency_panels(squares(batch.images), {"Grad-CAM": maps}, titles, tile=2.4)
+    path = Path(out) / "demo.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as part:
+        part.write_bytes(encode(figure))
+    for name, solution in (("closed: the landmarks it knows", closed), ("open: all test images", truth)):
+        some = restrict(answers, solution)
+        low, high = gap_bootstrap(some, solution)
+        gap = global_average_precision(some, solution)
+        lines.append(f"GAP {gap:.3f} ({low:.3f} to {high:.3f}) over {len(solution)} images, {name}")
+    return [*lines, f"{path}: the three pictures, and which parts of them spoke for the answer"]
