@@ -30,7 +30,11 @@ class SearchConfig:
     rerank: int = setting(
         50, "nearest images whose local features are compared; as many as time allows", least=1, most=1000
     )
+    side: int = setting(800, "pixels of the longer side of what local features look at", least=32, most=4096)
+    likeness: float = setting(0.82, "least cosine of two points that match (xfeat)", least=-1, most=1)
     geometry: str = setting("fundamental", "of the matches: fundamental (matrix) or homography")
+    tolerance: float = setting(1.0, "pixels by which a match may miss the geometry", above=0, most=100)
+    enough: int = setting(100, "inliers that count as much as a cosine of 1; more say nothing new", least=1)
     margin: float = setting(0.5, "share of the second landmark's score that the first one's is lowered by", least=0)
     penalty: float = setting(
         0.5, "weight of the likeness to images without a landmark, where there are", least=0, most=2
