@@ -11,6 +11,7 @@ speed       Measure and foretell speed: images a second, hours at full scale, ho
 tables      The tables of the course: scores of its runs over seeds, with intervals, beside those of the paper.
 together    Train several runs, on a CPU as many at a time as it has cores.
 judging     Judge what was trained: evaluate it, choose a rule of confidence elsewhere, grade a reader's answers.
+retrieving  Retrieval in the course: recipes, the ladder of their parts, a query on its way.
 bench       How fast this project is, beside a plain way, in the same run.
 """
 
@@ -38,6 +39,10 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         stage_sizes,
     )
     from landmark.course.resuming import killed_and_resumed
+    from landmark.course.retrieving.answering import submit_recipe
+    from landmark.course.retrieving.ladder import contributions, recipe_ladder
+    from landmark.course.retrieving.recipes import PARTS, RECIPES
+    from landmark.course.retrieving.walk import Walk, sample_queries
     from landmark.course.runs import (
         FEATURES,
         NETWORKS,
@@ -74,10 +79,14 @@ __all__ = [
     "FEATURES",
     "NETWORKS",
     "PAPER",
+    "PARTS",
+    "RECIPES",
+    "Walk",
     "attention_layer",
     "batch_of",
     "bench_train",
     "benchmark_table",
+    "contributions",
     "course_config",
     "course_data",
     "course_evaluation",
@@ -111,8 +120,10 @@ __all__ = [
     "precision_table",
     "quick",
     "real_config",
+    "recipe_ladder",
     "rules_table",
     "runs_root",
+    "sample_queries",
     "sample_rows",
     "score_table",
     "scratch",
@@ -123,6 +134,7 @@ __all__ = [
     "spatial_weights",
     "squares",
     "stage_sizes",
+    "submit_recipe",
     "test_answers",
     "test_predictions",
     "throughput",

@@ -140,15 +140,13 @@ class Searcher:
         depth = min(max(depth, config.neighbours, config.rerank if self.local else 0), len(self.index.ids))
         near = find_nearest(queries.vectors, self.index.vectors, depth, own=own)
         burden = self._burden(queries.vectors, OTHERS, other)[:, None] + self.burden[near.rows]
-        inliers = self._compare(queries.ids, photos, near)
+        inliers = self.compare(queries.ids, photos, near)
         verdict = decide(near, self.landmark, config, inliers=inliers, burden=burden)
         cosine, inliers = (np.take_along_axis(values, verdict.order, 1) for values in (near.similarity, inliers))
-        return Findings(
-            queries.ids, verdict.landmark, verdict.score, verdict.ranked, cosine, inliers, queries.bad
-        )
+        return Findings(queries.ids, verdict.landmark, verdict.score, verdict.ranked, cosine, inliers, queries.bad)
 
-    def _compare(self, ids: list[str], photos: Photos, near: Neighbours) -> np.ndarray:
-        """Count the inliers (Q, k) of each query with its nearest ones; -1 for the others."""
+    def compare(self, ids: list[str], photos: Photos, near: Neighbours) -> np.ndarray:
+        """Count the inliers (Q, k) of each query of `photos` with its nearest ones; -1 for the others."""
         inliers = np.full(near.rows.shape, -1)
         if self.local is None:
             return inliers

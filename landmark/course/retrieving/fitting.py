@@ -60,9 +60,10 @@ class DevSearch:
         self.burden = np.zeros(self.near.rows.shape, np.float32)  # of both sides, for a weight of 1
         if others is not None:
             own = mean_likeness(self.queries.vectors, others.vectors, OTHERS)
-            self.burden = own[:, None] + mean_likeness(self.searcher.index.vectors, others.vectors, OTHERS_OF_INDEX)[
-                self.near.rows
-            ]
+            self.burden = (
+                own[:, None]
+                + mean_likeness(self.searcher.index.vectors, others.vectors, OTHERS_OF_INDEX)[self.near.rows]
+            )
         self._features: dict[tuple, Features] = {}
         self._matches: dict[tuple, np.ndarray] = {}  # (M, 5): points of both, and the cosine
         self._inliers: dict[tuple, int] = {}
@@ -154,5 +155,3 @@ def fit_search(
         tried += [{"setting": name, "value": value, "gap": score, "taken": getattr(config, name) == value}
                   for value, score in scores.items()]  # fmt: skip
     return config, pd.DataFrame(tried)
-
-

@@ -71,7 +71,9 @@ def test_xfeat_is_its_authors_own(monkeypatch):
     (expected,) = theirs.detectAndCompute(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
     np.testing.assert_allclose(ours.points, expected["keypoints"].cpu().numpy(), atol=1e-3)
     (other,) = theirs.detectAndCompute(torch.from_numpy(texture(1)).permute(2, 0, 1)[None] / 255)
-    pairs = torch.stack(theirs.match(expected["descriptors"], other["descriptors"], min_cossim=LIKENESS), 1).cpu().numpy()
+    pairs = (
+        torch.stack(theirs.match(expected["descriptors"], other["descriptors"], min_cossim=LIKENESS), 1).cpu().numpy()
+    )
     assert (
         np.mean([row in pairs.tolist() for row in local.match(ours, local(Image.fromarray(texture(1)), SIDE)).tolist()])
         > 0.98
