@@ -34,17 +34,15 @@ def bench_retrieval(
         seed: of the vectors.
 
     Returns:
-        Of each way: seconds (median and range), recall of the exact k neighbours, MiB of its index and of the search at its peak;
-        of the exact one also hours and GiB for `FULL`.
+        Of each way: seconds (median and range), recall of the exact k neighbours, MiB of its index and
+        of the search at its peak; of the exact one also hours and GiB for `FULL`.
 
     Raises:
         InputError: fewer than 256 vectors, or sizes below 1.
     """
     if rows < 256 or min(queries, dims, k, repeats) < 1:
-        raise InputError(
-            f"rows={rows}, queries={queries}, dims={dims}, k={k}, repeats={repeats}: give 256 rows and 1 or more of the "
-            "others"
-        )
+        sizes = f"rows={rows}, queries={queries}, dims={dims}, k={k}, repeats={repeats}"
+        raise InputError(f"{sizes}: give 256 rows and 1 or more of the others")
     index, asked = _vectors(rows, queries, dims, seed)
     ways: dict[str, Callable[[], Neighbours]] = {"exact": lambda: find_nearest(asked, index, k)}
     report: dict[str, Any] = conditions(rows=rows, queries=queries, dims=dims, k=k)

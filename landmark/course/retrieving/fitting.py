@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from landmark.course.answers import truth_of
+from landmark.course.retrieving.walk import sample_queries
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import tabulate
 from landmark.evaluation.report.hits import Ranking, gap
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder
 from landmark.retrieval.fusion.rule import decide
-from landmark.retrieval.gallery import open_gallery, open_test
+from landmark.retrieval.gallery import Photos, open_gallery
 from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, mean_likeness
 from landmark.retrieval.local.features import Features, Local
 from landmark.retrieval.local.matching import fit_inliers
@@ -32,7 +33,7 @@ GRID: dict[str, tuple] = {
     "geometry": ("fundamental", "homography"),
     "tolerance": (1.0, 2.0, 4.0),
     "likeness": (0.7, 0.76, 0.82, 0.88),
-    "side": (320, 480, 800),
+    "side": (320, 480, 640, 800),
     "rerank": (5, 10, 20, 40),
 }
 """What each setting may be, in the order in which they are fitted: those that cost nothing first."""
@@ -47,14 +48,20 @@ class DevSearch:
         data: of a dev world, with its solution.
         embedder: of both.
         local: of `create_local`; None to compare no local features.
+        count: test images that are searched with, evenly spread; all where there are fewer.
         progress: show bars.
     """
 
-    def __init__(self, data: GoogleLandmarks, embedder: Embedder, local: Local | None = None, *, progress: bool = True):
-        self.truth, self.local = truth_of(data), local
+    def __init__(
+        self, data: GoogleLandmarks, embedder: Embedder, local: Local | None = None, *, count: int = 10_000,
+        progress: bool = True,
+    ):  # fmt: skip
+        self.local = local
         self.searcher = Searcher(open_gallery(data.root), embedder, None, SearchConfig(penalty=1.0), progress=progress)
-        self.photos = open_test(data.root)
+        self.photos = sample_queries(data, count)
         self.queries = self.searcher.embed(self.photos, keep=True)
+        asked = set(self.queries.ids)
+        self.truth = {image_id: shown for image_id, shown in truth_of(data).items() if image_id in asked}
         others = self.searcher.others
         self.near = find_nearest(self.queries.vectors, self.searcher.index.vectors, max(GRID["rerank"]))
         self.burden = np.zeros(self.near.rows.shape, np.float32)  # of both sides, for a weight of 1
@@ -109,7 +116,7 @@ class DevSearch:
             self._matches[i, row, side] = np.column_stack([one.points[first], two.points[second], cosine])
         return self._matches[i, row, side]
 
-    def _points(self, photos, image_id: str, side: int) -> Features:
+    def _points(self, photos: Photos, image_id: str, side: int) -> Features:
         if (photos.split, image_id, side) not in self._features:
             assert self.local is not None
             self._features[photos.split, image_id, side] = self.local(photos.picture(image_id), side)
