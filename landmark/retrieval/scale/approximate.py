@@ -15,8 +15,8 @@ INSTALL = "faiss is not installed: pip install faiss-cpu, or use the exact searc
 def has_faiss() -> bool:
     """Check whether Faiss can be imported."""
     try:
-        import faiss  # noqa: F401
-    except ImportError:
+        _faiss()
+    except InputError:
         return False
     return True
 
