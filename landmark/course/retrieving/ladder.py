@@ -70,7 +70,7 @@ def recipe_ladder(
         if not trained:
             raise InputError("embedders know no label set: give labels")
         labels = trained[0].labels.landmark_ids
-    steps = {"paper": ("softmax",)} if len(trained) == len(systems) else {}
+    steps: dict[str, tuple[str, ...]] = {"paper": ("softmax",)} if len(trained) == len(systems) else {}
     added: list[str] = []
     for part in parts:
         added.append(part)

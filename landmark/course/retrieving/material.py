@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 
@@ -142,7 +143,7 @@ class Material:
             block = file.load(_stored)
             if block is None:
                 block = searcher.compare(self.ids[start : start + _BLOCK], self.photos, part)
-                file.save(lambda path, block=block: _store(path, block))
+                file.save(partial(_store, block))
             counts.append(block)
         return np.concatenate(counts)
 
@@ -167,12 +168,12 @@ class Material:
         return (labels[0], scores[0]) if len(labels) == 1 else blend_answers(labels, scores, self.weights)
 
 
-def _store(path, block: np.ndarray) -> None:
+def _store(block: np.ndarray, path: Path) -> None:
     with path.open("wb") as file:
         np.save(file, block)
 
 
-def _stored(path) -> np.ndarray | None:
+def _stored(path: Path) -> np.ndarray | None:
     """Read a block of inliers; a damaged one counts as none."""
     try:
         return np.load(path, allow_pickle=False)

@@ -23,7 +23,6 @@ from landmark.retrieval.recognise import Searcher
 from landmark.retrieval.search import Neighbours, find_nearest
 from landmark.utils.errors import InputError
 
-PLAIN = {"neighbours": 1, "margin": 0.0, "penalty": 0.0}  # of a search that does nothing but look for the nearest
 _LINES = 60  # of matches in a picture
 
 
@@ -63,7 +62,7 @@ class Walk:
 
     def stages(self) -> dict[str, SearchConfig]:
         """Name the stages, each with the settings of those before it: nearest, vote, margin, penalty, local."""
-        config, made = replace(self.searcher.config, **PLAIN), {}
+        config, made = replace(self.searcher.config, neighbours=1, margin=0.0, penalty=0.0), {}
         made["nearest"] = config
         for name, setting in (("vote", "neighbours"), ("margin", "margin"), ("penalty", "penalty")):
             config = replace(config, **{setting: getattr(self.searcher.config, setting)})
