@@ -20,7 +20,7 @@ from landmark.retrieval.embed import Embedder
 from landmark.training.run import Run
 from landmark.utils.errors import InputError
 
-LADDER = ("nearest", "vote", "margin", "penalty", "whiten", "expand", "centres", "softmax", "company", "overuse")
+LADDER = ("nearest", "vote", "margin", "penalty", "softmax", "centres", "company", "overuse", "expand", "whiten")
 """Parts that are added one after another to the classifier's own answers; `local` costs more than all others."""
 
 
