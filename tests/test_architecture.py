@@ -39,9 +39,13 @@ FREE_OF_TORCH = (
     "evaluation/report/page.py",
     "evaluation/report/summary.py",
     "retrieval/config.py",
+    "retrieval/fusion/crowd.py",
+    "retrieval/fusion/ensemble.py",
+    "retrieval/fusion/rule.py",
     "retrieval/likeness.py",
     "retrieval/local/matching.py",
     "retrieval/local/rerank.py",
+    "retrieval/scale/resumable.py",
     "retrieval/search.py",
     "retrieval/vote.py",
 )

@@ -27,6 +27,8 @@ from landmark.course.lessons import layers as course_layers
 from landmark.course.lessons import resuming, speed
 from landmark.course.lessons.arithmetic import precision_table
 from landmark.course.lessons.speed import benchmark_table, full_scale_hours, training_rate, window_mixing
+from landmark.course.retrieving import answering, fitting, ladder, material, recipes, walk
+from landmark.course.retrieving import bench as retrieval_bench
 from landmark.course.runs import (
     course_config,
     course_data,
@@ -55,7 +57,10 @@ from landmark.models import backbones, folding, frozen, int8, layers, net, weigh
 from landmark.models.heads import classifier, losses
 from landmark.retrieval import embed as retrieval_embed
 from landmark.retrieval import gallery, likeness, recognise, search, vote, whitening
+from landmark.retrieval.config import SearchConfig
+from landmark.retrieval.fusion import crowd, ensemble, rule
 from landmark.retrieval.local import features as local_features
+from landmark.retrieval.scale import approximate, resumable
 from landmark.training import predict_run, splits, state, step, trainer
 from landmark.training import run as training_run
 from landmark.training.config import TrainConfig
@@ -69,7 +74,7 @@ PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, classifier, data_dataset, folding, layers, losses, net, prediction, training_run, saliency, splits,
            course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, basis, cache, pieces, uses, course_answers, course_runs, course_tables, frozen,
            gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
-           write, fitted, grade, queries, rules)  # fmt: skip
+           write, fitted, grade, queries, rules, answering, fitting, ladder, material, recipes, walk, retrieval_bench, crowd, ensemble, rule, approximate, resumable)  # fmt: skip
 
 
 class Things:
@@ -92,6 +97,12 @@ class Things:
         embedder = retrieval_embed.Embedder(self.model, 32)
         return recognise.Searcher(gallery.open_gallery(self.world), embedder, local_features.Sift(), workers=0, keep=False,
                                   progress=False)  # fmt: skip
+
+    def material(self):
+        return material.Material([self.run()], runs.course_data())
+
+    def walk(self):
+        return walk.Walk(self.searcher(), walk.sample_queries(self.source, 3), self.source)
 
     def new(self):
         return self.folder / str(next(self.count))
@@ -388,6 +399,34 @@ CALLS = {
     "Votes": lambda t: vote.Votes(t.x, t.x, t.x),
     "knn_vote": lambda t: vote.knn_vote(search.find_nearest(t.x, t.x, 2), np.arange(12)),
     "expand_queries": lambda t: vote.expand_queries(t.x, t.x, 2),
+    "decide": lambda t: rule.decide(search.find_nearest(t.x, t.x, 2), np.arange(12), SearchConfig()),
+    "Verdict": lambda t: None,  # what it returns
+    "company_score": lambda t: crowd.company_score(t.x, np.arange(12)),
+    "overuse": lambda t: crowd.overuse(np.arange(12) // 3),
+    "join_vectors": lambda t: ensemble.join_vectors([t.x, t.x]),
+    "blend_answers": lambda t: ensemble.blend_answers([np.arange(12)], [np.arange(12)]),
+    "fit_weights": lambda t: ensemble.fit_weights(sum, 2),
+    "has_faiss": lambda t: approximate.has_faiss(),
+    "FaissIndex": lambda t: approximate.has_faiss() and approximate.FaissIndex(t.x).find_nearest(t.x, 2),
+    "search_in_blocks": lambda t: resumable.search_in_blocks(t.x, t.x, 2, t.new(), basis="x"),
+    "parts_of": lambda t: recipes.parts_of("best"),
+    "PartWeights": lambda t: recipes.PartWeights(),
+    "Material": lambda t: t.material().near(),
+    "Answered": lambda t: None,  # what it returns
+    "answer": lambda t: answering.answer(t.material(), "best"),
+    "submit_recipe": lambda t: answering.submit_recipe([t.run()], runs.course_data(), "best", t.new(), progress=False),
+    "recipe_ladder": lambda t: ladder.recipe_ladder([t.run()], runs.course_data(), ["nearest"], n=3),
+    "contributions": lambda t: ladder.contributions([t.run()] * 2, runs.course_data(), "nearest", n=3),
+    "fit_recipe": lambda t: ladder.fit_recipe([t.material()], ["vote"]),
+    **dict.fromkeys(["open_gap", "paired_table", "table_of"], lambda t: None),  # called above
+    "DevSearch": lambda t: fitting.DevSearch(t.source, retrieval_embed.Embedder(t.model, 32), progress=False),
+    "fit_search": lambda t: fitting.fit_search(
+        [fitting.DevSearch(t.source, retrieval_embed.Embedder(t.model, 32), progress=False)], grid={"margin": (0.0,)}),
+    "Walk": lambda t: [t.walk().scores([]), t.walk().changed(), t.walk().draw(t.source.test["id"].tolist()[:1])],
+    "sample_queries": lambda t: walk.sample_queries(t.source, 3),
+    "bench_retrieval": lambda t: retrieval_bench.bench_retrieval(256, 2, 8, 2, 1),
+    "recall": lambda t: retrieval_bench.recall(*[search.find_nearest(t.x, t.x, 2)] * 2),
+    "extrapolate": lambda t: retrieval_bench.extrapolate(1.0, 1, 1, 1),
     "Whitening": lambda t: whitening.Whitening.fit(t.x, 2)(t.x),
     "create_embedder": lambda t: retrieval_embed.create_embedder("efficientnet_lite0"),
     "Embedder": lambda t: retrieval_embed.Embedder(t.model, 32, flip=True)(torch.zeros(1, 3, 32, 32)),

@@ -56,6 +56,12 @@ def _integers(args: argparse.Namespace) -> dict:
     return bench_integers(**given(args, "size", "batch_size", "repeats"))
 
 
+def _retrieval(args: argparse.Namespace) -> dict:
+    from landmark.course.retrieving.bench import bench_retrieval
+
+    return bench_retrieval(**given(args, "rows", "repeats"))
+
+
 BENCHMARKS = {
     "tables": _tables,
     "check": _check,
@@ -65,12 +71,13 @@ BENCHMARKS = {
     "train": _train,
     "predict": _predict,
     "integers": _integers,
+    "retrieval": _retrieval,
 }
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="+", choices=tuple(BENCHMARKS), help="what to measure")
-    parser.add_argument("--rows", type=int, help="of the generated table (tables)")
+    parser.add_argument("--rows", type=int, help="of the generated table (tables), vectors of the index (retrieval)")
     parser.add_argument("--images", type=int, help="images (check, data, train, predict)")
     parser.add_argument("--size", type=int, help="pixels (all but tables and layers)")
     parser.add_argument("--batch-size", type=int, help="images in a step (layers, threads, train, predict, integers)")

@@ -1,4 +1,4 @@
-"""The verb that searches a folder of landmarks with photographs."""
+"""The verbs that answer by retrieval: photographs against a folder of landmarks, runs on a test set."""
 
 from __future__ import annotations
 
@@ -80,6 +80,29 @@ def _embedder(features: str) -> Embedder:
     return Embedder(run.model(), run.config.size)
 
 
+def _add_submit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="finished runs; several are an ensemble")
+    parser.add_argument("data", type=Path, help="folder in the GLDv2 layout; the index is all of its train.csv")
+    parser.add_argument("--recipe", default="best", help="recipe by name, or parts joined by +, such as nearest+vote")
+    parser.add_argument("--out", type=Path, default=Path("submission.csv"), help="submission to write")
+
+
+def _submit(args: argparse.Namespace) -> int:
+    from landmark.course.retrieving.answering import submit_recipe
+    from landmark.course.retrieving.recipes import RECIPES, parts_of
+    from landmark.data.folder import GoogleLandmarks
+    from landmark.training.run import open_run
+
+    parts = parts_of(args.recipe if args.recipe in RECIPES or "+" not in args.recipe else args.recipe.split("+"))
+    report = submit_recipe([open_run(run) for run in args.runs], GoogleLandmarks(args.data), parts, args.out)
+    for image_id, reason in list(report["bad"].items())[:20]:
+        print(f"{image_id}: {reason}: no answer", file=sys.stderr)
+    print(f"{args.out}: {report['rows']} rows, {report['answers']} answers by {' + '.join(parts)}, "
+          f"{len(report['bad'])} bad images")  # fmt: skip
+    return 0
+
+
 VERBS = {
     "search": ("find the landmarks of photographs in a folder of landmarks, without training", _add_search, _search),
+    "submit": ("answer the test images with runs by a recipe of retrieval", _add_submit, _submit),
 }

@@ -10,6 +10,7 @@ tables      The tables of the course: scores of its runs over seeds, with interv
 together    Train several runs, on a CPU as many at a time as it has cores.
 lessons     What single notebooks measure.
 judging     Judge what was trained: evaluate it, choose a rule of confidence elsewhere, grade a reader's answers.
+retrieving  Retrieval in the course: recipes, the ladder of their parts, a query on its way.
 bench       How fast this project is, beside a plain way, in the same run.
 """
 
@@ -45,6 +46,10 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         training_rate,
         window_mixing,
     )
+    from landmark.course.retrieving.answering import submit_recipe
+    from landmark.course.retrieving.ladder import contributions, recipe_ladder
+    from landmark.course.retrieving.recipes import PARTS, RECIPES
+    from landmark.course.retrieving.walk import Walk, sample_queries
     from landmark.course.runs import (
         FEATURES,
         NETWORKS,
@@ -90,11 +95,15 @@ __all__ = [
     "FEATURES",
     "NETWORKS",
     "PAPER",
+    "PARTS",
+    "RECIPES",
+    "Walk",
     "ablate",
     "attention_layer",
     "batch_of",
     "bench_train",
     "benchmark_table",
+    "contributions",
     "course_config",
     "course_data",
     "course_evaluation",
@@ -131,8 +140,10 @@ __all__ = [
     "precision_table",
     "quick",
     "real_config",
+    "recipe_ladder",
     "rules_table",
     "runs_root",
+    "sample_queries",
     "sample_rows",
     "score_table",
     "scratch",
@@ -143,6 +154,7 @@ __all__ = [
     "spatial_weights",
     "squares",
     "stage_sizes",
+    "submit_recipe",
     "test_answers",
     "test_predictions",
     "throughput",

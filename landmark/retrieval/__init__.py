@@ -2,10 +2,12 @@
 
 config     Settings of a search. Nothing here needs torch or NumPy, so that a wrong one is refused at once.
 embed      Vectors of images by a network, stored on disk so that only new images are embedded.
+fusion     Signs of a landmark joined into one answer: the rule, the test set as a whole, ensembles.
 gallery    Photographs to search with, and the folder of landmarks to search in.
 likeness   How alike an image is to landmarks, and to what is none: one number for each image. NumPy only.
 local      Local features: points of an image that are found again in another.
 recognise  Photographs in, answers out: neighbours, local features, a vote, and whether it is any landmark.
+scale      Search in more vectors than one likes to wait for: Faiss, a search that can be stopped.
 search     Exact nearest neighbours by blocked matrix products. NumPy only.
 sheet      What a search found, for people: lines of text, JSON, a submission, a sheet of pictures.
 vote       What the neighbours say: soft votes, expanded queries. NumPy only.
@@ -19,6 +21,9 @@ from landmark.utils.faces import lazy
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.retrieval.config import SearchConfig
     from landmark.retrieval.embed import Embedder, Embeddings, create_embedder, embed_images
+    from landmark.retrieval.fusion.crowd import company_score, overuse
+    from landmark.retrieval.fusion.ensemble import blend_answers, fit_weights, join_vectors
+    from landmark.retrieval.fusion.rule import decide
     from landmark.retrieval.gallery import Gallery, Photos, open_gallery, open_photos, open_test
     from landmark.retrieval.likeness import (
         centre_similarity,
@@ -29,6 +34,8 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     )
     from landmark.retrieval.local.features import create_local
     from landmark.retrieval.recognise import Findings, Searcher
+    from landmark.retrieval.scale.approximate import FaissIndex, has_faiss
+    from landmark.retrieval.scale.resumable import search_in_blocks
     from landmark.retrieval.search import Neighbours, find_nearest, unit
     from landmark.retrieval.sheet import draw_sheet, write_answers
     from landmark.retrieval.vote import Votes, expand_queries, knn_vote
@@ -37,6 +44,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
 __all__ = [
     "Embedder",
     "Embeddings",
+    "FaissIndex",
     "Findings",
     "Gallery",
     "Neighbours",
@@ -45,21 +53,29 @@ __all__ = [
     "Searcher",
     "Votes",
     "Whitening",
+    "blend_answers",
     "centre_similarity",
     "class_centres",
+    "company_score",
     "create_embedder",
     "create_local",
+    "decide",
     "draw_sheet",
     "embed_images",
     "expand_queries",
     "find_nearest",
+    "fit_weights",
+    "has_faiss",
+    "join_vectors",
     "knn_vote",
     "mean_likeness",
     "neighbour_similarity",
     "open_gallery",
     "open_photos",
     "open_test",
+    "overuse",
     "penalised_similarity",
+    "search_in_blocks",
     "unit",
     "write_answers",
 ]

@@ -21,13 +21,12 @@ from landmark.evaluation.report.answers import Answers
 from landmark.evaluation.report.risk import plain_threshold
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder, Embeddings, embed_images
+from landmark.retrieval.fusion.rule import decide
 from landmark.retrieval.gallery import Gallery, PhotoFiles, Photos
 from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, mean_likeness
 from landmark.retrieval.local.features import Features, Local
 from landmark.retrieval.local.matching import fit_inliers
-from landmark.retrieval.local.rerank import fuse_inliers, order_anew
 from landmark.retrieval.search import Neighbours, find_nearest
-from landmark.retrieval.vote import knn_vote
 from landmark.utils.errors import ImageError, InputError
 from landmark.utils.files import CacheFile
 from landmark.utils.process import usable_cpus
@@ -35,7 +34,7 @@ from landmark.utils.process import usable_cpus
 log = logging.getLogger("landmark.retrieval")
 SHOWN = 10  # neighbours of each query that are listed, at least
 CALIBRATED = 100  # images of the index, and as many of no landmark, that the threshold is measured on
-_RULE = 1  # of the score; a change of it, or of what the local features do, makes stored thresholds void
+_RULE = 2  # of the score; a change of it, or of what the local features do, makes stored thresholds void
 _HELD = 512  # pictures whose local features stay in memory, some 0.5 MB each
 
 
@@ -56,9 +55,7 @@ class Searcher:
     """Search a gallery: cosine, a penalty for what is like no landmark, inliers of local features, a soft vote.
 
     s_i = q · x_i − w (mean likeness of q + mean likeness of x_i to images without a landmark)
-    s_i += min(inliers_i, 100) / 100 for the nearest ones
-    S(c) = 1 + T log Σ_i [y_i = c] exp((s_i − 1) / T) over the k best; the answer is argmax S
-    score = S(first) − m max(S(second), 0)
+    and then the rule of `fusion.rule.decide`
 
     Args:
         gallery: of `open_gallery`.
@@ -143,17 +140,13 @@ class Searcher:
         depth = min(max(depth, config.neighbours, config.rerank if self.local else 0), len(self.index.ids))
         near = find_nearest(queries.vectors, self.index.vectors, depth, own=own)
         burden = self._burden(queries.vectors, OTHERS, other)[:, None] + self.burden[near.rows]
-        inliers = self._compare(queries.ids, photos, near)
-        ranked, order = order_anew(near, fuse_inliers(near.similarity - burden, inliers))
-        voters = Neighbours(ranked.rows[:, : config.neighbours], ranked.similarity[:, : config.neighbours])
-        votes = knn_vote(voters, self.landmark, config.temperature)
-        first, second = (_soft(value, config.temperature) for value in (votes.score, votes.second))
-        cosine, inliers = (np.take_along_axis(values, order, 1) for values in (near.similarity, inliers))
-        score = first - config.margin * second.clip(0)
-        return Findings(queries.ids, votes.label, score, ranked, cosine, inliers, queries.bad)
+        inliers = self.compare(queries.ids, photos, near)
+        verdict = decide(near, self.landmark, config, inliers=inliers, burden=burden)
+        cosine, inliers = (np.take_along_axis(values, verdict.order, 1) for values in (near.similarity, inliers))
+        return Findings(queries.ids, verdict.landmark, verdict.score, verdict.ranked, cosine, inliers, queries.bad)
 
-    def _compare(self, ids: list[str], photos: Photos, near: Neighbours) -> np.ndarray:
-        """Count the inliers (Q, k) of each query with its nearest ones; -1 for the others."""
+    def compare(self, ids: list[str], photos: Photos, near: Neighbours) -> np.ndarray:
+        """Count the inliers (Q, k) of each query of `photos` with its nearest ones; -1 for the others."""
         inliers = np.full(near.rows.shape, -1)
         if self.local is None:
             return inliers
@@ -174,9 +167,9 @@ class Searcher:
         if self.local is None:
             return np.zeros((0, 4))
         one, two = self.features(photos, image_id), self.features(self.gallery, self.index.ids[row])
-        pairs = self.local.match(one, two)
+        pairs = self.local.match(one, two, self.config.likeness)
         first, second = one.points[pairs[:, 0]], two.points[pairs[:, 1]]
-        inside = fit_inliers(first, second, self.config.geometry)
+        inside = fit_inliers(first, second, self.config.geometry, self.config.tolerance)
         return np.concatenate([first[inside] / one.size, second[inside] / two.size], axis=1)
 
     def features(self, photos: Photos, image_id: str) -> Features:
@@ -192,7 +185,7 @@ class Searcher:
             except ImageError as error:
                 log.warning("%s: no local features", error)
                 picture = Image.new("RGB", (32, 32))
-            self._features[key] = features = self.local(picture)
+            self._features[key] = features = self.local(picture, self.config.side)
             if len(self._features) > _HELD:
                 self._features.popitem(last=False)
             return features
@@ -257,12 +250,6 @@ class Searcher:
             right.append(np.zeros(len(own), bool))
         answers = Answers(np.concatenate(score), np.concatenate(right), np.concatenate(kind))
         return plain_threshold(answers, self.config.precision)
-
-
-def _soft(votes: np.ndarray, temperature: float) -> np.ndarray:
-    """Bring votes to the scale of a similarity, 1 + T log v: one neighbour's is its own; -inf without a vote."""
-    with np.errstate(divide="ignore"):
-        return 1 + temperature * np.log(votes)
 
 
 def _stored_number(path: Path) -> float | None:

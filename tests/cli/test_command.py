@@ -58,6 +58,9 @@ def test_synth_check_train_predict_score(tmp_path, capsys):
         (("train", "{}", "--model", "vgg", "--out", "{}/r"), "xception"),
         (("predict", "{}", "{}", "--out", "{}/s.csv"), "not a training run"),
         (("synth", "{}/w", "--landmarks", "0"), "landmarks=0"),
+        (("submit", "{}/run", "{}", "--recipe", "worst"), "no recipe 'worst': choose one of paper"),
+        (("submit", "{}/run", "{}", "--recipe", "nearest+luck"), "parts luck: choose of softmax"),
+        (("submit", "{}/run", "{}"), "run/config.json: no such file"),
         (("download", "gldv2"), "download gldv2 DATA"),
     ],
 )  # fmt: skip

@@ -85,7 +85,7 @@ def test_the_rule_is_that_of_a_loop(landmarks, photos, monkeypatch, config, comp
             like = [
                 sum(sorted((v @ o for o in others), reverse=True)[:n]) / n for v, n in ((query, 10), (index[row], 5))
             ]
-            inliers = min(COUNTS[i, row], 100) / 100 if compared and place < config.rerank else 0
+            inliers = min(COUNTS[i, row], config.enough) / config.enough if compared and place < config.rerank else 0
             scores.append((query @ index[row] - config.penalty * sum(like) + inliers, row))
         scores.sort(key=lambda pair: -pair[0])
         votes = {}

@@ -12,19 +12,19 @@ import torch
 from PIL import Image
 
 from landmark.models.weights import read_tensors
-from landmark.retrieval.config import LOCAL
-from landmark.retrieval.local.matching import mutual_pairs, ratio_pairs
+from landmark.retrieval.config import LOCAL, SearchConfig
+from landmark.retrieval.local.matching import LIKENESS, mutual_pairs, ratio_pairs
 from landmark.retrieval.search import unit
 from landmark.utils.errors import InputError
 
-SIDE = 800  # pixels of the longer side of what is looked at
+SIDE = SearchConfig.side  # pixels of the longer side of what is looked at
 POINTS = 2048  # of a picture, the strongest
 _LEAST = 32  # pixels of the shorter side: XFeat's map has a thirty-second of them
 _WEIGHTS = "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b"  # SHA-256 of XFeat's
 
 
 class Features(NamedTuple):
-    """Local features of a picture, scaled so that its longer side has `SIDE` pixels."""
+    """Local features of a picture, scaled so that its longer side has as many pixels as were asked for."""
 
     points: np.ndarray  # (N, 2) float32, x and y in pixels
     descriptors: np.ndarray  # (N, D) float32, of length 1
@@ -36,11 +36,16 @@ class Local(Protocol):
 
     name: str
 
-    def __call__(self, image: Image.Image) -> Features:
-        """Find the points of a picture."""
+    def __call__(self, image: Image.Image, side: int = SIDE) -> Features:
+        """Find the points of a picture, scaled to a longer side of so many pixels."""
 
-    def match(self, first: Features, second: Features) -> np.ndarray:
-        """Pair points of two pictures: rows (M, 2), each point at most once."""
+    def match(self, first: Features, second: Features, likeness: float = LIKENESS) -> np.ndarray:
+        """Pair points of two pictures: rows (M, 2), each point at most once.
+
+        Args:
+            first, second: of the same local features.
+            likeness: least cosine, of features that go by it; others have a rule of their own.
+        """
 
 
 def create_local(name: str) -> Local | None:
@@ -68,17 +73,17 @@ class Sift:
     def __init__(self) -> None:
         self.detector = cv2.SIFT.create(nfeatures=POINTS)
 
-    def __call__(self, image: Image.Image) -> Features:
-        """Find the points of a picture."""
-        grey = _scaled(image).convert("L")
+    def __call__(self, image: Image.Image, side: int = SIDE) -> Features:
+        """Find the points of a picture, scaled to a longer side of so many pixels."""
+        grey = _scaled(image, side).convert("L")
         points, descriptors = self.detector.detectAndCompute(np.asarray(grey), None)
         if not points:
             return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32), grey.size)
         places = np.array([point.pt for point in points], np.float32)
         return Features(places[:POINTS], unit(descriptors[:POINTS]), grey.size)
 
-    def match(self, first: Features, second: Features) -> np.ndarray:
-        """Pair points of two pictures by the ratio test."""
+    def match(self, first: Features, second: Features, likeness: float = LIKENESS) -> np.ndarray:
+        """Pair points of two pictures by the ratio test, whatever their likeness."""
         return ratio_pairs(first.descriptors, second.descriptors)
 
 
@@ -106,22 +111,22 @@ class XFeat:
         with torch.random.fork_rng(devices=[]):  # its first weights, which these replace, are drawn
             self.network = Network(weights=tensors, top_k=POINTS)
 
-    def __call__(self, image: Image.Image) -> Features:
-        """Find the points of a picture."""
-        picture = _scaled(image)
+    def __call__(self, image: Image.Image, side: int = SIDE) -> Features:
+        """Find the points of a picture, scaled to a longer side of so many pixels."""
+        picture = _scaled(image, side)
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
         (output,) = self.network.detectAndCompute(pixels)
         points, descriptors = (output[name].float().cpu().numpy() for name in ("keypoints", "descriptors"))
         finite = np.isfinite(descriptors).all(1) & np.isfinite(points).all(1)
         return Features(points[finite].astype(np.float32), descriptors[finite], picture.size)
 
-    def match(self, first: Features, second: Features) -> np.ndarray:
+    def match(self, first: Features, second: Features, likeness: float = LIKENESS) -> np.ndarray:
         """Pair points of two pictures that are nearest to each other."""
-        return mutual_pairs(first.descriptors, second.descriptors)
+        return mutual_pairs(first.descriptors, second.descriptors, likeness)
 
 
-def _scaled(image: Image.Image) -> Image.Image:
-    """Scale a picture to a longer side of `SIDE` pixels; a strip is made as wide as the network needs it."""
-    scale = SIDE / max(image.size)
+def _scaled(image: Image.Image, side: int) -> Image.Image:
+    """Scale a picture to a longer side of so many pixels; a strip is made as wide as the network needs it."""
+    scale = side / max(image.size)
     width, height = (max(round(pixels * scale), _LEAST) for pixels in image.size)
     return image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)

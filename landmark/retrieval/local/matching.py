@@ -5,12 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from landmark.retrieval.config import GEOMETRIES, SearchConfig
 from landmark.utils.errors import InputError
 
-LIKENESS = 0.82  # least cosine of a match: what XFeat's authors match with
+LIKENESS = SearchConfig.likeness  # least cosine of a match
 RATIO = 0.8  # of the distances to the nearest and the second nearest point: Lowe's own, section 7.1
-# Pixels by which a match may miss: fewer where a fundamental matrix ties a point to a line, which many meet by chance
-DISTANCE = {"fundamental": 1.0, "homography": 3.0}
 CONFIDENCE, TRIALS = 0.999, 1000
 _LEAST = {"fundamental": 8, "homography": 5}  # matches that must agree: one more than the model needs
 
@@ -70,7 +69,10 @@ def _each_once(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return pairs[np.argsort(pairs[:, 0], kind="stable")]
 
 
-def fit_inliers(first: np.ndarray, second: np.ndarray, geometry: str = "fundamental") -> np.ndarray:
+def fit_inliers(
+    first: np.ndarray, second: np.ndarray, geometry: str = SearchConfig.geometry,
+    distance: float = SearchConfig.tolerance,
+) -> np.ndarray:  # fmt: skip
     """Find the matches that one geometry explains, by MAGSAC; the same ones in every call.
 
     Degenerate matches have none: too few of them, points that (nearly) lie on one line, which any geometry explains,
@@ -79,6 +81,8 @@ def fit_inliers(first: np.ndarray, second: np.ndarray, geometry: str = "fundamen
     Args:
         first, second: (P, 2) points of each match, in pixels.
         geometry: "fundamental", of any scene, or "homography", of a plane.
+        distance: pixels by which a match may miss it. A fundamental matrix ties a point to a line, which many meet by
+            chance, and so asks for fewer.
 
     Returns:
         (P,) bool.
@@ -91,9 +95,9 @@ def fit_inliers(first: np.ndarray, second: np.ndarray, geometry: str = "fundamen
     first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
     if first.shape != second.shape or first.ndim != 2 or first.shape[1] != 2:
         raise InputError(f"points {first.shape} and {second.shape}: expected two of each match, (P, 2)")
-    if geometry not in _LEAST:
-        raise InputError(f"no geometry {geometry!r}: choose one of {', '.join(_LEAST)}")
-    none, least, distance = np.zeros(len(first), bool), _LEAST[geometry], DISTANCE[geometry]
+    if geometry not in GEOMETRIES:
+        raise InputError(f"no geometry {geometry!r}: choose one of {', '.join(GEOMETRIES)}")
+    none, least = np.zeros(len(first), bool), _LEAST[geometry]
     if len(first) < least or not (np.isfinite(first).all() and np.isfinite(second).all()):
         return none
     cv2.setRNGSeed(0)

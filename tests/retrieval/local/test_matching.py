@@ -69,13 +69,16 @@ def test_inliers_are_what_one_scene_explains():
     rng = np.random.default_rng(0)
     first, second = two_views(rng, 60)
     second[40:] = rng.uniform(0, 480, (20, 2))
-    inside = fit_inliers(first, second)
+    inside = fit_inliers(first, second, "fundamental", 1.0)
     assert inside[:40].mean() > 0.9 and inside[40:].mean() < 0.3
-    assert all(np.array_equal(fit_inliers(first, second), inside) for _ in range(3))
+    assert all(np.array_equal(fit_inliers(first, second, "fundamental", 1.0), inside) for _ in range(3))
     plane = first[:40] * 1.2 + (5, -9)
     moved = np.concatenate([plane, rng.uniform(0, 480, (20, 2))])
-    inside = fit_inliers(first, moved, "homography")
+    inside = fit_inliers(first, moved, "homography", 3.0)
     assert inside[:40].mean() > 0.9 and not inside[40:].any()
+    off = np.where(np.arange(60)[:, None] < 40, moved + rng.choice([-3, 3], (60, 2)), moved)
+    assert fit_inliers(first, off, "homography", 8.0)[:40].mean() > 0.9
+    assert fit_inliers(first, off, "homography", 1.0)[:40].mean() < 0.5
 
 
 LINE = np.stack([np.arange(40.0), 3 * np.arange(40.0)], axis=1)
@@ -107,7 +110,7 @@ def test_a_refusal_of_the_estimator_is_no_inliers(monkeypatch):
 
     monkeypatch.setattr(matching.cv2, "findFundamentalMat", refuse)
     monkeypatch.setattr(matching.cv2, "findHomography", lambda *args, **more: (None, None))
-    assert not fit_inliers(RANDOM, RANDOM).any() and not fit_inliers(RANDOM, RANDOM, "homography").any()
+    assert not fit_inliers(RANDOM, RANDOM, "fundamental").any() and not fit_inliers(RANDOM, RANDOM, "homography").any()
 
 
 def test_bad_input_is_one_line():

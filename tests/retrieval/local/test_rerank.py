@@ -13,7 +13,7 @@ def test_the_new_order_is_that_of_a_loop():
     similarity = -np.sort(-rng.integers(0, 5, (9, 6)) / 5, axis=1).astype(np.float32)
     rows[3, 4:], similarity[3, 4:] = -1, -np.inf
     inliers = rng.choice([-1, 0, 20, 40, 300], (9, 6))
-    fused = fuse_inliers(similarity, inliers)
+    fused = fuse_inliers(similarity, inliers, 100)
     ranked, order = order_anew(Neighbours(rows, similarity), fused)
     for i in range(9):
         scores = [s + min(max(int(n), 0), 100) / 100 for s, n in zip(similarity[i], inliers[i], strict=True)]

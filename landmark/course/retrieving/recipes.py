@@ -1,0 +1,91 @@
+"""Recipes: named lists of parts, each a step of how a test set is answered, and the weights of the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from landmark.retrieval.config import LOCAL
+from landmark.utils.errors import InputError
+from landmark.utils.settings import check_settings, documented, setting
+
+PARTS = {
+    "softmax": "the classifier: alone its own answers, beside `nearest` what it thinks of them",
+    "nearest": "the landmark of the nearest train image of all of train.csv, by cosine",
+    "whiten": "embeddings whitened by the principal components of the train images",
+    "expand": "queries moved towards their nearest train images",
+    "vote": "a soft vote of several neighbours in place of the nearest one",
+    "margin": "the second landmark's score counts against the first one's",
+    "penalty": "likeness to images without a landmark counts against both sides",
+    "local": "inliers of local features",
+    "centres": "the cosine to the centre of the answered landmark",
+    "company": "the scores of the nearest other queries, test to test",
+    "overuse": "answers that are given too often count less",
+}
+"""Parts by name, in the order in which they are applied; the order in a recipe does not matter."""
+
+RECIPES: dict[str, tuple[str, ...]] = {
+    "paper": ("softmax",),
+    "nearest": ("nearest",),
+    "gem_knn": ("nearest", "vote"),
+    "delf": ("nearest", "vote", "local"),
+    "sirius": ("nearest", "vote", "penalty", "local"),
+    "light": ("nearest", "vote", "margin", "company"),
+    "best": ("nearest", "vote", "margin", "company", "local"),
+}
+"""Recipes by name. `sirius` is the part of that system that follows its networks: pruning by images without a landmark,
+local re-ranking, the ensemble of the runs that it is given. `light` and `best` hold what helped most on dev worlds, without and with
+local features, see `fit_recipe`."""
+
+
+@documented
+@dataclass(frozen=True)
+class PartWeights:
+    """How much each part of a recipe does; those of the search itself are in `SearchConfig`.
+
+    softmax, centres, company and overuse did best on the dev worlds of `SearchConfig` at 90 % distractors, each added to
+    a vote with a margin; dims, expand and alpha are to start from.
+
+    {settings}
+
+    Raises:
+        InputError: a value that cannot be meant.
+    """
+
+    dims: int = setting(128, "components that whitening keeps, as many as there can be at most", least=1, most=8192)
+    expand: int = setting(3, "train images that a query moves towards", least=1, most=100)
+    alpha: float = setting(3.0, "power of the cosine by which they count", least=0, most=100)
+    softmax: float = setting(0.25, "weight of the classifier's probability, where it agrees", least=0)
+    centres: float = setting(1.0, "weight of the cosine to the centre of the answer", least=0)
+    company: float = setting(0.5, "share of the company's score", least=0, most=1)
+    overuse: float = setting(0.1, "taken off for each e-fold that an answer is given too often", least=0)
+    local: str = setting("sift", "local features, by name")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.local not in LOCAL[:-1]:
+            raise InputError(f"no local features {self.local!r}: choose one of {', '.join(LOCAL[:-1])}")
+
+
+def parts_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
+    """List the parts of a recipe, in the order in which they are applied.
+
+    Args:
+        recipe: a name, or parts.
+
+    Raises:
+        InputError: no such recipe or part, or parts that need `nearest` without it.
+
+    >>> parts_of("gem_knn"), parts_of(["margin", "nearest"])
+    (('nearest', 'vote'), ('nearest', 'margin'))
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise InputError(f"no recipe {recipe!r}: choose one of {', '.join(RECIPES)}")
+        recipe = RECIPES[recipe]
+    unknown = [part for part in recipe if part not in PARTS]
+    if unknown or not recipe:
+        raise InputError(f"parts {', '.join(map(str, unknown)) or 'none'}: choose of {', '.join(PARTS)}")
+    if "nearest" not in recipe and tuple(recipe) != ("softmax",):
+        raise InputError(f"parts {', '.join(recipe)}: they rest on neighbours: add nearest")
+    return tuple(part for part in PARTS if part in recipe)
