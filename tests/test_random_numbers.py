@@ -20,6 +20,7 @@ from landmark.course import runs as course_runs
 from landmark.course import tables as course_tables
 from landmark.course.arithmetic import precision_table
 from landmark.course.bench import measure
+from landmark.course.judging import fitted, grade, queries, rules
 from landmark.course.runs import (
     course_config,
     course_data,
@@ -61,7 +62,7 @@ PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, data_dataset, folding, layers, net, prediction, training_run, saliency, splits,
            course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, course_runs, course_tables, frozen,
            gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
-           write)  # fmt: skip
+           write, fitted, grade, queries, rules)  # fmt: skip
 
 
 class Things:
@@ -129,6 +130,14 @@ def filled(t):
     kept = frozen_maps.Views(t.dataset(augmented=True), 1, t.new())
     list(kept.fill(lambda images: images))
     kept[0, 0]
+
+
+def graded(t):
+    """A submission for the hidden world."""
+    truth, labels = queries.hidden_truth()
+    path = t.new()
+    path.write_text("id,landmarks\n" + "".join(f"{image_id},{labels[0]} 0.5\n" for image_id in truth))
+    return path
 
 
 CALLS = {
@@ -331,6 +340,17 @@ CALLS = {
     "embed_images": lambda t: retrieval_embed.embed_images(
         retrieval_embed.Embedder(t.model, 32), t.train["id"], t.world, workers=0, keep=False, progress=False
     ),
+    # judging
+    "fit_rules": lambda t: fitted.fit_rules(t.run(), course_data(), queries.dev_worlds(1)[0]),
+    "FittedRules": lambda t: None,  # made by the one above
+    "rules_table": lambda t: rules.rules_table([t.run()], course_data(), queries.dev_worlds(2), n=5).show(),
+    "RulesTable": lambda t: None,  # made by the one above
+    "dev_worlds": lambda t: queries.dev_worlds(1),
+    "hidden_world": lambda t: queries.hidden_world(),
+    "hidden_folder": lambda t: queries.hidden_folder(0),
+    "hidden_truth": lambda t: queries.hidden_truth(),
+    "grade_submission": lambda t: grade.grade_submission(graded(t), n=5).lines(),
+    "Grade": lambda t: None,  # made by the one above
     # elsewhere
     "EpochSampler": lambda t: list(loader.EpochSampler(8, 2, True, 0, range(1), 0, np.zeros(8))),
     "shuffled": lambda t: loader.shuffled(np.arange(8) // 2, 0, 0),

@@ -47,7 +47,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from landmark.course.evaluate import evaluate_runs
+    from landmark.course.judging.evaluate import evaluate_runs
     from landmark.evaluation.report.page import write_page
 
     report = evaluate_runs(args.runs, args.data, calibration=args.calibrate, min_images=args.min_images,
@@ -58,8 +58,35 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_grade(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("submission", nargs="?", type=Path, help="id,landmarks for the photographs of --make")
+    parser.add_argument("--make", action="store_true", help="make the photographs of the hidden world, no solution")
+    parser.add_argument("--seed", type=int, default=0, help="of the hidden world")
+    parser.add_argument(
+        "--world", type=Path, help="folder of its photographs; one beside the course's data if left out"
+    )
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _grade(args: argparse.Namespace) -> int:
+    from landmark.course.judging.grade import grade_submission
+    from landmark.course.judging.queries import hidden_world
+
+    if args.make == (args.submission is not None):
+        raise InputError("give a submission to grade, or --make to make the photographs that it answers: one of them")
+    if args.make:
+        path = hidden_world(args.seed, args.world)
+        print(f"{path}: hidden world {args.seed}; answer {path / 'test.csv'}, as `landmark predict RUN {path}` does")
+        return 0
+    grade = grade_submission(args.submission, args.seed, args.world, n=args.resamples)
+    print(json.dumps(grade.to_dict(), indent=1) if args.json else "\n".join(grade.lines()))
+    return 0
+
+
 VERBS = {
     "score": ("GAP of a submission", _add_score, _score),
     "evaluate": ("every score of runs on an open test set, with intervals and paired differences", _add_evaluate,
                  _evaluate),
+    "grade": ("answers to a hidden world, beside those of the course's models", _add_grade, _grade),
 }  # fmt: skip

@@ -14,6 +14,8 @@ from landmark.world.config import WorldConfig
 def _add_synth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="new folder")
     add_settings(parser, WorldConfig())
+    queries = "number of another test set of this world, with other photographs, unknown landmarks and distractors"
+    parser.add_argument("--queries", type=int, default=0, help=f"{queries}, and no train images; 0 for the world")
     parser.add_argument("--workers", type=int, default=usable_cpus(), help="processes")
 
 
@@ -21,8 +23,9 @@ def _synth(args: argparse.Namespace) -> int:
     config = WorldConfig(**{field.name: getattr(args, field.name) for field in fields(WorldConfig)})
     from landmark.world.make import make_world
 
-    path = make_world(args.out, config, workers=args.workers)
-    print(f"{path}: {config.landmarks} landmarks; train with --min-images {config.min_images}")
+    path = make_world(args.out, config, queries=args.queries, workers=args.workers)
+    use = "evaluate on it" if args.queries else f"train with --min-images {config.min_images}"
+    print(f"{path}: {config.landmarks} landmarks; {use}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 answers     What runs answer about a test set, as the metrics want it.
 arithmetic  Measure what cheaper arithmetic does to a network's answers.
-evaluate    Evaluate finished runs and submissions on a data set.
 layers      Measure layers at work: sizes and gradients of stages, sketch errors, attention maps.
 pretraining Train a backbone on a disjoint miniature world, and store it as the weights that stand in for ImageNet's.
 resuming    Kill a run on the way, go on with it, and compare it with one that ran through.
@@ -11,6 +10,7 @@ samples     Pictures, names and batches for a notebook to look at.
 speed       Measure and foretell speed: images a second, hours at full scale, how well an order mixes.
 tables      The tables of the course: scores of its runs over seeds, with intervals, beside those of the paper.
 together    Train several runs, on a CPU as many at a time as it has cores.
+judging     Judge what was trained: evaluate it, choose a rule of confidence elsewhere, grade a reader's answers.
 bench       How fast this project is, beside a plain way, in the same run.
 """
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.answers import test_answers, test_predictions, truth_of
     from landmark.course.arithmetic import precision_table
     from landmark.course.bench.speed import bench_train
-    from landmark.course.evaluate import evaluate_runs
+    from landmark.course.judging.evaluate import evaluate_runs
+    from landmark.course.judging.fitted import fit_rules
+    from landmark.course.judging.grade import grade_submission
+    from landmark.course.judging.queries import dev_worlds, hidden_world
+    from landmark.course.judging.rules import rules_table
     from landmark.course.layers import (
         attention_layer,
         frozen_stages,
@@ -93,16 +97,20 @@ __all__ = [
     "course_split",
     "detector_scores",
     "dev_table",
+    "dev_worlds",
     "device",
     "distractor_curves",
     "distractor_table",
     "empty_rows",
     "evaluate_runs",
     "fast_dtype",
+    "fit_rules",
     "frozen_stages",
     "full_scale_hours",
     "gldv2",
+    "grade_submission",
     "gradient_norms",
+    "hidden_world",
     "killed_and_resumed",
     "known_rows",
     "landmarks50",
@@ -116,6 +124,7 @@ __all__ = [
     "precision_table",
     "quick",
     "real_config",
+    "rules_table",
     "runs_root",
     "sample_rows",
     "score_table",

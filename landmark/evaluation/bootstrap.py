@@ -9,6 +9,7 @@ import numpy as np
 from landmark.evaluation.metrics import Predictions, Solution, global_average_precision
 from landmark.evaluation.report.answers import tabulate
 from landmark.evaluation.report.hits import Ranking, gap
+from landmark.utils.errors import InputError
 
 
 def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, seed: int, ignore: bool) -> np.ndarray:
@@ -18,7 +19,7 @@ def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, 
     shows a landmark has no GAP and is left out.
     """
     if n < 1:
-        raise ValueError(f"a bootstrap needs at least one resample, not n={n}")
+        raise InputError(f"a bootstrap needs at least one resample, not n={n}")
     shown = {landmark for landmarks in solution.values() for landmark in landmarks}
     rankings = [Ranking(tabulate(system, solution, shown)) for system in systems]
     generator, images = np.random.default_rng(seed), len(solution)
@@ -28,13 +29,13 @@ def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, 
         gaps.append([gap(ranking.hits(counts), share=0.0 if ignore else None)[0] for ranking in rankings])
     defined = np.array(gaps)[~np.isnan(gaps).any(axis=1)]
     if not len(defined):
-        raise ValueError(f"none of n={n} resamples holds an image with a landmark: draw more")
+        raise InputError(f"none of n={n} resamples holds an image with a landmark: draw more")
     return defined
 
 
 def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
     if not 0 < level < 1:
-        raise ValueError(f"the level of an interval lies between 0 and 1, not at {level}")
+        raise InputError(f"the level of an interval lies between 0 and 1, not at {level}")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -60,6 +61,9 @@ def gap_bootstrap(
     Returns:
         (low, high).
 
+    Raises:
+        InputError: no resample asked for, a level outside 0 to 1, or what `metrics` cannot score.
+
     >>> solution = {str(i): [1] for i in range(100)}
     >>> predictions = {str(i): (1 + (i % 4 == 0), float(i)) for i in range(100)}
     >>> low, high = gap_bootstrap(predictions, solution, n=200)
@@ -84,6 +88,9 @@ def paired_gap_bootstrap(
     """Compute GAP(a) - GAP(b) and its bootstrap interval on shared resamples: (difference, low, high).
 
     Two systems share the luck of the draw, so this interval is narrower than two separate ones suggest.
+
+    Raises:
+        InputError: as of `gap_bootstrap`.
 
     >>> solution = {"x": [1], "y": [2], "z": []}
     >>> paired_gap_bootstrap({"x": (1, 0.9)}, {"x": (1, 0.2)}, solution, n=50)

@@ -2,7 +2,8 @@
 
 A rule is a function of `Evidence`, so that each can be worked out from one kept record. Whatever the rule, the answer
 itself stays the class of the largest logit, and only the order of the scores counts in GAP: they may be negative or
-above 1. NumPy only.
+above 1. Rules that need more than the record, such as a run's train images, are fitted first: see
+`course.judging.fitted`. NumPy only.
 """
 
 from __future__ import annotations

@@ -33,8 +33,15 @@ def _missing(value: Any) -> bool:
     return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value)
 
 
-def _truth(solution: Solution) -> dict[str, frozenset[int]]:
-    """Turn the solution into sets of integers; without a single landmark no score is defined."""
+def check_solution(solution: Solution) -> dict[str, frozenset[int]]:
+    """Turn a solution into sets of integers, image by image; without a single landmark no score is defined.
+
+    Raises:
+        InputError: landmark ids that are no integers, or no image with a landmark.
+
+    >>> check_solution({"a": [1, 1], "b": []})
+    {'a': frozenset({1}), 'b': frozenset()}
+    """
     truth: dict[str, frozenset[int]] = {}
     malformed = []
     for image_id, landmarks in solution.items():
@@ -48,8 +55,19 @@ def _truth(solution: Solution) -> dict[str, frozenset[int]]:
     return truth
 
 
-def _found(predictions: Predictions, truth: Mapping[str, frozenset[int]]) -> dict[str, tuple[int, float]]:
-    """Check the predictions that were made: a known id, only once, an integer label, a score with an order."""
+def check_predictions(predictions: Predictions, truth: Mapping[str, frozenset[int]]) -> dict[str, tuple[int, float]]:
+    """Select the predictions that were made: a known id, only once, an integer label, a score with an order.
+
+    Args:
+        predictions: one `(landmark_id, score)` or None per image.
+        truth: of `check_solution`.
+
+    Raises:
+        InputError: an unknown id, an id twice, a NaN score, or a label that is no integer.
+
+    >>> check_predictions({"a": (1, 1), "b": None}, {"a": frozenset(), "b": frozenset()})
+    {'a': (1, 1.0)}
+    """
     mapping = isinstance(predictions, Mapping)
     entries: Iterable[Any] = predictions.items() if isinstance(predictions, Mapping) else predictions
     checked: dict[str, tuple[int, float]] = {}
@@ -97,8 +115,8 @@ def _rank(answers: Mapping[str, tuple[int, float]], truth: Mapping[str, frozense
 
 
 def _checked_rank(predictions: Predictions, solution: Solution, ignore: bool) -> _Ranking:
-    truth = _truth(solution)
-    return _rank(_found(predictions, truth), truth, ignore)
+    truth = check_solution(solution)
+    return _rank(check_predictions(predictions, truth), truth, ignore)
 
 
 def global_average_precision(
@@ -149,8 +167,8 @@ def score_summary(predictions: Predictions, solution: Solution) -> dict[str, flo
     >>> score_summary({"a": (1, 0.5), "c": (9, 0.9)}, {"a": [1], "b": [3], "c": []})["gap_ignoring_distractors"]
     0.5
     """
-    truth = _truth(solution)
-    answers = _found(predictions, truth)
+    truth = check_solution(solution)
+    answers = check_predictions(predictions, truth)
     ranking, closed = _rank(answers, truth, False), _rank(answers, truth, True)
     return {
         "gap": ranking.gap(),
@@ -203,8 +221,8 @@ def batched_gap(
     """
     if batch < 1:
         raise InputError(f"a batch holds at least one image, not {batch}")
-    truth = _truth(solution)
-    answers = _found(predictions, truth)
+    truth = check_solution(solution)
+    answers = check_predictions(predictions, truth)
     ids = np.random.default_rng(seed).permutation(sorted(truth, key=str)).tolist()
     gaps = []
     for start in range(0, len(ids), batch):

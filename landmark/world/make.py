@@ -22,14 +22,16 @@ from landmark.utils.locks import LOCK, alone
 from landmark.utils.process import settle_sockets, usable_cpus
 from landmark.world.config import WorldConfig
 from landmark.world.photographs import _shoot
-from landmark.world.plan import Shot, plan
+from landmark.world.plan import DRAWS, Shot, plan, plan_queries
 from landmark.world.worship import SACRED
 
 VERSION = 3  # raise it when the same settings give other tables or pixels
 
 
-def _write_tables(root: Path, config: WorldConfig, shots: list[Shot], landmarks: pd.DataFrame) -> None:
-    rng = np.random.default_rng((config.seed, config.pretraining, 33))
+def _write_tables(
+    root: Path, config: WorldConfig, shots: list[Shot], landmarks: pd.DataFrame, queries: int, solution: bool
+) -> None:
+    rng = np.random.default_rng((config.seed, config.pretraining, 33, *([queries] if queries else [])))
     train = [s for s in shots if s.split == "train"]
     test = [s for s in shots if s.split == "test"]
     train, test = [train[i] for i in rng.permutation(len(train))], [test[i] for i in rng.permutation(len(test))]
@@ -64,7 +66,11 @@ def _write_tables(root: Path, config: WorldConfig, shots: list[Shot], landmarks:
             planted, columns=["split", "id", "fault", "true_landmark_id", "rotation"]
         ).astype({"true_landmark_id": "Int64"}),
     }  # fmt: skip
+    absent = {"train.csv", "nonlandmark.csv", "planted.csv"} if queries else set()
+    absent |= set() if solution else {"recognition_solution_v2.1.csv"}
     for name, table in tables.items():
+        if name in absent:
+            continue
         with atomic_path(root / name) as part:
             table.to_csv(part, index=False, lineterminator="\n")
 
@@ -74,6 +80,8 @@ def make_world(
     out: str | Path,
     config: WorldConfig | None = None,
     *,
+    queries: int = 0,
+    solution: bool = True,
     workers: int | None = None,
     progress: bool = True,
     **settings: Any,
@@ -88,6 +96,8 @@ def make_world(
     Args:
         out: folder to write to: new, empty, or a world of the same settings.
         config: settings; the defaults when left out.
+        queries: 0 for the world; else the number of another test set of it, without train images, see `plan_queries`.
+        solution: write what the test images show.
         workers: processes; as many as there are cores when left out. The pixels do not depend on it.
         progress: show a bar.
         settings: fields of `WorldConfig` to change.
@@ -103,7 +113,10 @@ def make_world(
         config = replace(config or WorldConfig(), **settings)
     except TypeError as error:
         raise InputError(f"no such setting of a world: {error}") from None
+    if not 0 <= queries <= DRAWS:
+        raise InputError(f"queries={queries}: give a whole number from 0 to {DRAWS}")
     wanted = {"version": VERSION, **asdict(config), "nonlandmarks": config.nonlandmark_images}
+    wanted |= ({"queries": queries} if queries else {}) | ({} if solution else {"solution": False})
     if claimed(root / "world.json", wanted, "world"):
         return root
     with alone(root / LOCK, waiting=f"{root}: another process makes this world: waiting for it"):
@@ -116,10 +129,11 @@ def make_world(
 
 
 def _make(root: Path, config: WorldConfig, wanted: dict, workers: int | None, progress: bool) -> None:
+    queries = wanted.get("queries", 0)
+    shots, landmarks = plan_queries(config, queries) if queries else plan(config)
     for leftover in root.glob("*/?/?/?/.*.part"):  # of a killed process
         leftover.unlink(missing_ok=True)
     write_json(root / "world.part.json", wanted)
-    shots, landmarks = plan(config)
     workers = workers or usable_cpus()
     # Neighbours in the plan show the same landmark: chunks keep its mesh and textures in one process
     chunks = [shots[i : i + 16] for i in range(0, len(shots), 16)]
@@ -132,5 +146,5 @@ def _make(root: Path, config: WorldConfig, wanted: dict, workers: int | None, pr
     with tqdm(total=len(shots), unit="image", desc=f"world {root.name}", disable=not progress) as bar:
         for count in done:
             bar.update(count)
-    _write_tables(root, config, shots, landmarks)
+    _write_tables(root, config, shots, landmarks, queries, wanted.get("solution", True))
     os.replace(root / "world.part.json", root / "world.json")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from landmark.utils.errors import InputError
 from landmark.world import distractors
 from landmark.world.config import WorldConfig
 from landmark.world.landmarks import design
 
 Rng = np.random.Generator
+DRAWS = 10_000  # other test sets that a world has
+_IDS = 200_000  # landmark ids of a world; each of its other test sets has so many of its own
+_SEEDS = 2**31  # of geometries, likewise
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,47 @@ def _sizes(config: WorldConfig, rng: Rng) -> np.ndarray:
     return rng.permutation(sizes)
 
 
+class _Cast(NamedTuple):
+    """The landmarks of a world, one entry each."""
+
+    ids: np.ndarray
+    role: np.ndarray  # known, tail or unknown
+    subject: dict[int, tuple[int, int]]  # by id: geometry seed, family seed
+    families: np.ndarray  # seeds, each once
+
+
+def _cast(config: WorldConfig, rng: Rng) -> _Cast:
+    """Choose the landmarks of a world."""
+    tail, others = max(2, config.landmarks // 3), max(2, config.landmarks // 4)
+    count = config.landmarks + tail + others
+    ids = np.sort(rng.choice(_IDS, count, replace=False)) + 1
+    role = rng.permutation(["known"] * config.landmarks + ["tail"] * tail + ["unknown"] * others)
+    families = rng.integers(2**30, size=max(1, round(count / config.siblings))) * 2 + config.pretraining
+    family = rng.permutation(np.resize(families, count))  # as equal in size as can be
+    subject = {int(i): (int(s) * 2 + config.pretraining, int(f))
+               for i, s, f in zip(ids, rng.choice(2**30, count, replace=False), family, strict=True)}  # fmt: skip
+    return _Cast(ids, role, subject, families)
+
+
+def _distractor(rng: Rng) -> str:
+    return str(rng.choice(list(distractors.KINDS)))
+
+
+def _asked(config: WorldConfig, known: np.ndarray, rest: np.ndarray, rng: Rng) -> list[int | None]:
+    """Choose what each test image shows: a landmark of the label set, another one, or none."""
+    n_known, n_unknown = np.round(np.array([config.known, config.unknown]) * config.test).astype(int)
+    asked: list[int | None] = [int(rng.choice(known)) for _ in range(n_known)]
+    asked += [int(rng.choice(rest)) for _ in range(n_unknown)]
+    return asked + [None] * (config.test - n_known - n_unknown)
+
+
+def _table(cast: _Cast) -> pd.DataFrame:
+    designs = [design(*cast.subject[i]) for i in cast.ids.tolist()]
+    rows = [(i, x.name, x.kind, x.family, r)
+            for i, x, r in zip(cast.ids.tolist(), designs, cast.role.tolist(), strict=True)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["landmark_id", "name", "kind", "family", "role"])
+
+
 def plan(config: WorldConfig) -> tuple[list[Shot], pd.DataFrame]:
     """Every file of a world before any is made, and its landmarks (landmark_id, name, kind, family, role).
 
@@ -49,14 +94,7 @@ def plan(config: WorldConfig) -> tuple[list[Shot], pd.DataFrame]:
     4
     """
     rng = np.random.default_rng((config.seed, config.pretraining, 31))
-    tail, others = max(2, config.landmarks // 3), max(2, config.landmarks // 4)
-    count = config.landmarks + tail + others
-    ids = np.sort(rng.choice(200_000, count, replace=False)) + 1
-    role = rng.permutation(["known"] * config.landmarks + ["tail"] * tail + ["unknown"] * others)
-    families = rng.integers(2**30, size=max(1, round(count / config.siblings))) * 2 + config.pretraining
-    family = rng.permutation(np.resize(families, count))  # as equal in size as can be
-    subject = {int(i): (int(s) * 2 + config.pretraining, int(f))
-               for i, s, f in zip(ids, rng.choice(2**30, count, replace=False), family, strict=True)}  # fmt: skip
+    ids, role, subject, _ = cast = _cast(config, rng)
     known, rest = ids[role == "known"], ids[role != "known"]
     shots: list[Shot] = []
 
@@ -66,9 +104,6 @@ def plan(config: WorldConfig) -> tuple[list[Shot], pd.DataFrame]:
         seed = more.pop("seed", (config.seed, int(config.pretraining), 32, len(shots)))
         shots.append(Shot(split, hashlib.sha256(key.encode()).hexdigest()[:16], label,
                            what, truth, size=config.size, seed=seed, **more))  # fmt: skip
-
-    def any_distractor() -> str:
-        return str(rng.choice(list(distractors.KINDS)))
 
     for landmark_id, size in zip(known.tolist(), _sizes(config, rng).tolist(), strict=True):
         for _ in range(size):
@@ -88,7 +123,7 @@ def plan(config: WorldConfig) -> tuple[list[Shot], pd.DataFrame]:
     regular = len(shots)
     for _ in range(max(1, round(0.03 * regular))):  # half a picture of nothing, half one of another landmark
         label = int(rng.choice(known))
-        other = int(rng.choice(known[known != label])) if rng.random() < 0.5 and len(known) > 1 else any_distractor()
+        other = int(rng.choice(known[known != label])) if rng.random() < 0.5 and len(known) > 1 else _distractor(rng)
         add("train", label, other, fault="wrong_label")
     for i in rng.choice(len(sound), round(0.02 * regular), replace=False).tolist():
         shot = sound[i]
@@ -97,22 +132,49 @@ def plan(config: WorldConfig) -> tuple[list[Shot], pd.DataFrame]:
     for i in range(max(3, round(0.003 * regular))):
         label = int(rng.choice(known))
         add("train", label, label, fault="unreadable", rotation=i % 3)
-    shares = np.array([config.known, config.unknown])
-    n_known, n_unknown = np.round(shares * config.test).astype(int)
-    for _ in range(n_known):
-        landmark_id = int(rng.choice(known))
-        add("test", landmark_id, landmark_id)
-    for _ in range(n_unknown):
-        landmark_id = int(rng.choice(rest))
-        add("test", landmark_id, landmark_id)
-    for _ in range(config.test - n_known - n_unknown):
-        add("test", None, any_distractor())
+    for asked in _asked(config, known, rest, rng):
+        add("test", asked, _distractor(rng) if asked is None else asked)
     apart = np.random.default_rng((config.seed, config.pretraining, 34))  # train and test are the same without them
     for i in range(config.nonlandmark_images):
         key = f"{config.seed}/{config.pretraining}/nonlandmark/{i}"
-        kind, seed = str(apart.choice(list(distractors.KINDS))), (config.seed, int(config.pretraining), 35, i)
+        kind, seed = _distractor(apart), (config.seed, int(config.pretraining), 35, i)
         name = hashlib.sha256(key.encode()).hexdigest()[:16]
         shots.append(Shot("nonlandmark", name, None, kind, None, size=config.size, seed=seed))
-    designs = [design(*subject[i]) for i in ids.tolist()]
-    rows = [(i, x.name, x.kind, x.family, r) for i, x, r in zip(ids.tolist(), designs, role.tolist(), strict=True)]
-    return shots, pd.DataFrame(rows, columns=["landmark_id", "name", "kind", "family", "role"])
+    return shots, _table(cast)
+
+
+def plan_queries(config: WorldConfig, draw: int) -> tuple[list[Shot], pd.DataFrame]:
+    """Plan another test set of a world: landmarks of its label set in other photographs, among other unknown ones.
+
+    There are no train images. Photographs, unknown landmarks (their ids and geometries; they are siblings of the
+    world's) and distractors are those of no other draw, nor of the world's own test set: what is chosen on one such
+    set can be reported on another.
+
+    Args:
+        config: of the world; its shares and number of test images hold for the other set as well.
+        draw: number of the other set, 1 to `DRAWS`.
+
+    Raises:
+        InputError: a draw out of range.
+
+    >>> shots, landmarks = plan_queries(WorldConfig(landmarks=4, images=6, test=10), draw=1)
+    >>> len(shots), landmarks["role"].value_counts()["known"].item()
+    (10, 4)
+    """
+    if not 1 <= draw <= DRAWS:
+        raise InputError(f"test set {draw} of a world: give a whole number from 1 to {DRAWS}")
+    of = (config.seed, int(config.pretraining))
+    world, rng = _cast(config, np.random.default_rng((*of, 31))), np.random.default_rng((*of, 36, draw))
+    known, count = world.ids[world.role == "known"], int((world.role != "known").sum())
+    others = np.sort(rng.choice(_IDS, count, replace=False)) + 1 + _IDS * draw
+    geometry = rng.choice(2**30, count, replace=False) * 2 + config.pretraining + _SEEDS * draw
+    subject = {i: world.subject[i] for i in known.tolist()}
+    families = rng.choice(world.families, count)
+    subject |= {int(i): (int(s), int(f)) for i, s, f in zip(others, geometry, families, strict=True)}
+    shots = []
+    for i, asked in enumerate(_asked(config, known, others, rng)):
+        shown = _distractor(rng) if asked is None else subject[asked]
+        name = hashlib.sha256(f"{config.seed}/{config.pretraining}/test {draw}/{i}".encode()).hexdigest()[:16]
+        shots.append(Shot("test", name, asked, shown, asked, size=config.size, seed=(*of, 37, draw, i)))
+    role = np.array(["known"] * len(known) + ["unknown"] * count)
+    return shots, _table(_Cast(np.concatenate([known, others]), role, subject, world.families))

@@ -158,6 +158,34 @@ def test_layout_and_planted_faults(world):
         assert max(images.read_image(images.image_path(world, "test", image_id)).size) == 64
 
 
+def test_another_test_set_of_a_world(tmp_path, world):
+    """Fails when its photographs are files of the world's own, it has train images or a table that says otherwise, or
+    a folder that keeps the solution back holds it."""
+    settings = {"landmarks": 3, "images": 6, "test": 12, "size": 64, "progress": False}
+    other = make_world(tmp_path / "other", queries=1, **settings)
+    assert {p.name for p in other.iterdir()} == {
+        "test", "test.csv", "recognition_solution_v2.1.csv", "landmarks.csv", "world.json",
+        "train_label_to_category.csv", "train_label_to_hierarchical.csv",
+    } | {p.name for p in other.glob(".*")}  # fmt: skip
+    pictures = [{digest for name, digest in digest(root).items() if name.endswith(".jpg")} for root in (world, other)]
+    assert len(pictures[1]) == 12 and not pictures[0] & pictures[1]
+    data = GoogleLandmarks(other)
+    known = set(pd.read_csv(other / "landmarks.csv").query("role == 'known'")["landmark_id"])
+    assert known == set(GoogleLandmarks(world).labelled(2)["landmark_id"])
+    assert data.solution["id"].tolist() == data.test["id"].tolist()
+    assert sum(bool(known & set(shown)) for shown in data.solution["landmarks"]) == round(0.3 * 12)
+    hidden = make_world(tmp_path / "hidden", queries=1, solution=False, **settings)
+    assert not (hidden / "recognition_solution_v2.1.csv").exists()
+    assert (hidden / "test.csv").read_bytes() == (other / "test.csv").read_bytes()
+    with pytest.raises(InputError, match="solution: False → None"):
+        make_world(hidden, queries=1, **settings)
+    with pytest.raises(InputError, match="queries: 1 → 2"):
+        make_world(other, queries=2, **settings)
+    with pytest.raises(InputError, match="queries=-1"):
+        make_world(tmp_path / "none", queries=-1, **settings)
+    assert not (tmp_path / "none").exists()
+
+
 def nearest(queries, train, labels):
     distance = (queries**2).sum(1)[:, None] + (train**2).sum(1)[None] - 2 * queries @ train.T
     best = distance.argmin(1)

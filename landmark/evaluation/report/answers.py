@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from landmark.evaluation.metrics import Predictions, Solution, _found, _truth
+from landmark.evaluation.metrics import Predictions, Solution, check_predictions, check_solution
 from landmark.utils.errors import InputError
 
 KINDS = ("known", "unknown", "distractor")
@@ -111,8 +111,8 @@ def tabulate(
     ([0.9, nan, 0.8], [True, False, False], [0, 1, 2])
     """
     try:
-        truth = _truth(solution)
-        made = _found(predictions, truth)
+        truth = check_solution(solution)
+        made = check_predictions(predictions, truth)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from None
     ids, known = sorted(truth, key=str), frozenset(labels)

@@ -36,30 +36,32 @@ class Calibration:
     """
 
     def __init__(self, answers: Answers, bins: int = BINS):
-        self._rows = np.flatnonzero(answers.answered)
-        score = answers.score[self._rows]
+        rows = np.flatnonzero(answers.answered)
+        score = answers.score[rows]
         self._proper = bool(((score >= 0) & (score <= 1)).all())
-        self._excess = answers.correct[self._rows] - score if self._proper else np.zeros(len(score))
-        self._bin, self._bins = _bins(score if self._proper else self._excess, bins), bins
+        place = _bins(score if self._proper else np.zeros(len(score)), bins)
+        order = np.argsort(place, kind="stable")  # answers of one bin stand together
+        self._rows, self._starts = rows[order], np.unique(place[order], return_index=True)[1]
+        self._excess = (answers.correct[rows] - score)[order]
 
-    def _sums(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Copies of each answer (B, A), and how many there are (B,); none of them when scores are no probabilities."""
-        copies = np.take(counts, self._rows, axis=1).astype(float)
-        return copies, copies.sum(axis=1) * self._proper
+    def errors(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute ECE and Brier score of resamples: (B,) each.
 
-    def ece(self, counts: np.ndarray) -> np.ndarray:
-        """Compute the expected calibration error Σ_b n_b/n |accuracy_b − mean score_b| over equal bins: (B,).
+        The expected calibration error is Σ_b n_b/n |accuracy_b − mean score_b| over equal bins, the Brier score the
+        mean of (right − score)².
+
+        Args:
+            counts: (B, N) whole numbers, how often each image is there.
 
         Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
         """
-        copies, total = self._sums(counts)
-        sums = [np.bincount(self._bin, row * self._excess, self._bins) for row in copies]
-        return ratio(np.abs(sums).sum(axis=1), total)
-
-    def brier(self, counts: np.ndarray) -> np.ndarray:
-        """Compute the Brier score, the mean of (right − score)²: (B,)."""
-        copies, total = self._sums(counts)
-        return ratio(copies @ self._excess**2, total)
+        nothing = np.full(len(counts), np.nan)
+        if not self._proper or not len(self._rows):
+            return nothing, nothing
+        copies = np.take(counts, self._rows, axis=1)
+        excess, total = copies * self._excess, copies.sum(axis=1)
+        gaps = np.abs(np.add.reduceat(excess, self._starts, axis=1)).sum(axis=1)
+        return ratio(gaps, total), ratio(excess @ self._excess, total)
 
 
 class Reliability(NamedTuple):

@@ -77,7 +77,7 @@ class Evaluation:
             content["mistakes"] = self.mistakes
         if self.notes:
             content["notes"] = self.notes
-        return dict(_plain(content))
+        return dict(json_ready(content))
 
     def lines(self) -> list[str]:
         """Tell the report as lines of text."""
@@ -136,10 +136,14 @@ def _system(system: System) -> dict[str, Any]:
     return content | ({"parts": parts} if parts else {})
 
 
-def _plain(content: Any) -> Any:
-    """JSON without NaN and infinity, which it does not know."""
+def json_ready(content: Any) -> Any:
+    """Replace NaN and infinity, which JSON does not know, by None.
+
+    >>> json_ready({"gap": [0.5, float("nan")]})
+    {'gap': [0.5, None]}
+    """
     if isinstance(content, dict):
-        return {str(name): _plain(value) for name, value in content.items()}
+        return {str(name): json_ready(value) for name, value in content.items()}
     if isinstance(content, list):
-        return [_plain(value) for value in content]
+        return [json_ready(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content

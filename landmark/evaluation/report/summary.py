@@ -49,7 +49,7 @@ class _Scorer:
         scores["gap_private"] = np.full(len(counts), np.nan)
         if self._private is not None:
             scores["gap_private"] = hits.gap(self._private.hits(counts))
-        scores |= {"ece": self._calibration.ece(counts), "brier": self._calibration.brier(counts)}
+        scores["ece"], scores["brier"] = self._calibration.errors(counts)
         scores |= {f"gap@{share:g}": hits.gap(ranked, share=share) for share in self._shares}
         for part, ranking in self._parts.items():
             inside = ranking.hits(counts)
@@ -63,6 +63,7 @@ def evaluate(
     private: np.ndarray | None = None,
     models: Mapping[str, Sequence[str]] | None = None,
     calibration_tables: Mapping[str, Answers] | None = None,
+    rescored: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     shares: Sequence[float] = SHARES,
     n: int = 1000,
     level: float = 0.95,
@@ -79,6 +80,8 @@ def evaluate(
         private: (N,) bool, the rows of the private split; `gap_private` is NaN without.
         models: name of a model → its runs, which differ in their seed: scored together, seeds resampled as well.
         calibration_tables: name of a run → its answers to other images, on which maps and thresholds are fitted.
+        rescored: name of a run → name of a map → (N,) scores of the same answers by a map that needs more than the
+            score and was fitted elsewhere, such as a temperature of the logits; for ECE and Brier beside the others.
         shares: of distractors at which GAP is reported, 0 to 1.
         n: resamples.
         level: of the intervals.
@@ -130,7 +133,7 @@ def evaluate(
     fitted = {name: (tables[name], table) for name, table in (calibration_tables or {}).items() if name in tables}
     return Evaluation(
         runs, together, paired, first.images(), first.ceiling(), n, level,
-        {name: calibrate(*pair) for name, pair in fitted.items()},
+        {name: calibrate(*pair, (rescored or {}).get(name, {})) for name, pair in fitted.items()},
         {name: answer_only_if(*pair, shares) for name, pair in fitted.items()}, dict(tables),
     )  # fmt: skip
 
@@ -173,8 +176,15 @@ def _differences(
     ]
 
 
-def calibrate(answers: Answers, fitted_on: Answers) -> dict[str, dict[str, float]]:
+def calibrate(
+    answers: Answers, fitted_on: Answers, rescored: Mapping[str, np.ndarray] | None = None
+) -> dict[str, dict[str, float]]:
     """Compute ECE and Brier before and after maps that were fitted on other answers: map → ece, brier.
+
+    Args:
+        answers: that are reported.
+        fitted_on: to other images; Platt's and the isotonic map are fitted on them.
+        rescored: name → (N,) scores of `answers` by a map that was fitted elsewhere.
 
     Raises:
         InputError: answers to fit on that are all right or all wrong.
@@ -186,11 +196,13 @@ def calibrate(answers: Answers, fitted_on: Answers) -> dict[str, dict[str, float
         "isotonic": calibration.fit_isotonic(score, correct),
     }
     errors, once = {}, np.ones((1, len(answers)), np.int32)
-    for name, mapped in maps.items():
+    mapped = {name: apply(answers.score[answers.answered]) for name, apply in maps.items()}
+    mapped |= {name: scores[answers.answered] for name, scores in (rescored or {}).items()}
+    for name, values in mapped.items():
         scores = answers.score.copy()
-        scores[answers.answered] = mapped(answers.score[answers.answered])
+        scores[answers.answered] = values
         table = calibration.Calibration(Answers(scores, answers.correct, answers.kind))
-        errors[name] = {"ece": float(table.ece(once)[0]), "brier": float(table.brier(once)[0])}
+        errors[name] = {error: float(x[0]) for error, x in zip(("ece", "brier"), table.errors(once), strict=True)}
     return errors
 
 

@@ -30,23 +30,22 @@ def loop_ece(answers, bins=15):
 def test_errors_of_resamples(levels):
     """Fails on a bin's wrong edge, on unanswered images that count, or on copies that do not."""
     answers, counts = table(9, 80, levels), some_counts(80)
-    errors = Calibration(answers, bins=8)
+    ece, brier = Calibration(answers, bins=8).errors(counts)
     for row, count in enumerate(counts):
         written = copies(answers, count)
         made = written.answered
-        assert errors.ece(counts)[row] == pytest.approx(loop_ece(written, 8))
-        assert errors.brier(counts)[row] == pytest.approx(brier_score_loss(written.correct[made], written.score[made]))
+        assert ece[row] == pytest.approx(loop_ece(written, 8))
+        assert brier[row] == pytest.approx(brier_score_loss(written.correct[made], written.score[made]))
 
 
 def test_scores_that_are_no_probabilities():
     """Fails when a logit gets an ECE, or its reliability diagram."""
     answers = Answers([2.5, -1.0], [True, False], [0, 0])
-    errors = Calibration(answers)
-    assert np.isnan(errors.ece(np.ones((1, 2), int)))[0] and np.isnan(errors.brier(np.ones((1, 2), int)))[0]
+    assert np.isnan(Calibration(answers).errors(np.ones((1, 2), int))).all()
     with pytest.raises(InputError, match="probability"):
         reliability(answers)
     silent = Calibration(Answers([np.nan], [False], [0]))
-    assert np.isnan(silent.ece(np.ones((1, 1), int)))[0] and np.isnan(silent.brier(np.ones((1, 1), int)))[0]
+    assert np.isnan(silent.errors(np.ones((1, 1), int))).all()
 
 
 @pytest.mark.parametrize("fit", [fit_platt, fit_isotonic])

@@ -123,6 +123,10 @@ def test_maps_and_thresholds_come_from_other_images():
     rules = answer_only_if(here, other)
     assert [rule["threshold"] for rule in rules] == [rule["threshold"] for rule in answer_only_if(other, other)]
     assert [place["share"] for place in rules[0]["at"]] == [None, 0.0, 0.6, 0.9, 0.983]
+    halved = calibrate(here, other, {"halved": here.score / 2})
+    assert halved["halved"]["brier"] == pytest.approx(np.mean((here.correct - here.score / 2) ** 2))
+    both = evaluate({"a": here}, calibration_tables={"a": other}, rescored={"a": {"halved": here.score / 2}}, n=5)
+    assert both.calibrated == {"a": halved} and errors == {k: v for k, v in halved.items() if k != "halved"}
     report = evaluate({"a": here}, calibration_tables={"a": other}, n=5)
     assert report.to_dict()["calibrated"] == {"a": errors}
 

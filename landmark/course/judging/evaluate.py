@@ -14,7 +14,10 @@ from landmark.course.answers import test_answers, truth_of
 from landmark.data.archives import open_images
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.tables import label_names
-from landmark.evaluation.report.answers import KINDS, tabulate
+from landmark.evaluation.confidence import temperature_softmax
+from landmark.evaluation.prediction import Predictions
+from landmark.evaluation.report.answers import KINDS, Answers, tabulate
+from landmark.evaluation.report.calibration import fit_temperature
 from landmark.evaluation.report.results import Evaluation
 from landmark.evaluation.report.summary import SHARES, evaluate
 from landmark.evaluation.submission import read_submission
@@ -24,6 +27,7 @@ from landmark.utils.errors import InputError
 
 MISTAKES = 10  # of each run that are listed
 PARTS = ("size", "kind")
+LOGITS = 1 << 27  # numbers of the logits of a test set, up to which a temperature is fitted: half a GB
 Answered = Mapping[str, tuple[int, float]]
 Truth = Mapping[str, Collection[int]]
 
@@ -71,20 +75,34 @@ def evaluate_runs(
         raise InputError(f"{next(name for name in names if names.count(name) > 1)}: given twice")
     opened = {name: open_run(name) for name in names if not _is_table(Path(name))}
     truth, labels = truth_of(data), _label_set(opened, data, min_images)
-    notes = _leak_notes(opened, data, truth, allow_leak)
-    answers = {name: _answers(name, opened.get(name), data, truth) for name in names}
+    notes = leak_notes(opened, data, truth, allow_leak)
+    other = (
+        None
+        if calibration is None
+        else (calibration if isinstance(calibration, GoogleLandmarks) else GoogleLandmarks(calibration))
+    )
+    keep = ["logits"] if other is not None and _few_logits(opened, data, other) else []
+    records = {name: test_predictions(run, data, keep) for name, run in opened.items()}
+    answers = {name: _answers(records[name], opened[name].labels, truth) if name in opened
+               else _submitted(name, data, truth) for name in names}  # fmt: skip
     groups = _groups(parts, data, truth, labels) if parts else None
     tables = {name: tabulate(answered, truth, labels, groups=groups, name=name) for name, answered in answers.items()}
-    fitted = None
-    if calibration is not None:
-        fitted, more = _fitted(opened, names, calibration, labels, truth, allow_leak)
+    fitted, rescored = None, None
+    if other is not None:
+        theirs, more = _calibration_truth(opened, names, other, truth, allow_leak)
+        fitted_on = {name: test_predictions(run, other, keep) for name, run in opened.items()}
+        fitted = {name: tabulate(_answers(record, opened[name].labels, theirs), theirs, labels, name=name)
+                  for name, record in fitted_on.items()}  # fmt: skip
+        if keep:
+            rescored = {name: _temperature(records[name], tables[name], fitted_on[name], fitted[name])
+                        for name in opened}  # fmt: skip
         notes += [note for note in more if note not in notes]
     private = {image_id for image_id, usage in zip(data.solution["id"], data.solution["Usage"], strict=True)
                if usage == "Private"}  # fmt: skip
     ids = tables[names[0]].ids
     report = evaluate(
         tables, private=np.array([image_id in private for image_id in ids]) if private else None,
-        models=_models(opened), calibration_tables=fitted, shares=shares, n=n, seed=seed,
+        models=_models(opened), calibration_tables=fitted, rescored=rescored, shares=shares, n=n, seed=seed,
     )  # fmt: skip
     return replace(report, mistakes=_mistakes(answers, truth, labels, data), notes=notes)
 
@@ -115,10 +133,19 @@ def _label_set(opened: Mapping[str, Run], data: GoogleLandmarks, min_images: int
     return one.labels.landmark_ids
 
 
-def _answers(name: str, run: Run | None, data: GoogleLandmarks, truth: Truth) -> Answered:
+def _few_logits(opened: Mapping[str, Run], *where: GoogleLandmarks) -> bool:
+    """Check whether whole logits are few enough to keep."""
+    rows = max(len(data.test) for data in where)
+    return all(rows * len(run.labels) <= LOGITS for run in opened.values())
+
+
+def _answers(record: Predictions, labels: LabelMap, truth: Truth) -> Answered:
     """Map image_id to (landmark_id, score), for the images that are scored."""
-    if run is not None:
-        return test_answers(run, data)
+    return {image_id: answer for image_id, answer in record.mapping(labels).items() if image_id in truth}
+
+
+def _submitted(name: str, data: GoogleLandmarks, truth: Truth) -> Answered:
+    """Read a submission: image_id → (landmark_id, score), for the images that are scored."""
     table = read_submission(name)
     unknown = sorted(set(table["id"]) - set(data.solution["id"]))
     if unknown:
@@ -131,16 +158,10 @@ def _answers(name: str, run: Run | None, data: GoogleLandmarks, truth: Truth) ->
     return dict(zip(made["id"], answers, strict=True))
 
 
-def _fitted(
-    opened: Mapping[str, Run],
-    names: Sequence[str],
-    folder: str | Path | GoogleLandmarks,
-    labels: Collection[int],
-    reported: Collection[str],
-    allow_leak: bool,
-) -> tuple[dict[str, Any], list[str]]:
-    """Gather the answers of the runs to the calibration images, and the notes on leaks into them."""
-    other = folder if isinstance(folder, GoogleLandmarks) else GoogleLandmarks(folder)
+def _calibration_truth(
+    opened: Mapping[str, Run], names: Sequence[str], other: GoogleLandmarks, reported: Collection[str], allow_leak: bool
+) -> tuple[Truth, list[str]]:
+    """Read the solution of the calibration images, and the notes on leaks into them."""
     for name in names:
         if name not in opened:
             raise InputError(f"{name}: a submission cannot be asked about {other.root}: give the run that made it")
@@ -151,12 +172,37 @@ def _fitted(
             f"{other.root}: {len(both)} of its images are reported on, such as {both[0]}: nothing is fitted on "
             "the test set: choose another folder to calibrate on"
         )
-    notes = _leak_notes(opened, other, truth, allow_leak)
-    return {name: tabulate(test_answers(run, other), truth, labels, name=name) for name, run in opened.items()}, notes
+    return truth, leak_notes(opened, other, truth, allow_leak)
 
 
-def _leak_notes(opened: Mapping[str, Run], data: GoogleLandmarks, asked: Collection[str], allow: bool) -> list[str]:
-    """Refuse a run that was trained on images it is asked about; returns notes on those that are allowed or unknown."""
+def _temperature(
+    record: Predictions, answers: Answers, fitted_record: Predictions, fitted_on: Answers
+) -> dict[str, np.ndarray]:
+    """Score answers by the softmax at a temperature that is fitted on others: the name of the map → scores."""
+
+    def logits(of: Predictions, table: Answers) -> np.ndarray:
+        row = {image_id: i for i, image_id in enumerate(of.ids)}
+        assert of.logits is not None  # kept, as asked
+        return of.logits[[row[image_id] for image_id in table.ids[table.answered]]]
+
+    temperature = fit_temperature(logits(fitted_record, fitted_on), fitted_on.correct[fitted_on.answered])
+    scores = answers.score.copy()
+    scores[answers.answered] = temperature_softmax(logits(record, answers), temperature)
+    return {f"temperature {temperature:.3g}": scores}
+
+
+def leak_notes(opened: Mapping[str, Run], data: GoogleLandmarks, asked: Collection[str], allow: bool) -> list[str]:
+    """Refuse runs that were trained on images they are asked about; returns notes on those that are allowed or unknown.
+
+    Args:
+        opened: runs by name.
+        data: folder of the images.
+        asked: ids of its test images.
+        allow: write a note instead.
+
+    Raises:
+        InputError: a run that was trained on one of them, known by its id or its bytes.
+    """
     notes, sides = [], {name: run.sides for name, run in opened.items()}
     known = [rows for rows in sides.values() if rows is not None]
     copies = identical_files(open_images(data.root, "test"), open_images(data.root, "train")) if known else []

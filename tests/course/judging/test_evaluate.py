@@ -6,13 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from landmark.cli import main
-from landmark.course import evaluate
-from landmark.course.evaluate import evaluate_runs
-from landmark.data.folder import LabelMap
+from landmark.course.judging import evaluate
+from landmark.course.judging.evaluate import evaluate_runs
+from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path
 from landmark.evaluation import metrics, open_world
+from landmark.evaluation.prediction import Predictions
+from landmark.evaluation.report.calibration import fit_temperature
 from landmark.training.config import TrainConfig
 from landmark.utils.errors import InputError
 
@@ -116,12 +119,13 @@ def runs(monkeypatch, tmp_path):
             labels=LabelMap(labels), config=TrainConfig(model="resnet50", seed=seed), seed=seed, sides=None
         )
 
-    def answers(run, data):
-        rng = np.random.default_rng(run.seed)
-        return {i: (int(rng.choice(run.labels.landmark_ids)), float(rng.random())) for i in evaluate.truth_of(data)}
+    def predictions(run, data, keep=()):
+        ids = data.test["id"].tolist()
+        logits = torch.randn(len(ids), len(run.labels), generator=torch.Generator().manual_seed(run.seed))
+        return Predictions.of(ids, 4 * logits, keep=keep)
 
     monkeypatch.setattr(evaluate, "open_run", opened)
-    monkeypatch.setattr(evaluate, "test_answers", answers)
+    monkeypatch.setattr(evaluate, "test_predictions", predictions)
     return {name: tmp_path / name for name in known}
 
 
@@ -145,12 +149,19 @@ def test_nothing_is_fitted_on_the_test_set(data, runs, tmp_path):
     """Fails when the images reported on decide a threshold; others may."""
     with pytest.raises(InputError, match="nothing is fitted on the test set"):
         evaluate_runs([runs["one"]], data, calibration=data)
-    other = tmp_path / "other-data"
+    other, one = tmp_path / "other-data", evaluate.open_run(runs["one"])
     other.mkdir()
     for path in data.glob("*.csv"):
         (other / path.name).write_text(path.read_text().replace("00000000", "11111111"))
     report = evaluate_runs([runs["one"]], other, calibration=data, n=5)
-    assert report.calibrated[str(runs["one"])].keys() == {"as it is", "Platt", "isotonic"}
+    (temperature,) = report.calibrated[str(runs["one"])].keys() - {"as it is", "Platt", "isotonic"}
+    record, truth = (
+        evaluate.test_predictions(one, GoogleLandmarks(data), ["logits"]),
+        evaluate.truth_of(GoogleLandmarks(data)),
+    )
+    rows = [i for i, image_id in enumerate(record.ids) if image_id in truth]
+    right = [one.labels.to_landmark(int(record.class_index[i])) in truth[record.ids[i]] for i in rows]
+    assert temperature == f"temperature {fit_temperature(record.logits[rows], right):.3g}", "of the calibration images"
     assert len(report.rules[str(runs["one"])]) == 3
 
 
