@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from landmark.course.answers import test_answers, truth_of
+from landmark.course.answers import test_predictions, truth_of
 from landmark.data.archives import open_images
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.tables import label_names

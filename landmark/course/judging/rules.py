@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from landmark.course.answers import test_predictions, truth_of
 from landmark.course.judging.evaluate import leak_notes
 from landmark.course.judging.fitted import KEEP, fit_rules
-from landmark.course.answers import test_predictions, truth_of
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.confidence import DEFAULT, Rule
 from landmark.evaluation.report import hits, open_set

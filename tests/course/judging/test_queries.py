@@ -3,8 +3,8 @@
 import pytest
 
 from landmark.course import runs
-from landmark.course.judging import queries
 from landmark.course.answers import truth_of
+from landmark.course.judging import queries
 from landmark.data.folder import GoogleLandmarks
 from landmark.utils.errors import InputError
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from landmark.course.answers import truth_of
 from landmark.course.judging import rules
 from landmark.course.judging.rules import rules_table
-from landmark.course.answers import truth_of
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.evaluation import open_world
 from landmark.evaluation.confidence import RULES
