@@ -10,6 +10,7 @@ samples     Pictures, names and batches for a notebook to look at.
 speed       Measure and foretell speed: images a second, hours at full scale, how well an order mixes.
 tables      The tables of the course: scores of its runs over seeds, with intervals, beside those of the paper.
 together    Train several runs, on a CPU as many at a time as it has cores.
+lessons     The mistakes of 2019, each switched on alone and measured, for teaching alone.
 judging     Judge what was trained: evaluate it, choose a rule of confidence elsewhere, grade a reader's answers.
 bench       How fast this project is, beside a plain way, in the same run.
 """
@@ -37,6 +38,15 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         spatial_weights,
         stage_sizes,
     )
+    from landmark.course.lessons.fall import leak_table, mistakes_table
+    from landmark.course.lessons.mistakes import (
+        attention_on_vector,
+        gap_by_rows,
+        mean_batch_gap,
+        only_known,
+        precision_sum,
+    )
+    from landmark.course.lessons.steps import fall_steps
     from landmark.course.resuming import killed_and_resumed
     from landmark.course.runs import (
         FEATURES,
@@ -85,6 +95,7 @@ __all__ = [
     "NETWORKS",
     "PAPER",
     "attention_layer",
+    "attention_on_vector",
     "batch_of",
     "bench_train",
     "benchmark_table",
@@ -103,10 +114,12 @@ __all__ = [
     "distractor_table",
     "empty_rows",
     "evaluate_runs",
+    "fall_steps",
     "fast_dtype",
     "fit_rules",
     "frozen_stages",
     "full_scale_hours",
+    "gap_by_rows",
     "gldv2",
     "grade_submission",
     "gradient_norms",
@@ -114,13 +127,18 @@ __all__ = [
     "killed_and_resumed",
     "known_rows",
     "landmarks50",
+    "leak_table",
     "learning_tables",
+    "mean_batch_gap",
     "min_images",
+    "mistakes_table",
     "mode",
     "names_of",
+    "only_known",
     "paired_differences",
     "pictures",
     "planted_faults",
+    "precision_sum",
     "precision_table",
     "quick",
     "real_config",

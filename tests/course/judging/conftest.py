@@ -26,7 +26,7 @@ def quick(quick_course, monkeypatch):
     settled = runs.course_config
 
     def course_config(model, **changes):
-        return settled(model, **{"weights": "none", "size": 32, "freeze": 0, **changes})
+        return settled(model, **{"weights": "none", "size": 32, "freeze": 0, "views": 0, **changes})
 
     monkeypatch.setattr(runs, "course_config", course_config)
     return quick_course
