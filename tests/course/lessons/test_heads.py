@@ -9,6 +9,7 @@ import torch
 from landmark.course.answers import truth_of
 from landmark.course.lessons import heads
 from landmark.training.predict_run import predict_table
+from landmark.training.run import open_run
 from landmark.utils.errors import InputError
 
 
@@ -16,7 +17,10 @@ def test_features_are_the_runs_own_in_the_order_of_ids(lesson):
     """Fails when a dev image is learnt from, an image gets another's features, or a landmark another class."""
     run, _, data = lesson
     features, truth = heads.frozen_features(run, data), truth_of(data)
-    assert len(features.train) == run.result["train_images"] and features.classes == len(run.labels)
+    sides = run.sides
+    learnt = predict_table(run, sides[sides["side"] == "train"], data.root, "train", keep=["embedding"])
+    assert {x.tobytes() for x in learnt.embedding} == {x.numpy().tobytes() for x in features.train}
+    assert len(features.train) == run.result["train_images"] - len(learnt.bad) and features.classes == len(run.labels)
     record = predict_table(run, data.test, data.root, keep=["embedding"])
     rows = dict(zip(record.ids, record.embedding, strict=True))
     for image_id, row, target in zip(sorted(truth), features.test, features.truth, strict=True):
@@ -46,9 +50,10 @@ def test_a_head_follows_from_its_seed():
     assert torch.equal(first, second) and not torch.equal(first, other)
 
 
-def test_a_run_must_say_what_it_learnt_from(lesson, tmp_path, monkeypatch):
+def test_a_run_must_say_what_it_learnt_from(lesson):
     """Fails when the train images of an older run are guessed."""
     run, _, data = lesson
-    monkeypatch.setattr(type(run), "sides", None)
+    older = open_run(run.path)
+    older.__dict__["sides"] = None  # where the property keeps what it has read
     with pytest.raises(InputError, match="train it anew"):
-        heads.frozen_features(run, data)
+        heads.frozen_features(older, data)
