@@ -23,8 +23,8 @@ from landmark.course.ablation import table as ablation_table
 from landmark.course.answers import truth_of
 from landmark.course.bench import measure
 from landmark.course.judging import fitted, grade, queries, rules
+from landmark.course.lessons import fall, heads, mistakes, resuming, speed, steps
 from landmark.course.lessons import layers as course_layers
-from landmark.course.lessons import resuming, speed
 from landmark.course.lessons.arithmetic import precision_table
 from landmark.course.lessons.speed import benchmark_table, full_scale_hours, training_rate, window_mixing
 from landmark.course.retrieving import answering, fitting, ladder, material, recipes, walk
@@ -74,7 +74,7 @@ PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, classifier, data_dataset, folding, layers, losses, net, prediction, training_run, saliency, splits,
            course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, basis, cache, pieces, uses, course_answers, course_runs, course_tables, frozen,
            gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
-           write, fitted, grade, queries, rules, answering, fitting, ladder, material, recipes, walk, retrieval_bench, crowd, ensemble, rule, approximate, resumable)  # fmt: skip
+           write, fitted, grade, queries, rules, fall, heads, mistakes, steps, answering, fitting, ladder, material, recipes, walk, retrieval_bench, crowd, ensemble, rule, approximate, resumable)  # fmt: skip
 
 
 class Things:
@@ -445,6 +445,26 @@ CALLS = {
     "hidden_truth": lambda t: queries.hidden_truth(),
     "grade_submission": lambda t: grade.grade_submission(graded(t), n=5).lines(),
     "Grade": lambda t: None,  # made by the one above
+    # lessons
+    "mistakes_table": lambda t: fall.mistakes_table(
+        course_runs.course_run("resnet50"), course_runs.course_run("xception"), course_data(), passes=1, n=2),
+    "leak_table": lambda t: fall.leak_table(t.run(), course_data(), [1]),
+    "fall_steps": lambda t: steps.fall_steps([t.run()], course_data(), 3),
+    "FrozenFeatures": lambda t: heads.frozen_features(t.run(), course_data()),
+    "frozen_features": lambda t: None,  # called by the one above
+    "logits_of": lambda t: heads.logits_of(nn.Identity(), t.images),
+    "train_head": lambda t: heads.train_head(torch.eye(3), torch.arange(3), 3, 1),
+    "precision_sum": lambda t: mistakes.precision_sum(np.ones(1), np.array([True])),
+    "train_on_asked": lambda t: mistakes.train_on_asked(*[torch.eye(3), torch.arange(3)] * 2),
+    "only_known": lambda t: mistakes.only_known(np.arange(3)),
+    "mean_batch_gap": lambda t: mistakes.mean_batch_gap(np.ones(1), *[np.array([True])] * 2),
+    "gap_by_rows": lambda t: mistakes.gap_by_rows(np.ones(1), np.array([True])),
+    "neighbours_instead": lambda t: mistakes.neighbours_instead(np.ones(1), np.array([False])),
+    "without_relus": lambda t: mistakes.without_relus(t.map_model),
+    "imagenet_input": lambda t: mistakes.imagenet_input(32),
+    "sketch_of_pooled": lambda t: mistakes.sketch_of_pooled(torch.eye(3), 8),
+    "attention_on_vector": lambda t: mistakes.attention_on_vector(torch.eye(4), 2),
+    "gap_of_many": lambda t: mistakes.gap_of_many(np.eye(2), np.arange(2), np.array([True, True])),
     # elsewhere
     "EpochSampler": lambda t: list(loader.EpochSampler(8, 2, True, 0, range(1), 0, np.zeros(8))),
     "shuffled": lambda t: loader.shuffled(np.arange(8) // 2, 0, 0),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.judging.queries import dev_worlds, hidden_world
     from landmark.course.judging.rules import rules_table
     from landmark.course.lessons.arithmetic import precision_table
+    from landmark.course.lessons.fall import leak_table, mistakes_table
     from landmark.course.lessons.layers import (
         attention_layer,
         frozen_stages,
@@ -38,6 +39,13 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         spatial_weights,
         stage_sizes,
     )
+    from landmark.course.lessons.mistakes import (
+        attention_on_vector,
+        gap_by_rows,
+        mean_batch_gap,
+        only_known,
+        precision_sum,
+    )
     from landmark.course.lessons.resuming import killed_and_resumed
     from landmark.course.lessons.speed import (
         benchmark_table,
@@ -46,6 +54,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         training_rate,
         window_mixing,
     )
+    from landmark.course.lessons.steps import fall_steps
     from landmark.course.retrieving.answering import submit_recipe
     from landmark.course.retrieving.ladder import contributions, recipe_ladder
     from landmark.course.retrieving.recipes import PARTS, RECIPES
@@ -100,6 +109,7 @@ __all__ = [
     "Walk",
     "ablate",
     "attention_layer",
+    "attention_on_vector",
     "batch_of",
     "bench_train",
     "benchmark_table",
@@ -119,10 +129,12 @@ __all__ = [
     "distractor_table",
     "empty_rows",
     "evaluate_runs",
+    "fall_steps",
     "fast_dtype",
     "fit_rules",
     "frozen_stages",
     "full_scale_hours",
+    "gap_by_rows",
     "gldv2",
     "grade_submission",
     "gradient_norms",
@@ -130,13 +142,18 @@ __all__ = [
     "killed_and_resumed",
     "known_rows",
     "landmarks50",
+    "leak_table",
     "learning_tables",
+    "mean_batch_gap",
     "min_images",
+    "mistakes_table",
     "mode",
     "names_of",
+    "only_known",
     "paired_differences",
     "pictures",
     "planted_faults",
+    "precision_sum",
     "precision_table",
     "quick",
     "real_config",

@@ -6,7 +6,7 @@ mechanisms  Draw how the layers work: separable convolution, count sketch, self-
 networks    Draw networks and their evaluation: the pen and the boxes, rows of tensors, closed against open.
 pictures    Draw pictures: contact sheets, saliency and attention laid over them, nearest neighbours.
 save        Save figures: one name pattern, small files, the same bytes from the same figure.
-scores      Draw scores: GAP step by step, in an open world and over batches, curves of deletion, errors of a sketch.
+scores      Draw scores: GAP step by step, over batches and in falling steps, curves of deletion, errors of a sketch.
 style       Share one style among all figures: colours, fonts, canvas, labels in any script.
 training    Draw networks that learn: curves, parameters and gradients of each stage, images a second.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.figures.networks import architecture, evaluation_flow
     from landmark.figures.pictures import attention_maps, image_grid, nearest_neighbours, saliency_panels
     from landmark.figures.save import save_figure
-    from landmark.figures.scores import batch_gap_noise, deletion_curves, gap_walk, open_world, sketch_error
+    from landmark.figures.scores import batch_gap_noise, deletion_curves, gap_walk, open_world, sketch_error, waterfall
     from landmark.figures.training import gradient_flow, learning_curves, parameter_bars, throughput_bars
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "sketch_error",
     "spatial_attention_flow",
     "throughput_bars",
+    "waterfall",
     "window_mixing",
 ]
 

@@ -1,4 +1,4 @@
-"""Draw scores: GAP step by step, in an open world and over batches, curves of deletion, errors of a sketch."""
+"""Draw scores: GAP step by step, over batches and in falling steps, curves of deletion, errors of a sketch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from landmark.figures.style import (
     BLUE,
     CYCLE,
+    GREEN,
     GREY,
+    INK,
     ORANGE,
     RED,
     canvas,
@@ -210,4 +212,47 @@ def sketch_error(
     plain_log(ax.yaxis)
     ax.minorticks_off()
     ax.legend(loc="lower left")
+    return fig
+
+
+@styled
+def waterfall(
+    names: Sequence[str],
+    values: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    *,
+    xlabel: str = "GAP (95 % interval)",
+    title: str = "From one way of measuring to another",
+) -> Figure:
+    """Draw steps as floating bars: the first and the last value from zero, each between from the one before it.
+
+    Args:
+        names: N labels, the first on top; N is at least 2.
+        values, lows, highs: (N,) what is measured after each step, and its interval, drawn as a whisker.
+        xlabel: the quantity and its unit.
+        title: over the figure.
+
+    >>> waterfall(["closed", "open"], [0.8, 0.3], [0.7, 0.2], [0.9, 0.4]).axes[0].get_xlabel()
+    'GAP (95 % interval)'
+    """
+    middle, low, high = (numbers(v, w, least=2) for v, w in ((values, "values"), (lows, "lows"), (highs, "highs")))
+    if not len(names) == len(middle) == len(low) == len(high):
+        raise ValueError(f"names, values, lows, highs: {len(names)}, {len(middle)}, {len(low)}, {len(high)} entries")
+    fig, (ax,) = canvas(title, size=(8.2, 1.3 + 0.46 * len(names)))
+    rows, before = np.arange(len(names)), np.r_[0.0, middle[:-1]]
+    start = np.where(rows == len(rows) - 1, 0.0, before)  # the last one stands on the ground, as the first does
+    colours = [BLUE if row in (0, len(rows) - 1) else RED if middle[row] < before[row] else GREEN for row in rows]
+    ax.barh(rows, middle - start, 0.62, left=start, color=colours, alpha=0.75)
+    whiskers = np.maximum([middle - low, high - middle], 0)
+    ax.errorbar(middle, rows, xerr=whiskers, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
+    ax.vlines(middle[:-1], rows[:-1] + 0.31, rows[1:] - 0.31, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+    edge = np.maximum.reduce([middle, before, high])
+    for row in rows:
+        change = f" ({middle[row] - before[row]:+.3f})" if row else ""
+        ax.annotate(f"{middle[row]:.3f}{change}", (edge[row], row), (6, 0), textcoords="offset points", va="center")
+    ax.set_yticks(rows, [label(name, 48) for name in names])
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlabel=xlabel, ylim=(len(rows) - 0.45, -0.55), xlim=(0, max(edge.max() * 1.22, 1e-6)))
+    ax.grid(axis="y", visible=False)
     return fig

@@ -53,3 +53,16 @@ def test_sketch_error_is_a_root_mean_square_over_draws():
     typical, guide = (line.get_ydata() for line in ax.lines)
     assert typical == pytest.approx([(0.25 / 2) ** 0.5, (0.05 / 2) ** 0.5])
     assert guide[0] / guide[1] == pytest.approx(2) and np.prod(guide) == pytest.approx(np.prod(typical))
+
+
+def test_waterfall_bars_hang_from_the_value_before():
+    """Fails when a step starts at zero, the last one floats, or a whisker is not the interval of its value."""
+    (ax,) = scores.waterfall(["a", "b", "c", "d"], [0.9, 0.5, 0.6, 0.2], [0.8, 0.4, 0.5, 0.1], [1, 0.6, 0.7, 0.4]).axes
+    ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
+    assert np.array(ends) == pytest.approx(np.array([(0, 0.9), (0.9, 0.5), (0.5, 0.6), (0, 0.2)]))
+    whiskers = ax.collections[0].get_segments()
+    bounds = np.array([(0.8, 1), (0.4, 0.6), (0.5, 0.7), (0.1, 0.4)])
+    assert np.array(whiskers)[:, :, 0] == pytest.approx(bounds)
+    assert [text.get_text() for text in ax.texts] == ["0.900", "0.500 (-0.400)", "0.600 (+0.100)", "0.200 (-0.400)"]
+    with pytest.raises(ValueError, match="2, 2, 2, 3 entries"):
+        scores.waterfall(["a", "b"], [1, 2], [1, 2], [1, 2, 3])
