@@ -85,7 +85,7 @@ def demo(out: str | Path) -> list[str]:
         shown = " or ".join(names[x] for x in truth[image_id])
         lines.append(f"{kind}{f' ({shown})' if shown else ''}: answered {names[landmark_id]}, score {score:.2f}")
         titles.append(f"{kind}: {names[landmark_id]} {score:.2f}")
-    figure = saliency_panels(squares(batch.images), {"Grad-CAM": maps}, titles, tile=2.4)
+    figure = saliency_panels(squares(batch.images), {"Grad-CAM": list(maps)}, titles, tile=2.4)
     path = Path(out) / "demo.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:

@@ -221,7 +221,7 @@ def learn(plan: Plan, split: Split, root: Path, folder: Path, basis: dict) -> tu
     rows, teacher = teacher_features(split.train, root, config.size)
     classes = torch.tensor([labels.to_index(value) for value in rows["landmark_id"]])
     student = Student(config.model, len(labels), teacher.shape[1], config.seed).to(where)
-    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student.to(memory_format=torch.channels_last)
     loss = Distillation(classes.to(where), teacher.to(where))
     learning = replace(Learning.of(student, config, saved), loss=loss)
     step, seconds = (saved["step"], saved["seconds"]) if saved else (0, 0.0)

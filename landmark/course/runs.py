@@ -81,11 +81,12 @@ def course_config(model: str, **changes: Any) -> TrainConfig:
     'xception'
     """
     backbone = backbone_of(model)
-    settings: dict[str, Any] = {
+    budgets: dict[str, dict[str, Any]] = {
         "gldv2": {"size": 299, "batch_size": 64, "epochs": 6},
         "miniature": {"size": 128, "batch_size": 32, "epochs": 6, "lr": 1e-3, "decay": True, "views": 2},
         "quick": {"size": 64, "batch_size": 8, "steps": 2, "views": 1},
-    }[mode()]
+    }
+    settings = budgets[mode()]
     settings["weights"] = "miniature" if backbone in _FROZEN and mode() != "gldv2" else "imagenet"
     if mode() != "gldv2":
         settings["freeze"] = _FROZEN.get(backbone, "all")

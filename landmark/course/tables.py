@@ -118,7 +118,7 @@ def distractor_table(models: Iterable[str], data: GoogleLandmarks, n: int = 1000
 
 def distractor_curves(
     models: Iterable[str], data: GoogleLandmarks, n: int = 1000
-) -> tuple[dict[str, tuple[Sequence[float], list[float]]], dict[str, list[tuple[float, float, float, float]]]]:
+) -> tuple[dict[str, tuple[Sequence[float], Sequence[float]]], dict[str, list[tuple[float, float, float, float]]]]:
     """Open GAP of each model as distractors join: curves of means over seeds, and (share, value, low, high) of some.
 
     They are what `figures.gap_by_share` draws.
@@ -126,7 +126,7 @@ def distractor_curves(
     models = list(models)
     report = course_evaluation(models, data, n)
     once = np.ones((1, sum(report.images.values())), np.int32)
-    curves = {}
+    curves: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
     for model in models:
         ranked = [Ranking(table).hits(once) for name, table in report.tables.items() if name.startswith(f"{model},")]
         curves[model] = (DENSE, [float(np.mean([gap(one, share=share)[0] for one in ranked])) for share in DENSE])
