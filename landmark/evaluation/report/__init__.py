@@ -17,8 +17,11 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.evaluation.report.answers import Answers, tabulate
+    from landmark.evaluation.report.calibration import reliability
     from landmark.evaluation.report.resamples import Interval
+    from landmark.evaluation.report.risk import operate, risk_coverage
+    from landmark.evaluation.report.summary import evaluate
 
-__all__ = ["Answers", "Interval", "tabulate"]
+__all__ = ["Answers", "Interval", "evaluate", "operate", "reliability", "risk_coverage", "tabulate"]
 
 __getattr__, __dir__ = lazy(__name__, __file__)
