@@ -154,7 +154,7 @@ def _of_measure(
         f"GAP per batch of {mistakes.BATCH}, averaged": _Pair(sound, [_batched(one) for one in answers], "measure"),
         "GAP divided by all rows": _Pair(sound, [_by_rows(one) for one in answers], "measure"),
         "largest logit in place of softmax": _Pair(sound, _plain(logits, features, "logit"), "measure"),
-        f"unreadable image ({UNREADABLE:.0%}): its neighbour's answer": _Pair(
+        f"unreadable, {UNREADABLE:.0%}: the neighbour's answer": _Pair(
             _plain(empty, features), _plain(swapped, features), "submission"),
         f"{mistakes.ANSWERS} answers a row": _Pair(
             sound, [_many(torch.softmax(one, 1).numpy(), features) for one in logits], "submission"),
