@@ -34,8 +34,8 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "best": ("nearest", "vote", "margin", "company", "local"),
 }
 """Recipes by name. `sirius` is the part of that system that follows its networks: pruning by images without a landmark,
-local re-ranking, the ensemble of the runs that it is given. `light` and `best` hold what helped most on dev worlds, without and with
-local features, see `fit_recipe`."""
+local re-ranking, the ensemble of the runs that it is given. `light` and `best` hold what helped most on dev worlds,
+without and with local features, see `fit_recipe`."""
 
 
 @documented
@@ -43,8 +43,8 @@ local features, see `fit_recipe`."""
 class PartWeights:
     """How much each part of a recipe does; those of the search itself are in `SearchConfig`.
 
-    softmax, centres, company and overuse did best on the dev worlds of `SearchConfig` at 90 % distractors, each added to
-    a vote with a margin; dims, expand and alpha are to start from.
+    softmax, centres, company and overuse did best on the dev worlds of `SearchConfig` at 90 % distractors, each added
+    to a vote with a margin; dims, expand and alpha are to start from.
 
     {settings}
 
