@@ -18,9 +18,9 @@ def code_cells(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-def test_ten_of_them():
+def test_thirteen_of_them():
     """Fails when a notebook is lost or its number is taken twice."""
-    assert [p.name[:2] for p in PATHS] == [f"{i:02}" for i in range(1, 11)]
+    assert [p.name[:2] for p in PATHS] == [f"{i:02}" for i in range(1, 14)]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
@@ -28,7 +28,7 @@ def test_template(path):
     """Fails on a cell that should be a function of the package, or a part of the template that is missing."""
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert 15 <= len(notebook.cells) <= 30 and path.stat().st_size <= 1_000_000
+    assert 15 <= len(notebook.cells) <= 45 and path.stat().st_size <= 3_000_000
     lines = 0
     for cell in code_cells(path):
         source = "\n".join(line for line in cell.source.splitlines() if not line.strip().startswith(("%", "!")))
@@ -36,7 +36,7 @@ def test_template(path):
         assert len(cell.source.splitlines()) <= 12, cell.source
         lines += len(cell.source.splitlines())
         assert not [n for n in ast.walk(ast.parse(source)) if isinstance(n, LOOPS)], cell.source
-    assert lines <= 120
+    assert lines <= 150
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for heading in ("**Question.**", "**Answer.**", "What this does not show", "Questions", "References"):
         assert heading in text, heading

@@ -16,9 +16,10 @@ GEOMETRIES = ("fundamental", "homography")
 class SearchConfig:
     """Settings of a search: what it answers, and how sure it must be; see `recognise.Searcher`.
 
-    The defaults did best on two miniature worlds that nothing else is reported on (seeds 201 and 202: 20 landmarks,
-    6 images of each, 120 queries, 320 px; Lite0 with XFeat and without local features), fitted one after the other by
-    `course.retrieving.fitting.fit_search`; of several that did as well the one before stayed.
+    The defaults were fitted one after the other by `course.retrieving.fitting.fit_search` on two miniature worlds that
+    nothing else is reported on (seeds 201 and 202: 20 landmarks, 6 images of each, 320 px; 120 queries a world without
+    local features, 60 with XFeat). Where the two fits disagreed the value before stayed (neighbours, temperature) or
+    one between was taken (penalty). Larger photographs may want a larger `side`, which such worlds cannot tell.
 
     {settings}
 
