@@ -128,7 +128,9 @@ def test_maps_and_images_teach_the_same(batch, world, int8):
         learner = learner_of(config, network, ranges)
         learning, given = replace(Learning.of(network, config), network=learner), batch
         if fed == "maps":
-            given = replace(batch, images=learner.prefix.maps(batch.images.contiguous(memory_format=torch.channels_last)))
+            given = replace(
+                batch, images=learner.prefix.maps(batch.images.contiguous(memory_format=torch.channels_last))
+            )
             learning = replace(learning, network=learner.rest, shape=tuple(given.images.shape[1:]))
         ends.append([train_step(learning, given, k, 0.01) for k in range(2)] + [weights(network)])
     assert ends[0][:2] == ends[1][:2]
