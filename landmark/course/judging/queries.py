@@ -30,7 +30,7 @@ def _course_world() -> WorldConfig:
 
 
 def dev_worlds(count: int = 3) -> list[GoogleLandmarks]:
-    """Make test sets to choose rules, temperatures and thresholds on, of the same size and shares as the course's own.
+    """Make test sets to choose rules, temperatures and thresholds on: half the size of the course's own, its shares.
 
     Args:
         count: of them, below `HIDDEN`.
@@ -39,6 +39,7 @@ def dev_worlds(count: int = 3) -> list[GoogleLandmarks]:
         InputError: a count out of range, or the course runs on the real data set.
     """
     config = _course_world()
+    config = replace(config, test=config.test // 2)
     if not 1 <= count < HIDDEN:
         raise InputError(f"{count} dev worlds: give a number from 1 to {HIDDEN - 1}")
     folders = [make_world(data_root() / f"{runs.mode()}-dev-{draw}", config, queries=draw)
