@@ -10,7 +10,7 @@ from landmark.utils.errors import InputError
 
 
 def test_dev_worlds_ask_about_the_landmarks_of_the_course(quick):
-    """Fails when a dev world shows other landmarks, or other shares of them, than the test set, or images of it."""
+    """Fails when a dev world shows other landmarks, or other shares of them than the test set, half as many,, or images of it."""
     data, dev = runs.course_data(), queries.dev_worlds(2)
     known = set(data.labelled(runs.min_images())["landmark_id"])
     asked = set()
@@ -20,7 +20,7 @@ def test_dev_worlds_ask_about_the_landmarks_of_the_course(quick):
             sum(bool(known.intersection(shown)) for shown in truth.values()),
             sum(not shown for shown in truth.values()),
         ]
-        assert kinds == [10, 6] and not asked & truth.keys()
+        assert kinds == ([10, 6] if world is data else [5, 3]) and not asked & truth.keys()
         asked |= truth.keys()
     assert [world.root for world in queries.dev_worlds(1)] == [dev[0].root], "made once"
 
