@@ -10,7 +10,7 @@ from landmark.utils.errors import InputError
 
 
 def test_dev_worlds_ask_about_the_landmarks_of_the_course(quick):
-    """Fails when a dev world shows other landmarks, or other shares of them than the test set, half as many,, or images of it."""
+    """Fails when a dev world shows other landmarks, or other shares of them than the test set, half as many, or images of it."""
     data, dev = runs.course_data(), queries.dev_worlds(2)
     known = set(data.labelled(runs.min_images())["landmark_id"])
     asked = set()
