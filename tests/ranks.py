@@ -30,7 +30,7 @@ class Plain(nn.Module):
         return self.head(self.backbone(x).relu().mean((2, 3)))
 
 
-def create(name, classes, *, weights=None, freeze=0, seed=0):
+def create(name, classes, *, weights=None, freeze=0, seed=0, **more):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Plain(classes)

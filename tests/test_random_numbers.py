@@ -228,7 +228,6 @@ CALLS = {
     "squares": lambda t: squares(t.images),
     "test_answers": lambda t: course_answers.test_answers(t.run(), t.source),
     "test_predictions": lambda t: course_answers.test_predictions(t.run(), t.source),
-    "test_scores": lambda t: course_tables.test_scores(t.run(), t.source, 3),
     "training_rate": lambda t: training_rate("resnet50", 32, 2),
     "truth_of": lambda t: truth_of(t.source),
     "window_mixing": lambda t: window_mixing([2], 4, 8, 4),

@@ -15,7 +15,7 @@ from landmark.course.runs import course_runs, trained
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import tabulate
 from landmark.evaluation.report.hits import Ranking, gap
-from landmark.evaluation.report.results import Evaluation, System
+from landmark.evaluation.report.results import Difference, Evaluation, System
 from landmark.evaluation.report.summary import evaluate
 from landmark.training.run import Run
 
@@ -98,6 +98,8 @@ def paired_differences(pairs: Sequence[tuple[str, str]], data: GoogleLandmarks, 
     for short, score in (("closed", "gap_closed"), ("open", "gap")):
         name = f"model {score}" if report.models else score
         found = {(x.a.partition(",")[0], x.b.partition(",")[0]): x for x in report.paired[name]}
+        nothing = Difference("", "", 0.0, 0.0, 0.0, 1.0, 1.0)  # of a model to itself
+        found |= {(first, second): nothing for first, second in pairs if first == second}
         for first, second in pairs:
             turned = (first, second) not in found
             x = found[(second, first) if turned else (first, second)]

@@ -267,10 +267,14 @@ def test_benchmarks_get_the_flags_that_are_theirs(monkeypatch, capsys):
         monkeypatch.setattr(
             home, functools.partial(lambda name, **flags: asked.update({name: flags}) or {"rate": 1.0}, name)
         )
+    monkeypatch.setattr(
+        "landmark.course.retrieving.bench.bench_retrieval",
+        lambda **flags: asked.update({"retrieval": flags}) or {"rate": 1.0},
+    )
     flags = ("--rows", 5, "--images", 6, "--size", 7, "--batch-size", 8, "--repeats", 9, "--no-int8", "--json")
     assert run("bench", *bench.BENCHMARKS, *flags) == 0
     assert asked == {
-        "tables": {"rows": 5, "repeats": 9}, "check": {"images": 6, "size": 7, "repeats": 9},
+        "tables": {"rows": 5, "repeats": 9}, "retrieval": {"rows": 5, "repeats": 9}, "check": {"images": 6, "size": 7, "repeats": 9},
         "data": {"images": 6, "size": 7, "repeats": 9}, "layers": {"batch_size": 8, "repeats": 9},
         "threads": {"size": 7, "batch_size": 8, "repeats": 9}, "integers": {"size": 7, "batch_size": 8, "repeats": 9},
         "train": {"images": 6, "size": 7, "batch_size": 8, "repeats": 9, "int8": False},

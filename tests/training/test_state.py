@@ -27,7 +27,7 @@ CONFIG = TrainConfig(
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    def create(name, classes, *, weights=None, freeze=0, seed=0):
+    def create(name, classes, *, weights=None, freeze=0, seed=0, **more):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return Small(classes)

@@ -22,7 +22,8 @@ from landmark.world.make import make_world
 
 
 def digest(root):
-    files = sorted(p for p in root.rglob("*") if p.is_file())
+    kept = root / ".landmark"  # what others have worked out about the world
+    files = sorted(p for p in root.rglob("*") if p.is_file() and kept not in p.parents)
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 

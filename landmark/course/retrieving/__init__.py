@@ -30,12 +30,12 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.retrieving.walk import Walk, sample_queries
 
 __all__ = [
-    "PARTS",
-    "RECIPES",
     "Answered",
     "DevSearch",
     "Material",
+    "PARTS",
     "PartWeights",
+    "RECIPES",
     "Walk",
     "answer",
     "bench_retrieval",
