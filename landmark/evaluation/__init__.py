@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     )
     from landmark.evaluation.open_world import answers_by_kind, closed_set, gap_against_distractors, restrict
     from landmark.evaluation.prediction import Predictions, predict, predictions
+    from landmark.evaluation.report.calibration import reliability
+    from landmark.evaluation.report.risk import operate, risk_coverage
     from landmark.evaluation.saliency import (
         deletion_curve,
         deletion_score,
@@ -63,12 +65,15 @@ __all__ = [
     "global_average_precision",
     "grad_cam",
     "mean_average_precision",
+    "operate",
     "paired_gap_bootstrap",
     "predict",
     "predictions",
     "random_saliency",
     "read_submission",
+    "reliability",
     "restrict",
+    "risk_coverage",
     "score_summary",
     "smooth_grad",
     "temperature_softmax",

@@ -10,14 +10,14 @@ from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder
 from landmark.retrieval.gallery import open_gallery
 from landmark.retrieval.local.features import Sift
-from landmark.retrieval.recognise import Searcher
+from landmark.retrieval.recognise import SHOWN, Searcher
 from landmark.utils.errors import InputError
 
 
 @pytest.fixture
 def walk(course):
     run, data, _ = course
-    config = SearchConfig(rerank=4, side=96, penalty=0.5)
+    config = SearchConfig(rerank=SHOWN, side=96, penalty=0.5)  # a search looks at no fewer neighbours
     searcher = Searcher(open_gallery(data.root), Embedder(run.model(), 32), Sift(), config, progress=False)
     return Walk(searcher, sample_queries(data, 12), data)
 
