@@ -6,7 +6,6 @@ import itertools
 import json
 import platform
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from landmark.data.dataset import LandmarkDataset, eval_transform, train_transform
@@ -225,7 +225,8 @@ def learn(plan: Plan, split: Split, root: Path, folder: Path, basis: dict) -> tu
     loss = Distillation(classes.to(where), teacher.to(where))
     learning = replace(Learning.of(student, config, saved), loss=loss)
     step, seconds = (saved["step"], saved["seconds"]) if saved else (0, 0.0)
-    per_epoch = len(next(_passes(plan, rows, root)))
+    per_epoch = len(_one_pass(plan, rows, root, 0))
+    first, skip = divmod(step, per_epoch)
     steps, clock = per_epoch * len(plan.sizes), time.monotonic()
 
     def save(number: int) -> None:
@@ -234,7 +235,9 @@ def learn(plan: Plan, split: Split, root: Path, folder: Path, basis: dict) -> tu
                              "seconds": seconds + time.monotonic() - clock})  # fmt: skip
 
     with asked_to_stop() as asked, tqdm(total=steps, initial=step, unit="step", desc=folder.name) as bar:
-        batches: Iterator = itertools.chain.from_iterable(_passes(plan, rows, root, step))
+        passes = (_one_pass(plan, rows, root, epoch, skip if epoch == first else 0)
+                  for epoch in range(first, len(plan.sizes)))  # fmt: skip
+        batches = itertools.chain.from_iterable(passes)
         for number, batch in enumerate(batches, start=step):
             value = train_step(learning, batch, number, learning_rate(config, number, steps))
             bar.set_postfix(loss=f"{value:.3f}", refresh=False)
@@ -246,18 +249,13 @@ def learn(plan: Plan, split: Split, root: Path, folder: Path, basis: dict) -> tu
     return student.network, seconds + time.monotonic() - clock
 
 
-def _passes(plan: Plan, rows: pd.DataFrame, root: Path, skip: int = 0) -> Iterator:
-    """One loader for each pass, those before `skip` steps left out; the labels of their batches are rows."""
+def _one_pass(plan: Plan, rows: pd.DataFrame, root: Path, epoch: int, skip: int = 0) -> DataLoader:
+    """The batches of a pass, `skip` of them left out; their labels are rows of the table."""
     numbered, each = rows.assign(landmark_id=range(len(rows))), LabelMap(range(len(rows)))
-    norm = data_config(plan.config.model)
-    for epoch, size in enumerate(plan.sizes):
-        dataset = LandmarkDataset(numbered, root, "train", each, *train_transform(size, **norm), plan.config.seed)
-        loader = make_loader(dataset, plan.config.batch_size, shuffle=True, seed=plan.config.seed,
-                             epochs=range(epoch, epoch + 1), skip=skip)  # fmt: skip
-        whole = len(make_loader(dataset, plan.config.batch_size, shuffle=True))
-        if skip < whole:
-            yield loader
-        skip = max(0, skip - whole)
+    transforms = train_transform(plan.sizes[epoch], **data_config(plan.config.model))
+    dataset = LandmarkDataset(numbered, root, "train", each, *transforms, plan.config.seed)
+    return make_loader(dataset, plan.config.batch_size, shuffle=True, seed=plan.config.seed,
+                       epochs=range(epoch, epoch + 1), skip=skip)  # fmt: skip
 
 
 def store(network: LandmarkNet, config: TrainConfig, split: Split, root: Path, out: Path, card: dict) -> None:

@@ -17,7 +17,7 @@ from landmark.evaluation.report.answers import tabulate
 from landmark.evaluation.report.hits import Ranking, gap
 from landmark.evaluation.report.results import Difference, Evaluation, System
 from landmark.evaluation.report.summary import evaluate
-from landmark.training.run import Run
+from landmark.training.run import open_run
 
 DENSE = (*np.linspace(0, 0.9, 19).tolist(), 0.925, 0.95, 0.965, 0.975, 0.983, 0.99)  # shares of distractors
 PAPER = pd.DataFrame(
@@ -29,30 +29,20 @@ PAPER = pd.DataFrame(
 
 def course_evaluation(models: Iterable[str], data: GoogleLandmarks, n: int = 1000) -> Evaluation:
     """Evaluate the course's runs of some models, all seeds of each, on a test set; see `evaluation.report.evaluate`."""
-    runs = {model: tuple(found) for model, found in trained(models).items()}
-    return _evaluated(tuple((model, run.path, run.result["sha256"]) for model in runs for run in runs[model]),
-                      _Held(runs, data), n)  # fmt: skip
-
-
-class _Held:
-    """Runs and data beside the key of a cache, which tells them apart by the folder of the data."""
-
-    def __init__(self, runs: dict[str, tuple[Run, ...]], data: GoogleLandmarks):
-        self.runs, self.data = runs, data
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and self.data is other.data
-
-    def __hash__(self) -> int:
-        return hash(self.data.root)
+    runs = tuple((model, run.path, run.result["sha256"]) for model, some in trained(models).items() for run in some)
+    return _evaluated(runs, data, n)
 
 
 @lru_cache(8)
-def _evaluated(key: tuple[tuple[str, Path, str], ...], held: _Held, n: int) -> Evaluation:
-    truth = truth_of(held.data)
-    groups = {model: [f"{model}, seed {run.config.seed}" for run in runs] for model, runs in held.runs.items()}
-    tables = {name: tabulate(test_answers(run, held.data), truth, run.labels.landmark_ids, name=name)
-              for model, runs in held.runs.items() for name, run in zip(groups[model], runs, strict=True)}  # fmt: skip
+def _evaluated(runs: tuple[tuple[str, Path, str], ...], data: GoogleLandmarks, n: int) -> Evaluation:
+    """Evaluate runs, each given as model, folder and hash of its weights; once for a data set that was opened."""
+    truth = truth_of(data)
+    tables, groups = {}, dict[str, list[str]]()
+    for model, path, _ in runs:
+        run = open_run(path)
+        name = f"{model}, seed {run.config.seed}"
+        tables[name] = tabulate(test_answers(run, data), truth, run.labels.landmark_ids, name=name)
+        groups.setdefault(model, []).append(name)
     return evaluate(tables, models=groups, n=n)
 
 

@@ -247,7 +247,7 @@ def waterfall(
     whiskers = np.maximum([middle - low, high - middle], 0)
     ax.errorbar(middle, rows, xerr=whiskers, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
     ax.vlines(middle[:-1], rows[:-1] + 0.31, rows[1:] - 0.31, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
-    edge = np.maximum.reduce([middle, before, high])
+    edge = np.maximum(np.maximum(start, middle), high)
     for row in rows:
         change = f" ({middle[row] - before[row]:+.3f})" if row else ""
         ax.annotate(f"{middle[row]:.3f}{change}", (edge[row], row), (6, 0), textcoords="offset points", va="center")

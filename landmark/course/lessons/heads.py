@@ -16,7 +16,7 @@ from landmark.data.folder import GoogleLandmarks
 from landmark.data.loader import make_loader
 from landmark.evaluation.prediction import Predictions, predict
 from landmark.evaluation.report.answers import Answers
-from landmark.models.layers import Dropout
+from landmark.models.heads.classifier import build_head
 from landmark.models.net import LandmarkNet
 from landmark.models.recipes import data_config
 from landmark.training.predict_run import predict_table
@@ -119,7 +119,7 @@ def _embedding(record: Predictions) -> Tensor:
 def train_head(
     x: Tensor, y: Tensor, classes: int, passes: int = PASSES, *, lr: float = 1e-3, batch: int = 32, seed: int = 0
 ) -> nn.Module:
-    """Train a head on features that do not change: LayerNorm, 512 hidden units, dropout, as `LandmarkNet` has it.
+    """Train the head that `LandmarkNet` has when nothing else is asked for, on features that do not change.
 
     Args:
         x: (n, D). y: (n,) classes.
@@ -138,9 +138,7 @@ def train_head(
     """
     with own_random_numbers(CPU), float32_by_default():
         reseed(seed, CPU)
-        head = nn.Sequential(
-            nn.LayerNorm(x.shape[1]), nn.Linear(x.shape[1], 512), nn.ReLU(), Dropout(0.2), nn.Linear(512, classes)
-        )
+        head = build_head("mlp", x.shape[1], classes)[1]
         optimizer = torch.optim.Adam(head.parameters(), lr=lr)
         for _ in range(passes):
             for rows in torch.randperm(len(x)).split(batch):

@@ -143,7 +143,7 @@ class Walk:
             captions.append([self._name(mark) for mark in marks])
             pairs = self.searcher.matches(self.photos, image_id, rows[0]) if stage == "local" else np.zeros((0, 4))
             matches.append(pairs[:: -(-len(pairs) // _LINES) or 1])
-        title = f"Neighbours after the stage {stage} (blue frame: right, red: wrong)"
+        title = f"Neighbours after the stage {stage} (blue frame: right, orange: wrong)"
         titles = [self._shown(image_id) for image_id in ids]
         return nearest_neighbours(pictures, near, right, titles, captions, matches, title=title, tile=1.5)
 

@@ -45,7 +45,7 @@ def fake(monkeypatch):
     def record(run, world, keep):
         truth, rng = (
             truth_of(world),
-            np.random.default_rng([run.seed, len(str(world.root)), int(world.test["id"][0], 16)]),
+            np.random.default_rng([run.seed, int(world.test["id"][0], 16)]),
         )
         logits = rng.normal(size=(120, 3)) * 2
         for i, image_id in enumerate(world.test["id"]):
@@ -122,9 +122,10 @@ def test_a_rule_is_crowned_on_the_dev_worlds_alone(worlds, fake):
     assert (table.verdicts.loc["auroc", "test_difference"] < 0) and "oracle wins on the dev worlds" in table.lines()[0]
     assert "*" in table.show("dev").loc["oracle", "auroc"]
     table = rules_table([fake.run(knows=[data])], data, dev, n=400)
-    crowned = table.verdicts["crowned"]
-    assert not crowned[table.verdicts["winner"] == "oracle"].any()
-    assert sum("no rule is" in line for line in table.lines()) == (~crowned).sum()
+    assert not table.verdicts["crowned"].any()
+    assert not (table.verdicts["winner"] == "oracle").all()
+    for line in table.lines():
+        assert "no rule is" in line
     oracle = table.test.set_index(["rule", "score"]).loc[("oracle", "auroc")]
     assert oracle["value"] > 0.9
 
