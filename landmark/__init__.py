@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.evaluation.label_errors import find_suspects
     from landmark.evaluation.metrics import global_average_precision, top1_accuracy
     from landmark.evaluation.prediction import predict
-    from landmark.evaluation.saliency import deletion_score, grad_cam
+    from landmark.evaluation.saliency.deletion import deletion_score
+    from landmark.evaluation.saliency.maps import grad_cam
     from landmark.models.net import create_model
     from landmark.models.recipes import list_models
     from landmark.prepare.check import check_data

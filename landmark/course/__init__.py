@@ -82,6 +82,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         names_of,
         pictures,
         planted_faults,
+        right_rows,
         sample_rows,
         squares,
     )
@@ -158,6 +159,7 @@ __all__ = [
     "quick",
     "real_config",
     "recipe_ladder",
+    "right_rows",
     "rules_table",
     "runs_root",
     "sample_queries",

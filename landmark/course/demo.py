@@ -16,7 +16,7 @@ from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.bootstrap import gap_bootstrap
 from landmark.evaluation.metrics import global_average_precision
 from landmark.evaluation.open_world import closed_set, restrict
-from landmark.evaluation.saliency import grad_cam
+from landmark.evaluation.saliency.maps import grad_cam
 from landmark.figures.pictures import saliency_panels
 from landmark.figures.save import encode
 from landmark.models.stand_in.packed import pack

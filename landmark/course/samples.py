@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 from torch import Tensor
 
-from landmark.course.answers import truth_of
+from landmark.course.answers import test_answers, truth_of
 from landmark.data.archives import open_images
 from landmark.data.dataset import Batch
 from landmark.data.folder import GoogleLandmarks, LabelMap
@@ -44,6 +44,13 @@ def known_rows(data: GoogleLandmarks, labels: LabelMap) -> pd.DataFrame:
     """Select the rows of the test images that show a landmark of a label set."""
     truth = truth_of(data)
     return data.test[[any(x in labels for x in truth.get(i, ())) for i in data.test["id"]]]
+
+
+def right_rows(run: Run, data: GoogleLandmarks) -> pd.DataFrame:
+    """Select the rows of the test images that a run names correctly; all rows where it names none."""
+    truth, answers = truth_of(data), test_answers(run, data)
+    right = data.test[[i in answers and answers[i][0] in truth[i] for i in data.test["id"]]]
+    return right if len(right) else data.test
 
 
 def empty_rows(data: GoogleLandmarks) -> pd.DataFrame:

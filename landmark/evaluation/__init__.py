@@ -6,7 +6,7 @@ label_errors  Labels and turns that a trained network doubts: what to look at fi
 metrics       Scores of landmark recognition and retrieval, with their uncertainty. NumPy only.
 open_world    Scores when the test set shows more than the label set: closed, open, and by kind of image.
 prediction    From a model and images to a record of its answers, one for each image.
-saliency      Which pixels speak for a class: gradients, Grad-CAM, and a score that checks the maps.
+saliency      Which pixels does a network answer from, and who checks the map?
 submission    Read and write submissions: `id,landmarks` with at most one "landmark_id score" a row.
 write         A submission written while predicting: constant memory, several ranks, and it goes on where it stopped.
 """
@@ -36,14 +36,8 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.evaluation.prediction import Predictions, predict, predictions
     from landmark.evaluation.report.calibration import reliability
     from landmark.evaluation.report.risk import operate, risk_coverage
-    from landmark.evaluation.saliency import (
-        deletion_curve,
-        deletion_score,
-        grad_cam,
-        random_saliency,
-        smooth_grad,
-        vanilla_gradient,
-    )
+    from landmark.evaluation.saliency.deletion import deletion_curve, deletion_score, deletion_table
+    from landmark.evaluation.saliency.maps import correlation, grad_cam, random_saliency, smooth_grad, vanilla_gradient
     from landmark.evaluation.submission import read_submission, write_submission
     from landmark.evaluation.write import write_predictions
 
@@ -55,8 +49,10 @@ __all__ = [
     "auroc",
     "batched_gap",
     "closed_set",
+    "correlation",
     "deletion_curve",
     "deletion_score",
+    "deletion_table",
     "detector_scores",
     "find_suspects",
     "gap_against_distractors",

@@ -80,3 +80,15 @@ def test_rows_of_known_landmarks_and_of_none(world):
     known, empty = samples.known_rows(data, some)["id"].tolist(), samples.empty_rows(data)["id"].tolist()
     assert known == [i for i in data.test["id"] if set(shown[i]) & set(some.landmark_ids)] and known
     assert empty == [i for i in data.test["id"] if not shown[i]] and empty
+
+
+def test_right_rows_are_those_whose_answer_is_true(world, monkeypatch):
+    """Fails when a distractor counts as right, the order of the table is lost, or nothing right leaves no picture."""
+    data = GoogleLandmarks(world)
+    truth = samples.truth_of(data)
+    shown = [i for i in data.test["id"] if truth.get(i)]
+    answers = {i: (truth[i][0] if i in shown[::2] else 999, 0.5) for i in truth}
+    monkeypatch.setattr(samples, "test_answers", lambda run, data: answers)
+    assert samples.right_rows(None, data)["id"].tolist() == shown[::2]
+    monkeypatch.setattr(samples, "test_answers", lambda run, data: {})
+    assert samples.right_rows(None, data).equals(data.test)

@@ -1,5 +1,6 @@
-"""Saliency against cases known by hand, and the score that checks it."""
+"""Saliency against cases known by hand."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,25 +8,7 @@ from torch import nn
 from landmark.evaluation import saliency
 from landmark.models.net import create_model
 from landmark.utils.errors import InputError
-
-
-class Planted(nn.Module):
-    """A network whose class 1 depends on the top left quarter alone."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 2, 3, padding=1)
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward_features(self, x):
-        return self.conv(x)
-
-    def forward_head(self, x):
-        score = self.relu(x)[:, :, :8, :8].mean((1, 2, 3))
-        return torch.stack([-20 * score, 20 * score], 1)
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
+from tests.evaluation.saliency.planted import Planted
 
 
 @pytest.fixture
@@ -69,19 +52,6 @@ def test_grad_cam_by_hand():
     assert torch.allclose(saliency.grad_cam(Known(), x, 0), (cam - low) / (high - low), atol=1e-5)
 
 
-def test_the_right_map_deletes_sooner(net):
-    """Fails when deletion starts with the least salient pixels, or the score cannot tell a map from noise."""
-    x = torch.rand(3, 3, 16, 16)
-    right = torch.zeros(3, 16, 16)
-    right[:, :8, :8] = 1
-    score = saliency.deletion_score(net, x, right, 1)
-    assert (score <= saliency.deletion_score(net, x, 1 - right, 1) + 1e-6).all()
-    curve = saliency.deletion_curve(net, x, right, 1, steps=4)
-    assert torch.allclose(curve[:, 0], net(x).softmax(1)[:, 1])
-    assert torch.allclose(curve[:, 1], curve[:, -1], atol=0.02), "a quarter of the pixels is all it depends on"
-    assert torch.allclose(curve[:, -1], net(saliency.blurred(x)).softmax(1)[:, 1])
-
-
 @pytest.mark.parametrize("method", [saliency.vanilla_gradient, saliency.smooth_grad, saliency.grad_cam])
 def test_nothing_is_left_behind(net, method):
     """Fails when a map leaves gradients, hooks, frozen weights or another mode behind, or leaves [0, 1]."""
@@ -106,8 +76,26 @@ def test_a_constant_map_is_zero_and_bad_input_is_named(net):
         saliency.vanilla_gradient(net, x, 5)
     with pytest.raises(InputError, match="not finite"):
         saliency.grad_cam(net, x * float("nan"))
-    with pytest.raises(InputError, match="shape"):
-        saliency.deletion_curve(net, x, torch.rand(1, 8, 8))
+    with pytest.raises(InputError, match="positions=0: give 1 or more"):
+        saliency.random_saliency(x, positions=0)
+
+
+def test_a_smooth_random_map_is_drawn_at_few_positions():
+    """Fails when the rival of Grad-CAM is noise of single pixels, depends on the images, or is not of their size."""
+    x = torch.rand(2, 3, 28, 28)
+    smooth, noise = saliency.random_saliency(x, positions=7), saliency.random_saliency(x)
+    assert smooth.shape == noise.shape == (2, 28, 28) and smooth.amin() == 0 and smooth.amax() == 1
+    assert smooth.diff(dim=2).abs().mean() < noise.diff(dim=2).abs().mean() / 3
+    assert torch.equal(smooth, saliency.random_saliency(torch.zeros_like(x), positions=7))
+    assert not torch.equal(smooth, saliency.random_saliency(x, seed=1, positions=7))
+
+
+def test_correlation_is_numpys():
+    """Fails when the means stay in, images are mixed, or a constant map gives NaN."""
+    a, b = torch.rand(3, 5, 5), torch.rand(3, 5, 5)
+    expected = [np.corrcoef(x.flatten(), y.flatten())[0, 1] for x, y in zip(a, b, strict=True)]
+    assert np.allclose(saliency.correlation(a, b), expected)
+    assert saliency.correlation(a, torch.ones_like(a)).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("name", "last"), [("resnet50", "layer4"), ("efficientnet_lite0_gem", "bn2")])

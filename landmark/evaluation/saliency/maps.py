@@ -1,4 +1,4 @@
-"""Which pixels speak for a class: gradients, Grad-CAM, and a score that checks the maps."""
+"""Which pixels speak for a class: gradients and Grad-CAM, and the random maps that they must beat."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _InTwoParts(Protocol):
 
 
 @contextlib.contextmanager
-def _explained(model: nn.Module) -> Iterator[None]:
+def explained(model: nn.Module) -> Iterator[None]:
     """Switch to evaluation mode without gradients of the weights; afterwards everything is as before."""
     was_training = {module: module.training for module in model.modules()}
     wanted = {p: p.requires_grad for p in model.parameters()}
@@ -40,14 +40,14 @@ def _explained(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _with_gradients(model: nn.Module) -> Iterator[None]:
-    """Do as `_explained`, and let gradients be taken of what is computed inside, also under `torch.inference_mode`."""
+    """Do as `explained`, and let gradients be taken of what is computed inside, also under `torch.inference_mode`."""
     if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
         raise InputError("a network made under torch.inference_mode has no gradients: make it outside")
-    with torch.inference_mode(False), torch.enable_grad(), _explained(model):
+    with torch.inference_mode(False), torch.enable_grad(), explained(model):
         yield
 
 
-def _target(logits: Tensor, target: Tensor | int | None) -> Tensor:
+def class_of(logits: Tensor, target: Tensor | int | None) -> Tensor:
     """Choose class indices (B,): the given ones, else the predicted ones."""
     if not torch.isfinite(logits).all():
         raise InputError("the network's logits are not finite: check the images and the weights")
@@ -68,7 +68,7 @@ def _unit(maps: Tensor) -> Tensor:
 def _gradient(model: nn.Module, x: Tensor, target: Tensor | int | None) -> tuple[Tensor, Tensor]:
     x = x.detach().clone().requires_grad_()
     logits = model(x)
-    chosen = _target(logits.detach(), target)
+    chosen = class_of(logits.detach(), target)
     score = logits.gather(1, chosen[:, None]).sum()
     return torch.autograd.grad(score, x)[0], chosen
 
@@ -122,7 +122,7 @@ def smooth_grad(
     with _with_gradients(model):
         total = torch.zeros_like(x[:, 0])
         with torch.no_grad():
-            chosen = _target(model(x), target)
+            chosen = class_of(model(x), target)
         for _ in range(samples):
             copy = x + sigma * torch.randn(x.shape, dtype=torch.float32, generator=generator).to(x)
             total += _gradient(model, copy, chosen)[0].abs().amax(1)
@@ -161,66 +161,52 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor | int | None = None, la
                 handle.remove()
         if not maps or maps[-1].ndim != 4:
             raise InputError("grad_cam needs a layer that is used and gives a feature map (B, C, h, w)")
-        score = logits.gather(1, _target(logits.detach(), target)[:, None]).sum()
+        score = logits.gather(1, class_of(logits.detach(), target)[:, None]).sum()
         features = maps[-1]
         gradient = torch.autograd.grad(score, features)[0]
     weights = gradient.mean((2, 3), keepdim=True)
-    cam = F.relu((weights * features.detach()).sum(1, keepdim=True))  # (B, 1, h, w)
-    return _unit(F.interpolate(cam, x.shape[-2:], mode="bilinear", align_corners=False)[:, 0])
+    cam = F.relu((weights * features.detach()).sum(1))  # (B, h, w)
+    return _enlarged(cam, x)
 
 
-def random_saliency(x: Tensor, seed: int = 0) -> Tensor:
-    """Draw maps (B, H, W) at random: what every explanation must beat."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(len(x), *x.shape[-2:], dtype=torch.float32, generator=generator).to(x.device)
-
-
-def blurred(x: Tensor) -> Tensor:
-    """Remove the detail of images, for the place of deleted pixels: three box blurs, a quarter of the side wide."""
-    reach = max(x.shape[-1] // 8, 1)
-    for _ in range(3):
-        x = F.avg_pool2d(F.pad(x, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
-    return x
-
-
-@torch.no_grad()
-def deletion_curve(
-    model: nn.Module, x: Tensor, saliency: Tensor, target: Tensor | int | None = None, steps: int = 16
-) -> Tensor:
-    """Compute the class's probability as the most salient pixels are blurred away, first none of them, at last all.
+def random_saliency(x: Tensor, seed: int = 0, positions: int | None = None) -> Tensor:
+    """Draw maps (B, H, W) at random: what every explanation must beat.
 
     Args:
-        model, x, target: as in `vanilla_gradient`.
-        saliency: (B, H, W); only the order of the pixels matters.
-        steps: equal shares of the pixels.
+        x: images (B, 3, H, W).
+        seed: of the draw.
+        positions: a side of the map that is drawn and then enlarged as Grad-CAM's is, which makes smooth regions of it;
+            each pixel by itself when left out.
 
     Returns:
-        Probabilities (B, steps + 1).
+        Saliency (B, H, W) in [0, 1].
 
     Raises:
-        InputError: saliency of another size, or not finite.
+        InputError: fewer than one position.
 
-    Source: Petsiuk, Das & Saenko, "RISE", 2018 (deletion metric).
+    >>> random_saliency(torch.zeros(2, 3, 8, 8), positions=4).shape
+    torch.Size([2, 8, 8])
     """
-    if saliency.shape != (len(x), *x.shape[-2:]) or not torch.isfinite(saliency).all():
-        raise InputError(f"saliency must be finite and of shape {(len(x), *x.shape[-2:])}, got {tuple(saliency.shape)}")
-    if steps < 1:
-        raise InputError(f"steps={steps}: give 1 or more")
-    order = saliency.flatten(1).argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=x.device).expand_as(order))
-    rank = rank.view_as(saliency)[:, None]  # (B, 1, H, W)
-    soft, pixels, curve = blurred(x), order.shape[1], []
-    with _explained(model):
-        chosen = None
-        for step in range(steps + 1):
-            logits = model(torch.where(rank < pixels * step // steps, soft, x)).float()
-            chosen = _target(logits, target) if chosen is None else chosen
-            curve.append(logits.softmax(1).gather(1, chosen[:, None])[:, 0])
-    return torch.stack(curve, 1)
+    if positions is not None and positions < 1:
+        raise InputError(f"positions={positions}: give 1 or more")
+    generator = torch.Generator().manual_seed(seed)
+    sides = x.shape[-2:] if positions is None else (positions, positions)
+    maps = torch.rand(len(x), *sides, dtype=torch.float32, generator=generator).to(x.device)
+    return maps if positions is None else _enlarged(maps, x)
 
 
-def deletion_score(
-    model: nn.Module, x: Tensor, saliency: Tensor, target: Tensor | int | None = None, steps: int = 16
-) -> Tensor:
-    """Compute the area under `deletion_curve` (B,): the lower, the sooner the map's first pixels hid the class."""
-    return torch.trapezoid(deletion_curve(model, x, saliency, target, steps), dx=1 / steps)
+def _enlarged(maps: Tensor, x: Tensor) -> Tensor:
+    """Scale maps (B, h, w) to the size of the images and to [0, 1]."""
+    return _unit(F.interpolate(maps[:, None], x.shape[-2:], mode="bilinear", align_corners=False)[:, 0])
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the correlation (B,) of two maps (B, H, W) of each image; of a constant map it is 0.
+
+    >>> correlation(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1.0, 0.0]]])).round(decimals=3)
+    tensor([-1.], dtype=torch.float64)
+
+    Source: Adebayo et al., "Sanity checks for saliency maps", 2018.
+    """
+    a, b = (x.flatten(1).double() - x.flatten(1).double().mean(1, keepdim=True) for x in (a, b))
+    return F.cosine_similarity(a, b, dim=1)
