@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from landmark.training.run import Run
 from landmark.training.trainer import fit
 from landmark.utils import distributed
 from landmark.utils.device import device
+from landmark.utils.errors import InputError
 from landmark.utils.process import usable_cpus
 
 Job = tuple[TrainConfig, Path, Path]  # settings, folder of the data, folder of the run
-_CHILD = "import sys; from landmark.course.together import train; train(sys.argv[1])"
+_CHILD = "from landmark.course.together import train_each; train_each()"
 
 
 def fit_all(jobs: Sequence[Job]) -> list[Run]:
@@ -47,29 +49,38 @@ def fit_all(jobs: Sequence[Job]) -> list[Run]:
     return [fit(*job) for job in jobs]  # what failed above fails here as well, with its error
 
 
-def train(job: str) -> None:
-    """Train the run of a job that `fit_all` wrote down as JSON."""
-    settings, root, out = json.loads(job)
-    fit(TrainConfig(**settings), root, out, progress=False)
+def train_each() -> None:
+    """Train the runs whose jobs come in as lines of JSON, and answer each with a line, finished or not."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        settings, root, out = json.loads(line)
+        with contextlib.suppress(InputError):  # it is told by whoever loads the run
+            fit(TrainConfig(**settings), root, out, progress=False)
+        print(file=answers, flush=True)
 
 
 def _train_beside(jobs: Sequence[Job], at_once: int) -> None:
-    """Train runs in processes of their own, some at a time."""
-    waiting, running = list(jobs), list[subprocess.Popen]()
+    """Train runs in some processes, each of which takes the next run when it is done with one."""
+    lines = iter([json.dumps([asdict(config), str(root), str(out)]) for config, root, out in jobs])
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with tqdm(total=len(jobs), unit="run", desc="training") as bar:
+    children = [subprocess.Popen([sys.executable, "-c", _CHILD], env=environment, text=True, stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                for _ in range(at_once)]  # fmt: skip
+
+    def feed(child: subprocess.Popen) -> None:
+        assert child.stdin and child.stdout
+        with contextlib.suppress(OSError), child.stdin, child.stdout:  # it may have ended
+            for line in lines:  # the same iterator for all
+                print(line, file=child.stdin, flush=True)
+                if not child.stdout.readline():
+                    return
+                bar.update()
+
+    with tqdm(total=len(jobs), unit="run", desc="training") as bar, ThreadPoolExecutor(at_once) as pool:
         try:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    config, root, out = waiting.pop(0)
-                    words = json.dumps([asdict(config), str(root), str(out)])
-                    running.append(subprocess.Popen([sys.executable, "-c", _CHILD, words], env=environment,
-                                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))  # fmt: skip
-                time.sleep(0.05)
-                bar.update(sum(child.poll() is not None for child in running))
-                running = [child for child in running if child.returncode is None]
+            list(pool.map(feed, children))
         finally:
-            for child in running:
-                child.terminate()  # it saves its state
-            for child in running:
+            for child in children:
+                child.terminate()  # one that is training saves its state
+            for child in children:
                 child.wait()

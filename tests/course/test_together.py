@@ -1,5 +1,10 @@
 """Runs that are trained side by side, beside those that are trained one by one."""
 
+import os
+import signal
+import subprocess
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -38,33 +43,42 @@ def test_what_fails_in_a_process_fails_here(tmp_path, world, monkeypatch):
         together.fit_all(jobs)
 
 
-def test_processes_are_asked_to_save_when_it_is_stopped(tmp_path, world, monkeypatch):
-    """Fails when Ctrl-C leaves trainings behind, or kills them before they have saved their states."""
+def test_one_process_trains_several_runs(tmp_path, world, monkeypatch):
+    """Fails when each run has a process of its own, one that fails keeps the next from being trained, or one is lost."""
     started = []
 
-    class Child:
-        """A process that ends when it is asked to."""
-
-        returncode = None
-
-        def __init__(self, words, env, **more):
-            assert env["OMP_NUM_THREADS"] == "1"
+    class Counted(subprocess.Popen):
+        def __init__(self, *args, **more):
             started.append(self)
-            self.calls = []
+            super().__init__(*args, **more)
 
-        def poll(self):
-            if len(started) == 2:
-                raise KeyboardInterrupt
+    monkeypatch.setattr(together.subprocess, "Popen", Counted)
+    outs = [tmp_path / f"run{seed}" for seed in range(4)]
+    outs[0].mkdir()
+    (outs[0] / "other.txt").touch()  # not a run: it cannot be trained there
+    together._train_beside([(replace(SMALL, seed=seed), world, out) for seed, out in enumerate(outs)], 2)
+    assert len(started) == 2 and all(child.returncode is not None for child in started)
+    assert [(out / "result.json").exists() for out in outs] == [False, True, True, True]
 
-        def terminate(self):
-            self.calls.append("terminate")
 
-        def wait(self):
-            self.calls.append("wait")
+def test_processes_are_asked_to_save_when_it_is_stopped(tmp_path, world, monkeypatch):
+    """Fails when Ctrl-C leaves trainings behind, or kills them before they have saved their states."""
+    slow = replace(SMALL, steps=100_000)
+    jobs = [(replace(slow, seed=seed), world, tmp_path / f"run{seed}") for seed in (1, 2)]
+
+    def interrupt():
+        deadline = time.monotonic() + 100
+        while not all((job[2] / "config.json").exists() for job in jobs):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)  # some steps
+        os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(together, "usable_cpus", lambda: 2)
-    monkeypatch.setattr(together.subprocess, "Popen", Child)
-    jobs = [(replace(SMALL, seed=seed), world, tmp_path / f"run{seed}") for seed in (1, 2, 3)]
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
         together.fit_all(jobs)
-    assert [child.calls for child in started] == [["terminate", "wait"]] * 2
+    thread.join()
+    for _, _, out in jobs:
+        assert list(out.glob("state-*.pt")) and not (out / "result.json").exists()

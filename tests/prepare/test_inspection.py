@@ -116,6 +116,21 @@ def long_one(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_what_many_images_are_is_remembered(tmp_path, monkeypatch):
+    """Fails when each run of a course decodes the same images again, or a handful of them leaves a file behind."""
+    for i in range(6):
+        save(tmp_path, f"{i:03}f", data(picture(i)))
+    store = ImageStore(tmp_path, "train")
+    monkeypatch.setattr(inspection, "STORED", 6)
+    inspect_split(store, progress=False)
+    assert not (tmp_path / ".landmark" / "check").exists()
+    monkeypatch.setattr(inspection, "STORED", 5)
+    first = inspect_split(store, progress=False)
+    looks = stop_after(monkeypatch, 99)
+    again = inspect_split(store, progress=False)
+    assert not looks and np.array_equal(first.records, again.records)
+
+
 def stop_after(monkeypatch, count):
     """Make the look at an image fail like an interrupt from the given one on; returns the list of looks."""
     looks, look = [], images.read_with_header
