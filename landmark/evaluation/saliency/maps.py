@@ -66,7 +66,7 @@ def _unit(maps: Tensor) -> Tensor:
 
 
 def _gradient(model: nn.Module, x: Tensor, target: Tensor | int | None) -> tuple[Tensor, Tensor]:
-    x = x.detach().clone().requires_grad_()
+    x = x.detach().clone(memory_format=torch.channels_last).requires_grad_()  # a CPU is faster so
     logits = model(x)
     chosen = class_of(logits.detach(), target)
     score = logits.gather(1, chosen[:, None]).sum()

@@ -28,6 +28,17 @@ def test_the_right_map_deletes_sooner(net):
     assert torch.allclose(curve[:, -1], net(saliency.blurred(x)).softmax(1)[:, 1])
 
 
+def test_the_blur_is_three_boxes():
+    """Fails when the box is not square, not centred, or black joins the picture at its border."""
+    x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    near = [[min(max(i + d, 0), 15) for d in range(-2, 3)] for i in range(16)]  # a box of 5; the border goes on outside
+    expected = x
+    for _ in range(3):
+        rows = [[expected[..., a, :][..., b].mean((-2, -1)) for b in near] for a in near]
+        expected = torch.stack([torch.stack(row, -1) for row in rows], -2)
+    assert torch.allclose(saliency.blurred(x), expected)
+
+
 def test_bad_maps_are_named(net):
     """Fails when a map of another size, or one with NaN, is sorted all the same."""
     x = torch.rand(1, 3, 16, 16)
