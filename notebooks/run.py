@@ -1,13 +1,14 @@
 """Run the numbered notebooks headless, in order: `python notebooks/run.py [--publish] [--report FOLDER] [NN …]`.
 
-Executed copies, figures and an index.html go to the report's folder; the work tree stays as it is, unless --publish
-copies outputs and figures back into it. Training runs are kept by the package, so a second start only repeats what is
-quick.
+Executed copies, figures, an index.html and a costs.toml go to the report's folder; the work tree stays as it is, unless
+--publish copies outputs and figures back into it. Training runs are kept by the package, so a second start only repeats
+what is quick.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import html
 import os
 import re
@@ -27,6 +28,7 @@ from landmark.utils import device, files
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+COSTS = "# Of each notebook, when all run in order: seconds, and megabytes that it adds to data and runs."
 
 
 class Kernel(AsyncKernelManager):
@@ -102,6 +104,15 @@ def execute(path: Path, report: Path) -> float:
     return seconds
 
 
+def used() -> int:
+    """Bytes in the folders of data and runs."""
+    total = 0
+    for path in (path for root in (files.data_root(), files.runs_root()) for path in root.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # another run may be at work beside this one
+            total += path.stat().st_size
+    return total
+
+
 def index(report: Path, seconds: dict[str, float]) -> None:
     """The page that links the executed notebooks, each with its question and first figure."""
     items = []
@@ -165,10 +176,13 @@ def main() -> None:
     os.environ["LANDMARK_FIGURES"] = str(figures)
     os.environ.setdefault("PYTHONHASHSEED", "0")
     print(device.describe(), flush=True)
-    start, seconds = time.monotonic(), {}
+    start, seconds, lines, before = time.monotonic(), {}, [COSTS], used()
     for path in paths:
         seconds[path.stem] = execute(path, report)
         index(report, seconds)
+        before, added = (now := used()), now - before
+        lines.append(f"{path.stem} = {{seconds = {seconds[path.stem]:.0f}, megabytes = {added / 1e6:.0f}}}")
+    (report / "costs.toml").write_text("\n".join(lines) + "\n")
     shutil.rmtree(report / "scratch", ignore_errors=True)
     if args.publish:
         publish(report, [path.stem for path in paths])

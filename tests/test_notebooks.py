@@ -1,6 +1,7 @@
 """The notebooks keep to the template, show what they computed, and draw the committed figures."""
 
 import ast
+import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 ADDRESS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+spec = importlib.util.spec_from_file_location("costs", ROOT / "notebooks" / "costs.py")
+costs_of_pages = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(costs_of_pages)
 LOOPS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While)
 
 
@@ -18,9 +22,53 @@ def code_cells(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-def test_thirteen_of_them():
+def header(path):
+    """The line of a notebook's first cell that leads to its neighbours and says its minutes."""
+    (line,) = re.findall(r"^(?:Before|After): .*$", nbformat.read(path, as_version=4).cells[0].source, re.M)
+    return line
+
+
+def test_fourteen_of_them():
     """Fails when a notebook is lost or its number is taken twice."""
-    assert [p.name[:2] for p in PATHS] == [f"{i:02}" for i in range(1, 14)]
+    assert [p.name[:2] for p in PATHS] == [f"{i:02}" for i in range(14)]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_header_leads_to_the_neighbours(path):
+    """Fails when a notebook that was added, renamed or moved is not reached from the one before it or after it."""
+    i = PATHS.index(path)
+    near = {"Before": PATHS[i - 1] if i else None, "After": PATHS[i + 1] if i + 1 < len(PATHS) else None}
+    links = dict(re.findall(r"(Before|After): \[\d+\. [^\]]+\]\(([^)]+)\)", header(path)))
+    assert links == {word: there.name for word, there in near.items() if there}
+
+
+def test_costs_are_the_same_everywhere():
+    """Fails when a header, README or notebook 0 says other minutes than `costs.toml`, or forgets a notebook."""
+    costs = tomllib.loads(costs_of_pages.COSTS.read_text())
+    assert list(costs) == [path.stem for path in PATHS]
+    readme = (ROOT / "README.md").read_text()
+    assert costs_of_pages.stamped("README", readme, costs) == readme
+    assert re.findall(r"^\| \d+ \|.*\(notebooks/(\w+)\.ipynb\).*\| \d+ \|$", readme, re.M) == list(costs)
+    first = "\n".join(cell.source for cell in nbformat.read(PATHS[0], as_version=4).cells)
+    assert costs_of_pages.stamped(PATHS[0].stem, first, costs) == first
+    assert re.findall(r"^\| \d+ \|.*\((\w+)\.ipynb\).*\| \d+ \| [\d,]+ MB \|$", first, re.M) == list(costs)[1:]
+    for path in PATHS:
+        minutes = re.search(r"\) *\. (\d+) minutes?\.$", header(path))
+        assert minutes and costs_of_pages.stamped(path.stem, header(path), costs) == header(path)
+
+
+def test_costs_by_hand():
+    """Fails when a page's own minutes are written into another page's row, or 1 minute becomes 1 minutes."""
+    costs = {"01_a": {"seconds": 31, "megabytes": 1234}, "02_b": {"seconds": 100, "megabytes": 766}}
+    page = (
+        "Before: [1](01_a.ipynb). 9 minutes.\n| 1 | [a](01_a.ipynb) | 9 | 9 MB |\n| 2 | [b](notebooks/02_b.ipynb) | 9 |"
+    )
+    stamped = costs_of_pages.stamped("02_b", f"{page}\nin 9 minutes on two, 9 GB at the end", costs)
+    assert stamped == (
+        "Before: [1](01_a.ipynb). 2 minutes.\n| 1 | [a](01_a.ipynb) | 1 | 1,234 MB |\n| 2 | [b](notebooks/02_b.ipynb) | 2 |\n"
+        "in 2 minutes on two, 2 GB at the end"
+    )
+    assert costs_of_pages.stamped("01_a", "After: [2](02_b.ipynb). 9 minutes.", costs).endswith(" 1 minute.")
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.ablation.study import ablate
     from landmark.course.answers import test_answers, test_predictions, truth_of
     from landmark.course.bench.speed import bench_train
+    from landmark.course.demo import demo_answers, demo_photographs, demo_scores, published_run
     from landmark.course.judging.evaluate import evaluate_runs
     from landmark.course.judging.fitted import fit_rules
     from landmark.course.judging.grade import grade_submission
@@ -122,6 +123,9 @@ __all__ = [
     "course_run",
     "course_runs",
     "course_split",
+    "demo_answers",
+    "demo_photographs",
+    "demo_scores",
     "detector_scores",
     "dev_table",
     "dev_worlds",
@@ -156,6 +160,7 @@ __all__ = [
     "planted_faults",
     "precision_sum",
     "precision_table",
+    "published_run",
     "quick",
     "real_config",
     "recipe_ladder",

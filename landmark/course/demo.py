@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 from safetensors.torch import save_file
 
 from landmark.course.answers import test_answers, truth_of
@@ -58,10 +59,48 @@ def published_run() -> Run:
     return open_run(folder)
 
 
+def demo_photographs() -> GoogleLandmarks:
+    """Open the 120 photographs that the published run answers, made the first time; it has seen none of them."""
+    return GoogleLandmarks(make_world(data_root() / "demo", WORLD, queries=QUERIES))
+
+
+def demo_answers(run: Run, data: GoogleLandmarks) -> pd.DataFrame:
+    """List the first photograph of each kind with a run's answer: a known landmark, a distractor, an unknown landmark.
+
+    Args:
+        run: a finished run.
+        data: with a test set that has all three kinds.
+
+    Returns:
+        A row for each kind: id, shown (what the photograph shows), answer, score.
+    """
+    truth, answers, names = truth_of(data), test_answers(run, data), names_of(data)
+    known = closed_set(truth, run.labels.landmark_ids)
+    kinds = {"known landmark": lambda i: i in known, "distractor": lambda i: not truth[i],
+             "unknown landmark": lambda i: truth[i] and i not in known}  # fmt: skip
+    rows = {}
+    for kind, belongs in kinds.items():
+        image_id = next(i for i in data.test["id"] if belongs(i))
+        landmark_id, score = answers[image_id]
+        shown = " or ".join(names[x] for x in truth[image_id]) or "no landmark"
+        rows[kind] = {"id": image_id, "shown": shown, "answer": names[landmark_id], "score": score}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def demo_scores(run: Run, data: GoogleLandmarks) -> pd.DataFrame:
+    """Compute a run's closed and open GAP with 95 % intervals: rows closed and open; images, gap, low, high."""
+    truth, answers = truth_of(data), test_answers(run, data)
+    rows = {}
+    for name, solution in (("closed", closed_set(truth, run.labels.landmark_ids)), ("open", truth)):
+        some = restrict(answers, solution)
+        low, high = gap_bootstrap(some, solution)
+        gap = global_average_precision(some, solution)
+        rows[name] = {"images": len(solution), "gap": gap, "low": low, "high": high}
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"images": int})
+
+
 def demo(out: str | Path) -> list[str]:
     """Let the published run answer 120 new photographs of the course's landmarks, and explain three of its answers.
-
-    The three are the first of each kind: a landmark that it knows, one that it does not, and a distractor.
 
     Args:
         out: folder for the picture `demo.png`.
@@ -69,30 +108,20 @@ def demo(out: str | Path) -> list[str]:
     Returns:
         What there is to say, a line each.
     """
-    run = published_run()
-    data = GoogleLandmarks(make_world(data_root() / "demo", WORLD, queries=QUERIES))
-    truth, answers = truth_of(data), test_answers(run, data)
-    closed, names = closed_set(truth, run.labels.landmark_ids), names_of(data)
-    kinds = {"a landmark it knows": lambda i: i in closed, "a distractor": lambda i: not truth[i],
-             "a landmark it does not know": lambda i: truth[i] and i not in closed}  # fmt: skip
-    first = {kind: next(i for i in data.test["id"] if belongs(i)) for kind, belongs in kinds.items()}
-    rows = data.test.set_index("id").loc[list(first.values())].reset_index()
-    batch = batch_of(run, rows, data.root)
+    run, data = published_run(), demo_photographs()
+    answers, scores = demo_answers(run, data), demo_scores(run, data)
+    batch = batch_of(run, answers, data.root)
     maps = grad_cam(run.model(), batch.images.to(device())).cpu().numpy()
-    lines, titles = [], []
-    for kind, image_id in first.items():
-        landmark_id, score = answers[image_id]
-        shown = " or ".join(names[x] for x in truth[image_id])
-        lines.append(f"{kind}{f' ({shown})' if shown else ''}: answered {names[landmark_id]}, score {score:.2f}")
-        titles.append(f"{kind}: {names[landmark_id]} {score:.2f}")
+    titles = [f"{kind}: {row.answer} {row.score:.2f}" for kind, row in answers.iterrows()]
     figure = saliency_panels(squares(batch.images), {"Grad-CAM": list(maps)}, titles, tile=2.4)
     path = Path(out) / "demo.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:
         part.write_bytes(encode(figure))
-    for name, solution in (("closed: the landmarks it knows", closed), ("open: all test images", truth)):
-        some = restrict(answers, solution)
-        low, high = gap_bootstrap(some, solution)
-        gap = global_average_precision(some, solution)
-        lines.append(f"GAP {gap:.3f} ({low:.3f} to {high:.3f}) over {len(solution)} images, {name}")
-    return [*lines, f"{path}: the three pictures, and which parts of them spoke for the answer"]
+    wide = {"closed": "the landmarks it knows", "open": "all test images"}
+    return [
+        *(f"{kind} ({row.shown}): answered {row.answer}, score {row.score:.2f}" for kind, row in answers.iterrows()),
+        *(f"GAP {row.gap:.3f} ({row.low:.3f} to {row.high:.3f}) over {row.images:.0f} images, {name}: {wide[name]}"
+          for name, row in scores.iterrows()),
+        f"{path}: the three pictures, and which parts of them spoke for the answer",
+    ]  # fmt: skip

@@ -1,11 +1,13 @@
 """The first result: a published run that answers pictures, from publishing it to the picture on disk."""
 
+import re
 from dataclasses import replace
 
 import torch
 
 from landmark.cli import main
 from landmark.course import demo, runs
+from landmark.course.answers import truth_of
 from landmark.models.weights import read_tensors
 from landmark.training.run import open_run
 from landmark.world.config import WorldConfig
@@ -32,9 +34,17 @@ def test_a_run_is_published_and_answers(tmp_path, monkeypatch, capsys):
     demo.PUBLISHED.chmod(0o500)
     assert main(["demo", "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().out
-    assert told.count("answered") == 3 and "a distractor: answered" in told and "open: all test images" in told
+    assert told.count("answered") == 3 and "open: all test images" in told
+    assert re.search(r"^distractor \(no landmark\): answered .+, score 0\.\d\d$", told, re.M)
     assert (tmp_path / "out/demo.png").stat().st_size > 5_000
-    opened = demo.published_run()
+    opened, data = demo.published_run(), demo.demo_photographs()
+    kinds, truth = demo.demo_answers(opened, data), truth_of(data)
+    assert [len(truth[i]) for i in kinds["id"]] == [1, 0, 1] and kinds["shown"]["distractor"] == "no landmark"
+    known, unknown = (truth[kinds["id"][f"{kind} landmark"]][0] in opened.labels for kind in ("known", "unknown"))
+    assert known and not unknown and kinds["score"].between(0, 1).all()
+    scores = demo.demo_scores(opened, data)
+    assert scores["images"].to_dict() == {"closed": 12, "open": 24}, "24 photographs, half of them of known landmarks"
+    assert (scores["low"] <= scores["gap"]).all() and (scores["gap"] <= scores["high"]).all()
     assert opened.labels.landmark_ids == run.labels.landmark_ids and opened.path != demo.PUBLISHED
     x = torch.zeros(1, 3, 64, 64)
     assert (opened.model()(x) - run.model()(x)).abs().max() < 1
