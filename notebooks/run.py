@@ -121,7 +121,7 @@ def index(report: Path, seconds: dict[str, float]) -> None:
         text = cells[0].source
         title = re.search(r"^# (.+)$", text, re.M)
         question = re.search(r"^\*\*Question\.?\*\*:?\s*(.+)$", text, re.M)
-        figures = sorted((report / "figures").glob(f"{path.stem[:2]}-*.png"))
+        figures = sorted((report / "figures").glob(f"{path.stem[:2]}-*"))
         image = f'<img src="figures/{figures[0].name}" alt="">' if figures else ""
         took = f"{seconds[path.stem]:.0f} s · " if path.stem in seconds else ""
         items.append(
@@ -150,9 +150,9 @@ def publish(report: Path, names: list[str]) -> None:
     figures.mkdir(exist_ok=True)
     for name in names:
         shutil.copyfile(report / f"{name}.ipynb", HERE / f"{name}.ipynb")
-        for old in figures.glob(f"{name[:2]}-*.png"):
+        for old in figures.glob(f"{name[:2]}-*"):
             old.unlink()
-        for figure in (report / "figures").glob(f"{name[:2]}-*.png"):
+        for figure in (report / "figures").glob(f"{name[:2]}-*"):
             shutil.copyfile(figure, figures / figure.name)
 
 
@@ -171,7 +171,7 @@ def main() -> None:
         parser.error("--publish in quick mode would keep meaningless numbers: unset LANDMARK_QUICK")
     figures = report / "figures"
     for path in paths:  # figures that are no longer drawn must not linger
-        for old in figures.glob(f"{path.name[:2]}-*.png"):
+        for old in figures.glob(f"{path.name[:2]}-*"):
             old.unlink()
     os.environ["LANDMARK_FIGURES"] = str(figures)
     os.environ.setdefault("PYTHONHASHSEED", "0")

@@ -13,51 +13,69 @@ from PIL import Image as Picture
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path, figures_root
 
-LIMIT = 150 * 1024  # bytes
+LIMITS = {"png": 150 * 1024, "jpeg": 300 * 1024}  # bytes
 NAME = re.compile(r"\d\d(-[a-z0-9]+)+")
-# (dots per inch, colours): lines stay sharp with few colours, so photographs lose colours before letters lose pixels
-STEPS = ((120, 256), (110, 256), (100, 256), (100, 128), (90, 128), (90, 64), (80, 64), (72, 64), (72, 32), (60, 32))
+# Of line drawings (dots per inch, colours): they lose colours before letters lose pixels
+PALETTES = ((120, 256), (110, 256), (100, 256), (100, 128), (90, 128), (90, 64), (80, 64), (72, 64), (72, 32), (60, 32))
+# Of photographs and heat maps (dots per inch, quality), in all their colours
+QUALITIES = ((120, 90), (110, 90), (110, 85), (100, 85), (90, 85), (90, 75), (80, 75), (72, 75), (72, 60), (60, 60))
 
 
-def encode(figure: Figure, limit: int = LIMIT) -> bytes:
-    """Encode a figure as the sharpest palette PNG of at most `limit` bytes, without time or software in it.
+def encode(figure: Figure, limit: int | None = None) -> tuple[bytes, str]:
+    """Encode a figure as the sharpest picture of at most `limit` bytes, without time or software in it.
+
+    One that shows photographs or heat maps becomes a JPEG in full colour, any other a PNG with a palette.
 
     Args:
         figure: any figure; it is left as it was.
-        limit: largest size in bytes.
+        limit: largest size in bytes; that of `LIMITS` when left out.
+
+    Returns:
+        The bytes, and "png" or "jpeg".
 
     Raises:
         InputError: even the coarsest version is too large.
 
-    >>> encode(Figure(figsize=(1, 1)))[:8]
-    b'\\x89PNG\\r\\n\\x1a\\n'
+    >>> encode(Figure(figsize=(1, 1)))[1]
+    'png'
     """
+    kind = "jpeg" if any(np.ndim(image.get_array()) == 3 for axes in figure.axes for image in axes.images) else "png"
+    limit = LIMITS[kind] if limit is None else limit
     size, rendered = 0, {}
-    for dpi, colours in STEPS:
+    for dpi, fineness in QUALITIES if kind == "jpeg" else PALETTES:
         if dpi not in rendered:
             raw = io.BytesIO()
             figure.savefig(raw, format="png", dpi=dpi, facecolor="white")
-            picture = Picture.open(raw).convert("RGB")
-            sample = picture.resize((picture.width // 3 + 1, picture.height // 3 + 1), Picture.Resampling.NEAREST)
-            rendered = {dpi: (picture, sample)}
-        out = io.BytesIO()
-        picture, sample = rendered[dpi]
-        palette = sample.quantize(colours, kmeans=1)  # refining the colours on all pixels takes seconds
-        indexed = picture.quantize(palette=palette, dither=Picture.Dither.NONE)
-        table = np.array(indexed.getpalette()).reshape(-1, 3)
-        table[table.min(axis=1) >= 248] = 255  # the mapping is rough near white; paper stays white
-        indexed.putpalette(table.ravel().tolist())
-        indexed.save(out, "PNG", optimize=True)
-        size = out.tell()
+            rendered = {dpi: Picture.open(raw).convert("RGB")}
+        data = (_in_full if kind == "jpeg" else _by_palette)(rendered[dpi], fineness)
+        size = len(data)
         if size <= limit:
-            return out.getvalue()
+            return data, kind
     raise InputError(
         f"the figure needs {size:,} bytes at its coarsest, more than {limit:,}: draw fewer or smaller tiles"
     )
 
 
+def _in_full(picture: Picture.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=quality, subsampling=0)  # letters keep their colours' edges
+    return out.getvalue()
+
+
+def _by_palette(picture: Picture.Image, colours: int) -> bytes:
+    out = io.BytesIO()
+    sample = picture.resize((picture.width // 3 + 1, picture.height // 3 + 1), Picture.Resampling.NEAREST)
+    palette = sample.quantize(colours, kmeans=1)  # refining the colours on all pixels takes seconds
+    indexed = picture.quantize(palette=palette, dither=Picture.Dither.NONE)
+    table = np.array(indexed.getpalette()).reshape(-1, 3)
+    table[table.min(axis=1) >= 248] = 255  # the mapping is rough near white; paper stays white
+    indexed.putpalette(table.ravel().tolist())
+    indexed.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
 def save_figure(figure: Figure, name: str, alt: str | None = None) -> Image:
-    """Write `figures_root()/name.png`, whole or not at all, and return it for a notebook to show.
+    """Write `figures_root()/name`.png or .jpg, whole or not at all, and return it for a notebook to show.
 
     Args:
         figure: what a function of this wing returned.
@@ -72,7 +90,7 @@ def save_figure(figure: Figure, name: str, alt: str | None = None) -> Image:
     """
     if not NAME.fullmatch(name):
         raise InputError(f"figure name {name!r}: use two digits and lower-case words, such as 01-class-sizes")
-    data = encode(figure)
-    with atomic_path(figures_root() / f"{name}.png") as path:
+    data, kind = encode(figure)
+    with atomic_path(figures_root() / f"{name}.{'jpg' if kind == 'jpeg' else kind}") as path:
         path.write_bytes(data)
-    return Image(data=data, format="png", alt=alt or figure.get_suptitle().replace(r"\$", "$") or name)
+    return Image(data=data, format=kind, alt=alt or figure.get_suptitle().replace(r"\$", "$") or name)

@@ -41,25 +41,40 @@ def test_same_figure_same_bytes():
         return pictures.image_grid(noise(3, 20), ["a", "b", "c"], columns=3, title="Noise")
 
     fig = draw()
-    first = save.encode(fig)
-    assert save.encode(fig) == first == save.encode(draw())
+    first, kind = save.encode(fig)
+    assert (first, kind) == save.encode(fig) == save.encode(draw())
+    first, kind = save.encode(networks.evaluation_flow())
     chunks = {first[i : i + 4] for i in range(len(first)) if first[i : i + 4] in (b"tEXt", b"iTXt", b"tIME", b"zTXt")}
-    assert not chunks
+    assert kind == "png" and not chunks
 
 
 def test_the_hardest_sheet_is_small_enough_and_still_large_enough_to_read():
     """Fails when a contact sheet breaks the limit, or is shrunk to a stamp."""
-    data = save.encode(pictures.image_grid(noise(24, 64), columns=8, title="Noise"))
-    assert len(data) <= save.LIMIT
+    data, kind = save.encode(pictures.image_grid(noise(24, 64), columns=8, title="Noise"))
+    assert kind == "jpeg" and len(data) <= save.LIMITS[kind]
     assert Picture.open(io.BytesIO(data)).width >= 500
 
 
 def test_paper_stays_white_and_colours_stay_true():
     """Fails when the palette turns the background grey or moves a line's colour."""
-    picture = Picture.open(io.BytesIO(save.encode(networks.evaluation_flow()))).convert("RGB")
+    picture = Picture.open(io.BytesIO(save.encode(networks.evaluation_flow())[0])).convert("RGB")
     assert picture.getpixel((2, 2)) == (255, 255, 255)
     colours = np.array([c for _, c in picture.getcolors(1 << 20)])
     assert np.abs(colours - (0x00, 0x72, 0xB2)).max(axis=1).min() <= 4
+
+
+def test_photographs_keep_their_colours(folder):
+    """Fails when a sky is cut into bands by a palette, a heat map into steps, or the file has the name of a PNG."""
+    side = np.linspace(60, 200, 120)
+    sky = np.stack(
+        [np.broadcast_to(side, (120, 120)), np.broadcast_to(side[:, None], (120, 120)), np.full((120, 120), 90)], 2
+    )
+    shown = save.save_figure(pictures.image_grid([sky.astype(np.uint8)], columns=1, title="Sky"), "01-sky")
+    assert shown.format == "jpeg" and [path.name for path in folder.iterdir()] == ["01-sky.jpg"]
+    picture = Picture.open(io.BytesIO(shown.data)).convert("RGB")
+    assert len(picture.getcolors(1 << 20)) > 2000
+    heat = pictures.saliency_panels([sky / 255], {"a": np.outer(side, side)[None] / 40_000})
+    assert save.encode(heat)[1] == "jpeg"
 
 
 def test_what_cannot_be_made_small_is_refused_and_leaves_nothing(folder, monkeypatch):

@@ -136,7 +136,8 @@ def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _inline(figure: Figure) -> str:
-    return f"data:image/png;base64,{base64.b64encode(encode(figure)).decode()}"
+    data, kind = encode(figure)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _cell(value: Interval) -> str:
