@@ -103,7 +103,7 @@ def demo(out: str | Path) -> list[str]:
     """Let the published run answer 120 new photographs of the course's landmarks, and explain three of its answers.
 
     Args:
-        out: folder for the picture `demo.png`.
+        out: folder for the picture `demo.jpg`.
 
     Returns:
         What there is to say, a line each.
@@ -114,10 +114,10 @@ def demo(out: str | Path) -> list[str]:
     maps = grad_cam(run.model(), batch.images.to(device())).cpu().numpy()
     titles = [f"{kind}: {row.answer} {row.score:.2f}" for kind, row in answers.iterrows()]
     figure = saliency_panels(squares(batch.images), {"Grad-CAM": list(maps)}, titles, tile=2.4)
-    path = Path(out) / "demo.png"
+    path = Path(out) / "demo.jpg"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:
-        part.write_bytes(encode(figure))
+        part.write_bytes(encode(figure)[0])
     wide = {"closed": "the landmarks it knows", "open": "all test images"}
     return [
         *(f"{kind} ({row.shown}): answered {row.answer}, score {row.score:.2f}" for kind, row in answers.iterrows()),

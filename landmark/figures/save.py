@@ -39,7 +39,8 @@ def encode(figure: Figure, limit: int | None = None) -> tuple[bytes, str]:
     >>> encode(Figure(figsize=(1, 1)))[1]
     'png'
     """
-    kind = "jpeg" if any(np.ndim(image.get_array()) == 3 for axes in figure.axes for image in axes.images) else "png"
+    shown = [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
+    kind = "jpeg" if any(pixels.ndim == 3 for pixels in shown) else "png"  # of a drawing's matrices colours are few
     limit = LIMITS[kind] if limit is None else limit
     size, rendered = 0, {}
     for dpi, fineness in QUALITIES if kind == "jpeg" else PALETTES:

@@ -36,7 +36,7 @@ def test_a_run_is_published_and_answers(tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert told.count("answered") == 3 and "open: all test images" in told
     assert re.search(r"^distractor \(no landmark\): answered .+, score 0\.\d\d$", told, re.M)
-    assert (tmp_path / "out/demo.png").stat().st_size > 5_000
+    assert (tmp_path / "out/demo.jpg").stat().st_size > 5_000
     opened, data = demo.published_run(), demo.demo_photographs()
     kinds, truth = demo.demo_answers(opened, data), truth_of(data)
     assert [len(truth[i]) for i in kinds["id"]] == [1, 0, 1] and kinds["shown"]["distractor"] == "no landmark"
