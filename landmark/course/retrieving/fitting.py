@@ -25,18 +25,18 @@ from landmark.retrieval.search import find_nearest
 from landmark.utils.errors import InputError
 
 GRID: dict[str, tuple] = {
+    "side": (320, 480, 640, 800),
+    "geometry": ("fundamental", "homography"),
+    "tolerance": (1.0, 2.0, 3.0, 5.0, 8.0),
+    "likeness": (0.65, 0.7, 0.76, 0.82, 0.88),
+    "enough": (25, 50, 100, 200, 400),
+    "rerank": (5, 10, 20, 50),
     "penalty": (0.0, 0.25, 0.5, 0.75, 1.0),
     "margin": (0.0, 0.25, 0.5, 0.75, 1.0),
     "neighbours": (1, 2, 3, 5, 10),
     "temperature": (0.03, 0.07, 0.15, 0.3),
-    "enough": (25, 50, 100, 200, 400),
-    "geometry": ("fundamental", "homography"),
-    "tolerance": (1.0, 2.0, 4.0),
-    "likeness": (0.7, 0.76, 0.82, 0.88),
-    "side": (320, 480, 640, 800),
-    "rerank": (5, 10, 20, 40),
 }
-"""What each setting may be, in the order in which they are fitted: those that cost nothing first."""
+"""What each setting may be, in the order in which they are fitted: how points are compared, then what is made of it."""
 
 
 class DevSearch:
