@@ -15,7 +15,8 @@ from landmark.course.runs import course_runs, trained
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import tabulate
 from landmark.evaluation.report.hits import Ranking, gap
-from landmark.evaluation.report.results import Difference, Evaluation, System
+from landmark.evaluation.report.resamples import Difference
+from landmark.evaluation.report.results import Evaluation, System
 from landmark.evaluation.report.summary import evaluate
 from landmark.training.run import open_run
 

@@ -9,6 +9,7 @@ import numpy as np
 from landmark.evaluation.metrics import Predictions, Solution, global_average_precision
 from landmark.evaluation.report.answers import tabulate
 from landmark.evaluation.report.hits import Ranking, gap
+from landmark.evaluation.report.resamples import interval
 from landmark.utils.errors import InputError
 
 
@@ -31,13 +32,6 @@ def _resampled_gaps(systems: Sequence[Predictions], solution: Solution, n: int, 
     if not len(defined):
         raise InputError(f"none of n={n} resamples holds an image with a landmark: draw more")
     return defined
-
-
-def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    if not 0 < level < 1:
-        raise InputError(f"the level of an interval lies between 0 and 1, not at {level}")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def gap_bootstrap(
@@ -72,7 +66,8 @@ def gap_bootstrap(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
-    return _interval(_resampled_gaps([predictions], solution, n, seed, ignore_distractors)[:, 0], level)
+    gaps = _resampled_gaps([predictions], solution, n, seed, ignore_distractors)[:, 0]
+    return interval(gaps.mean(), gaps, level)[1:]
 
 
 def paired_gap_bootstrap(
@@ -99,4 +94,5 @@ def paired_gap_bootstrap(
     a, b = (p if isinstance(p, Mapping) else list(p) for p in (a, b))
     of_a, of_b = (global_average_precision(p, solution, ignore_distractors=ignore_distractors) for p in (a, b))
     gaps = _resampled_gaps([a, b], solution, n, seed, ignore_distractors)
-    return of_a - of_b, *_interval(gaps[:, 0] - gaps[:, 1], level)
+    difference, low, high = interval(of_a - of_b, gaps[:, 0] - gaps[:, 1], level)
+    return difference, low, high

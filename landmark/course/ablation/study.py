@@ -21,7 +21,7 @@ from landmark.course.together import fit_all
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import Answers
 from landmark.evaluation.report.hits import Ranking
-from landmark.evaluation.report.resamples import holm, interval, over_seeds, resample, two_sided
+from landmark.evaluation.report.resamples import compare_pairs, resample
 from landmark.evaluation.report.results import System
 from landmark.evaluation.report.summary import RANKED
 from landmark.training.run import Run, fingerprint
@@ -166,23 +166,22 @@ def compare(
 
     def measure(counts: np.ndarray) -> dict[str, np.ndarray]:
         hits = {name: ranking.hits(counts) for name, ranking in rankings.items()}
-        return {f"{score}\n{name}": RANKED[score](hits[name]) for score in COMPARED for name in hits}
+        return {
+            f"{score}\n{tag}": np.stack([RANKED[score](hits[name]) for name in group], axis=1)
+            for score in COMPARED for tag, group in zip(tags, groups, strict=True)
+        }  # fmt: skip
 
+    tags = [str(groups.index(group)) for group in groups]  # what is the same as the base has its tag
     kind = next(iter(tables.values())).kind
     here, drawn = measure(np.ones((1, len(kind)), np.int32)), resample(kind, measure, n)
-    found, chances = [], []
-    for number, names in enumerate(groups):
-        row: dict[str, float] = {}
-        for score in COMPARED:
-            pairs = [(f"{score}\n{a}", f"{score}\n{b}") for a, b in zip(names, groups[0], strict=True)]
-            value = float(np.mean([here[a][0] - here[b][0] for a, b in pairs]))
-            apart = over_seeds(np.stack([drawn[a] - drawn[b] for a, b in pairs], axis=1), number)
-            bounds = interval(value, apart, level)._asdict()
-            row |= {f"{score}_{'difference' if part == 'value' else part}": bounds[part] for part in bounds}
-            if score == COMPARED[0]:
-                chances.append(float("nan") if list(names) == list(groups[0]) else two_sided(apart))
-        found.append(row)
-    return [row | {"p_holm": p} for row, p in zip(found, holm(chances), strict=True)]
+    rows: list[dict[str, float]] = [{} for _ in groups]
+    for score in COMPARED:
+        pairs = [(f"{score}\n{tag}", f"{score}\n{tags[0]}") for tag in tags]
+        compared = compare_pairs(here, drawn, pairs, seed=range(len(pairs)), level=level)
+        for row, found in zip(rows, compared, strict=True):
+            row |= {f"{score}_{part}": getattr(found, part) for part in ("difference", "low", "high")}
+            row.setdefault("p_holm", found.p_holm)
+    return rows
 
 
 def _summary(rows: pd.DataFrame, table: Table, compared: Sequence[Mapping[str, float]]) -> pd.DataFrame:

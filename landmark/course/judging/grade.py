@@ -11,8 +11,8 @@ from landmark.course.judging.queries import hidden_folder, hidden_truth, hidden_
 from landmark.course.tables import PAPER
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import Answers, tabulate
-from landmark.evaluation.report.resamples import Interval, holm
-from landmark.evaluation.report.results import Difference, json_ready
+from landmark.evaluation.report.resamples import Difference, Interval, holm
+from landmark.evaluation.report.results import json_ready
 from landmark.evaluation.report.summary import evaluate
 from landmark.evaluation.submission import read_submission
 from landmark.training.predict_run import predict_table

@@ -15,7 +15,7 @@ from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.confidence import DEFAULT, Rule
 from landmark.evaluation.report import hits, open_set
 from landmark.evaluation.report.answers import Answers, tabulate
-from landmark.evaluation.report.resamples import holm, interval, over_seeds, resample, two_sided
+from landmark.evaluation.report.resamples import compare_pairs, interval, over_seeds, resample
 from landmark.evaluation.report.summary import SHARES
 from landmark.training.run import Run
 from landmark.utils.errors import InputError
@@ -178,15 +178,11 @@ def _compared(tables: Mapping[str, Sequence[Answers]], shares: Sequence[float], 
     here, drawn = measure(np.ones((1, len(kind)), np.int32)), resample(kind, measure, n, seed)
     rows = []
     for score in dict.fromkeys(name.partition("\n")[2] for name in here):
-        base, of_score, chances = f"{DEFAULT}\n{score}", [], []
-        for rule in tables:
-            name = f"{rule}\n{score}"
-            apart = over_seeds(drawn[name] - drawn[base], seed)
+        names = {f"{rule}\n{score}": rule for rule in tables}
+        apart = compare_pairs(here, drawn, [(name, f"{DEFAULT}\n{score}") for name in names], seed=seed)
+        for (name, rule), found in zip(names.items(), apart, strict=True):
             value = interval(float(here[name].mean()), over_seeds(drawn[name], seed))
-            difference = interval(float((here[name] - here[base]).mean()), apart)
-            chances.append(float("nan") if rule == DEFAULT else two_sided(apart))
-            of_score.append([rule, score, *value, *difference])
-        rows += [[*row, p] for row, p in zip(of_score, holm(chances), strict=True)]
+            rows.append([rule, score, *value, found.difference, found.low, found.high, found.p_holm])
     return pd.DataFrame(rows, columns=["rule", "score", *_BOUNDS, *_APART])
 
 

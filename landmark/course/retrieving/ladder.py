@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from landmark.course.retrieving.recipes import PARTS
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import Answers, tabulate
 from landmark.evaluation.report.hits import Ranking, gap
-from landmark.evaluation.report.resamples import interval, over_seeds, resample
+from landmark.evaluation.report.resamples import compare_pairs, interval, over_seeds, resample
 from landmark.retrieval.embed import Embedder
 from landmark.training.run import Run
 from landmark.utils.errors import InputError
@@ -105,17 +106,13 @@ def paired_table(tables: Mapping[str, Sequence[Answers]], share: float | None, n
 
     kind = next(iter(tables.values()))[0].kind
     here, drawn = measure(np.ones((1, len(kind)), np.int32)), resample(kind, measure, n, seed)
-    rows, before = {}, None
-    for name in tables:
-        value = interval(float(here[name].mean()), over_seeds(drawn[name], seed))
-        row = dict(zip(("gap", "low", "high"), value, strict=True))
-        if before is not None:
-            apart = drawn[name] - drawn[before] if drawn[name].shape == drawn[before].shape else (
-                drawn[name].mean(1, keepdims=True) - drawn[before].mean(1, keepdims=True))  # fmt: skip
-            difference = interval(float(here[name].mean() - here[before].mean()), over_seeds(apart, seed))
-            row |= dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True))
-        rows[name], before = row, name
-    return pd.DataFrame.from_dict(rows, orient="index")
+    means = {name: scores.mean(keepdims=True) for name, scores in here.items()}
+    values = {name: interval(means[name].item(), over_seeds(drawn[name], seed)) for name in tables}
+    steps = compare_pairs(means, drawn, [(b, a) for a, b in pairwise(tables)], seed=seed)
+    differences = {step.a: (step.difference, step.low, step.high) for step in steps}
+    return pd.DataFrame.from_dict(values, orient="index", columns=["gap", "low", "high"]).join(
+        pd.DataFrame.from_dict(differences, "index", columns=["difference", "difference_low", "difference_high"])
+    )
 
 
 def contributions(

@@ -22,6 +22,18 @@ class Interval(NamedTuple):
     high: float
 
 
+class Difference(NamedTuple):
+    """A score of `a` less that of `b` on shared resamples; `p_holm` is corrected for all pairs of its table."""
+
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+
+
 def rows_by_kind(kind: np.ndarray) -> list[np.ndarray]:
     """List the rows of each kind that is there."""
     return [np.flatnonzero(kind == value) for value in np.unique(kind)]
@@ -157,3 +169,39 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = p.copy()
     corrected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
     return corrected.tolist()
+
+
+def compare_pairs(
+    here: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]], *,
+    seed: int | Sequence[int] = 0, level: float = 0.95,
+) -> list[Difference]:  # fmt: skip
+    """Compare systems on shared resamples of the images: the mean difference over their runs, with interval and chance.
+
+    The i-th runs of two systems belong together, and are drawn together, because they share a training seed. Of systems
+    with different numbers of runs the means are compared.
+
+    Args:
+        here: system → (1, S), a score of its S runs on the test set as it is.
+        drawn: system → (n, S), the same on n resamples that all systems share.
+        pairs: names of two systems; of one with itself p is NaN, and does not count in the correction.
+        seed: of the draws of runs: one for all pairs, or one for each.
+        level: of the intervals.
+
+    >>> scores = {"a": np.array([[0.5]]), "b": np.array([[0.25]])}
+    >>> compare_pairs(scores, {name: np.repeat(score, 19, 0) for name, score in scores.items()}, [("a", "b")])
+    [Difference(a='a', b='b', difference=0.25, low=0.25, high=0.25, p=0.1, p_holm=0.1)]
+
+    Source: Bouthillier et al., Accounting for variance in machine learning benchmarks, MLSys 2021, section 3.
+    """
+    seeds = np.broadcast_to(seed, len(pairs)).tolist()
+    apart = [over_seeds(_less(drawn[a], drawn[b]), number) for (a, b), number in zip(pairs, seeds, strict=True)]
+    chances = [float("nan") if a == b else two_sided(some) for (a, b), some in zip(pairs, apart, strict=True)]
+    bounds = [interval(float(_less(here[a], here[b]).mean()), some, level)
+              for (a, b), some in zip(pairs, apart, strict=True)]  # fmt: skip
+    return [Difference(a, b, *bound, p, corrected)
+            for (a, b), bound, p, corrected in zip(pairs, bounds, chances, holm(chances), strict=True)]  # fmt: skip
+
+
+def _less(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Subtract scores (n, S) run by run; of different numbers of runs the means, (n, 1)."""
+    return a - b if a.shape == b.shape else a.mean(1, keepdims=True) - b.mean(1, keepdims=True)

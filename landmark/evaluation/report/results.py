@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from landmark.evaluation.report.answers import Answers
-from landmark.evaluation.report.resamples import Interval
+from landmark.evaluation.report.resamples import Difference, Interval
 
 _LINES = ("gap", "gap_closed", "gap_private", "top1", "auroc", "auroc_wrong", "auroc_unknown", "auroc_distractor",
           "fpr95", "oscr", "aurc", "augrc", "ece", "brier")  # fmt: skip
-
-
-class Difference(NamedTuple):
-    """A score of `a` less that of `b` on shared resamples; `p_holm` is corrected for all pairs of its table."""
-
-    a: str
-    b: str
-    difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
 
 
 @dataclass(frozen=True)

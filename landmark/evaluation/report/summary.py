@@ -10,8 +10,8 @@ import numpy as np
 
 from landmark.evaluation.report import calibration, hits, open_set, risk
 from landmark.evaluation.report.answers import Answers
-from landmark.evaluation.report.resamples import Interval, holm, interval, over_seeds, resample, two_sided
-from landmark.evaluation.report.results import Difference, Evaluation, System
+from landmark.evaluation.report.resamples import Difference, Interval, compare_pairs, interval, over_seeds, resample
+from landmark.evaluation.report.results import Evaluation, System
 from landmark.utils.errors import InputError
 
 SHARES = (0.0, 0.6, 0.9, 0.983)
@@ -163,17 +163,8 @@ def _differences(
     level: float,
 ) -> list[Difference]:
     """Compare each pair of systems, in their order, on shared resamples."""
-    pairs = list(combinations(names, 2))
-    apart = [samples[a][score] - samples[b][score] for a, b in pairs]
-    bounds = [
-        interval(float(values[a][score][0] - values[b][score][0]), drawn, level)
-        for (a, b), drawn in zip(pairs, apart, strict=True)
-    ]
-    chances = [two_sided(drawn) for drawn in apart]
-    return [
-        Difference(a, b, *bound, p, corrected)
-        for (a, b), bound, p, corrected in zip(pairs, bounds, chances, holm(chances), strict=True)
-    ]
+    here, drawn = ({name: scores[name][score][:, None] for name in names} for scores in (values, samples))
+    return compare_pairs(here, drawn, list(combinations(names, 2)), level=level)
 
 
 def calibrate(

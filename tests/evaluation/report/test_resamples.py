@@ -50,3 +50,28 @@ def test_seeds_widen_an_interval():
     """Fails when seeds are averaged without being drawn: three runs at 0, 1 and 2 spread by √(2/3 / 3)."""
     drawn = resamples.over_seeds(np.tile([0.0, 1.0, 2.0], (20_000, 1)))
     assert drawn.mean() == pytest.approx(1, abs=0.02) and drawn.std() == pytest.approx(np.sqrt(2 / 9), rel=0.03)
+
+
+def test_pairs_are_those_of_the_plain_loop():
+    """Fails when runs are not drawn in pairs, a sign is turned, a pair takes another's seed, or Holm counts the base.
+
+    The last system has one run and shares no seed with the others: there means are compared.
+    """
+    rng, runs = np.random.default_rng(1), {"base": 3, "b": 3, "c": 3, "lone": 1}
+    here, drawn = ({name: rng.random((rows, count)) for name, count in runs.items()} for rows in (1, 50))
+    pairs = [("base", "base"), ("b", "base"), ("c", "b"), ("lone", "c")]
+    found = resamples.compare_pairs(here, drawn, pairs, seed=[4, 5, 6, 7], level=0.8)
+    chances = []
+    for (a, b), seed, one in zip(pairs, (4, 5, 6, 7), found, strict=True):
+        apart = []
+        chosen = np.random.default_rng((seed, 3)).integers(3, size=(50, 3))
+        for x, y, some in zip(drawn[a], drawn[b], chosen, strict=True):
+            apart.append(sum(x[i] - y[i] for i in some) / 3 if len(x) == 3 else x[0] - sum(y) / 3)
+        low, high = np.quantile(apart, [0.1, 0.9])
+        value = sum(here[a][0]) / len(here[a][0]) - sum(here[b][0]) / len(here[b][0])
+        assert one[:2] == (a, b) and one[2:5] == pytest.approx((value, low, high))
+        chances.append(2 * (min(sum(d <= 0 for d in apart), sum(d >= 0 for d in apart)) + 1) / 51)
+    assert [one.p for one in found[1:]] == pytest.approx(np.minimum(chances[1:], 1))
+    assert [one.p_holm for one in found[1:]] == pytest.approx(resamples.holm([one.p for one in found[1:]]))
+    assert np.isnan(found[0].p) and np.isnan(found[0].p_holm)
+    assert resamples.compare_pairs(here, drawn, [("b", "base")], seed=5, level=0.8)[0][2:6] == found[1][2:6]
