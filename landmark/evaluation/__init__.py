@@ -4,6 +4,7 @@ bootstrap     Intervals of GAP, and of the difference of two models, from resamp
 confidence    How sure a network is of its answer: one number for each image, by a rule that has a name.
 label_errors  Labels and turns that a trained network doubts: what to look at first in a data set.
 metrics       Scores of landmark recognition and retrieval, with their uncertainty. NumPy only.
+neighbours    Exact nearest neighbours by blocked matrix products. NumPy only.
 open_world    Scores when the test set shows more than the label set: closed, open, and by kind of image.
 prediction    From a model and images to a record of its answers, one for each image.
 saliency      Which pixels does a network answer from, and who checks the map?
@@ -25,7 +26,6 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.evaluation.label_errors import detector_scores, find_suspects
     from landmark.evaluation.metrics import (
         auroc,
-        batched_gap,
         gap_steps,
         global_average_precision,
         mean_average_precision,
@@ -47,7 +47,6 @@ __all__ = [
     "RULES",
     "answers_by_kind",
     "auroc",
-    "batched_gap",
     "closed_set",
     "correlation",
     "deletion_curve",

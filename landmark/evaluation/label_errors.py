@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from landmark.data.dataset import Batch, LandmarkDataset, eval_transform
 from landmark.data.loader import make_loader
+from landmark.evaluation.neighbours import find_nearest, unit
 from landmark.models.net import LandmarkNet
 from landmark.utils.device import autocast, float32_by_default
 from landmark.utils.errors import InputError
@@ -21,28 +22,6 @@ NEIGHBOURS = 60
 SHARE = 0.975  # of neighbours with another label, from which on a label is suspected
 TURN = 2.5  # gain from which on a picture is suspected to lie on its side
 _FOLDS = 5
-_BLOCK = 1 << 25  # numbers of a block of likenesses: 128 MiB
-
-
-def nearest(embedding: np.ndarray, k: int) -> np.ndarray:
-    """Find the rows (N, k) of the k nearest other images by cosine, the nearest first, a block at a time.
-
-    Args:
-        embedding: (N, D), not normalised.
-        k: less than N.
-
-    >>> nearest(np.array([[1.0, 0], [1, 0.1], [0, 1]]), 1).tolist()
-    [[1], [0], [1]]
-    """
-    x = torch.nn.functional.normalize(torch.as_tensor(np.asarray(embedding, np.float32)), dim=1)  # (N, D)
-    if not 1 <= k < len(x):
-        raise InputError(f"k={k} neighbours among {len(x)} images: give a number from 1 to {len(x) - 1}")
-    neighbours = []
-    for rows in torch.arange(len(x)).split(max(_BLOCK // len(x), 1)):
-        likeness = x[rows] @ x.T  # (block, N)
-        likeness[torch.arange(len(rows)), rows] = -torch.inf
-        neighbours.append(likeness.topk(k).indices)
-    return torch.cat(neighbours).numpy()
 
 
 def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) -> np.ndarray:
@@ -51,14 +30,17 @@ def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) 
     Args:
         embedding: (N, D).
         label: N whole numbers.
-        k: neighbours, at most N − 1.
+        k: neighbours, from 1 to N − 1.
 
     >>> x = np.array([[1.0, 0], [1, 0.1], [1, 0.2], [0, 1]])
     >>> neighbours_far_off(x, [1, 1, 2, 2], k=2).tolist()
     [0.5, 0.5, 1.0, 0.5]
     """
-    labels = np.asarray(label)
-    return (labels[nearest(embedding, k)] != labels[:, None]).mean(1)
+    labels, vectors = np.asarray(label), unit(embedding)
+    if not 1 <= k < len(vectors):
+        raise InputError(f"k={k} neighbours among {len(vectors)} images: give a number from 1 to {len(vectors) - 1}")
+    others = find_nearest(vectors, vectors, k, own=np.arange(len(vectors))).rows
+    return (labels[others] != labels[:, None]).mean(1)
 
 
 @float32_by_default()

@@ -8,7 +8,6 @@ likeness   How alike an image is to landmarks, and to what is none: one number f
 local      Local features: points of an image that are found again in another.
 recognise  Photographs in, answers out: neighbours, local features, a vote, and whether it is any landmark.
 scale      Search in more vectors than one likes to wait for: Faiss, a search that can be stopped.
-search     Exact nearest neighbours by blocked matrix products. NumPy only.
 sheet      What a search found, for people: lines of text, JSON, a submission, a sheet of pictures.
 vote       What the neighbours say: soft votes, expanded queries. NumPy only.
 whitening  Vectors whose numbers are uncorrelated and of one size, by principal components.
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
+    from landmark.evaluation.neighbours import Neighbours, find_nearest, unit
     from landmark.retrieval.config import SearchConfig
     from landmark.retrieval.embed import Embedder, Embeddings, create_embedder, embed_images
     from landmark.retrieval.fusion.crowd import company_score, overuse
@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.retrieval.recognise import Findings, Searcher
     from landmark.retrieval.scale.approximate import FaissIndex, has_faiss
     from landmark.retrieval.scale.resumable import search_in_blocks
-    from landmark.retrieval.search import Neighbours, find_nearest, unit
     from landmark.retrieval.sheet import draw_sheet, write_answers
     from landmark.retrieval.vote import Votes, expand_queries, knn_vote
     from landmark.retrieval.whitening import Whitening

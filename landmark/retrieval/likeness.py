@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from landmark.retrieval.search import find_nearest, unit
+from landmark.evaluation.neighbours import find_nearest, unit
 from landmark.utils.errors import InputError
 
 OTHERS = 10  # images without a landmark that count for a query

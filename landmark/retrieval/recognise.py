@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from landmark.evaluation.neighbours import Neighbours, find_nearest
 from landmark.evaluation.report.answers import Answers
 from landmark.evaluation.report.risk import plain_threshold
 from landmark.retrieval.config import SearchConfig
@@ -26,7 +27,6 @@ from landmark.retrieval.gallery import Gallery, PhotoFiles, Photos
 from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, mean_likeness
 from landmark.retrieval.local.features import Features, Local
 from landmark.retrieval.local.matching import fit_inliers
-from landmark.retrieval.search import Neighbours, find_nearest
 from landmark.utils.errors import ImageError, InputError
 from landmark.utils.files import CacheFile
 from landmark.utils.process import usable_cpus

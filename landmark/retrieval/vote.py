@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landmark.retrieval.search import Neighbours, find_nearest, unit
+from landmark.evaluation.neighbours import Neighbours, find_nearest, unit
 from landmark.utils.errors import InputError
 
 TEMPERATURE = 0.07
@@ -28,7 +28,7 @@ def knn_vote(neighbours: Neighbours, label: np.ndarray, temperature: float = TEM
     Of two labels with as many votes the one of the nearer neighbour wins.
 
     Args:
-        neighbours: of `search.find_nearest` among `unit` vectors.
+        neighbours: of `find_nearest` among `unit` vectors.
         label: (N,) whole numbers, of the index's rows.
         temperature: T; the smaller, the more the nearest ones decide.
 

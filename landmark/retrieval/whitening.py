@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark.retrieval.search import unit
+from landmark.evaluation.neighbours import unit
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
 

@@ -7,12 +7,10 @@ import pytest
 from landmark.data.dataset import LandmarkDataset, eval_transform
 from landmark.data.folder import GoogleLandmarks
 from landmark.data.loader import make_loader
-from landmark.evaluation import label_errors
 from landmark.evaluation.label_errors import (
     detector_scores,
     embed_turned,
     find_suspects,
-    nearest,
     neighbours_far_off,
     turn_gains,
 )
@@ -23,23 +21,20 @@ from landmark.utils.errors import InputError
 RNG = np.random.default_rng(0)
 
 
-def test_neighbours_are_those_of_the_plain_loop(monkeypatch):
-    """Fails when an image is its own neighbour, or a block boundary loses one."""
+def test_neighbours_are_those_of_the_plain_loop():
+    """Fails when an image is its own neighbour, or the longer vector is the nearer one."""
     x, label = RNG.normal(size=(50, 8)), RNG.integers(0, 4, 50)
     likeness = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in x] for a in x]
     order = [sorted(set(range(50)) - {i}, key=lambda j, i=i: -likeness[i][j])[:7] for i in range(50)]
     share = [np.mean([label[j] != label[i] for j in found]) for i, found in enumerate(order)]
-    for block in (1 << 25, 150, 1):
-        monkeypatch.setattr(label_errors, "_BLOCK", block)
-        assert nearest(x, 7).tolist() == order
-        assert neighbours_far_off(x, label, 7) == pytest.approx(share)
+    assert neighbours_far_off(x, label, 7) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("k", [0, 3])
 def test_too_many_neighbours(k):
     """Fails when more neighbours than there are images end in a traceback of torch."""
     with pytest.raises(InputError, match="3 images"):
-        nearest(np.eye(3), k)
+        neighbours_far_off(np.eye(3), [0, 1, 2], k)
 
 
 def test_turns_are_found():

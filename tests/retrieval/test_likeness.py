@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from landmark.retrieval import likeness, search
+from landmark.evaluation import neighbours
+from landmark.retrieval import likeness
 from landmark.utils.errors import InputError
 
 
@@ -22,8 +23,8 @@ LABELS = np.array([3, 1, 1, 7, 3, 3, 1, 7, 7, 1, 3])
 @pytest.mark.parametrize("block", [1, 4, 8192])
 def test_scores_of_neighbours(monkeypatch, block):
     """Fails when the k-th is another, the penalty is of the farthest, lengths count, or a block is left out."""
-    monkeypatch.setattr(search, "VECTORS", block)
-    monkeypatch.setattr(search, "QUERIES", block)
+    monkeypatch.setattr(neighbours, "VECTORS", block)
+    monkeypatch.setattr(neighbours, "QUERIES", block)
     for k in (1, 4, 11):
         for row, score in zip(ASKED, likeness.neighbour_similarity(ASKED, TRAIN, k), strict=True):
             assert score == pytest.approx(sorted((cosine(row, x) for x in TRAIN), reverse=True)[k - 1], abs=1e-6)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from landmark.evaluation.neighbours import Neighbours, find_nearest, unit
 from landmark.retrieval import vote
-from landmark.retrieval.search import Neighbours, find_nearest, unit
 from landmark.retrieval.vote import expand_queries, knn_vote
 from landmark.utils.errors import InputError
 

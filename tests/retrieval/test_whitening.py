@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from landmark.retrieval.search import unit
+from landmark.evaluation.neighbours import unit
 from landmark.retrieval.whitening import Whitening
 from landmark.utils.errors import InputError
 

@@ -12,12 +12,12 @@ import numpy as np
 from landmark.course.retrieving.material import Material
 from landmark.course.retrieving.recipes import parts_of
 from landmark.data.folder import GoogleLandmarks
+from landmark.evaluation.neighbours import unit
 from landmark.evaluation.submission import write_submission
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion.crowd import company_score, overuse
 from landmark.retrieval.fusion.rule import decide
 from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, class_centres, mean_likeness
-from landmark.retrieval.search import unit
 from landmark.training.run import Run
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from landmark.course.bench.measure import conditions, measure_peak, spread
+from landmark.evaluation.neighbours import QUERIES, VECTORS, Neighbours, find_nearest, unit
 from landmark.retrieval.scale.approximate import FaissIndex, has_faiss
-from landmark.retrieval.search import QUERIES, VECTORS, Neighbours, find_nearest, unit
 from landmark.utils.errors import InputError
 
 FULL = {"index": 1_580_470, "queries": 117_577, "dims": 512}

@@ -11,6 +11,7 @@ import pandas as pd
 from landmark.course.answers import truth_of
 from landmark.course.retrieving.walk import sample_queries
 from landmark.data.folder import GoogleLandmarks
+from landmark.evaluation.neighbours import find_nearest
 from landmark.evaluation.report.answers import tabulate
 from landmark.evaluation.report.hits import Ranking, gap
 from landmark.retrieval.config import SearchConfig
@@ -21,7 +22,6 @@ from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, mean_likeness
 from landmark.retrieval.local.features import Features, Local
 from landmark.retrieval.local.matching import fit_inliers
 from landmark.retrieval.recognise import Searcher
-from landmark.retrieval.search import find_nearest
 from landmark.utils.errors import InputError
 
 GRID: dict[str, tuple] = {

@@ -13,6 +13,7 @@ import numpy as np
 from landmark.course.answers import test_predictions
 from landmark.course.retrieving.recipes import PartWeights
 from landmark.data.folder import GoogleLandmarks
+from landmark.evaluation.neighbours import Neighbours
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder, Embeddings
 from landmark.retrieval.fusion.ensemble import blend_answers, join_vectors
@@ -20,7 +21,6 @@ from landmark.retrieval.gallery import open_gallery, open_test
 from landmark.retrieval.local.features import create_local
 from landmark.retrieval.recognise import Searcher
 from landmark.retrieval.scale.resumable import search_in_blocks
-from landmark.retrieval.search import Neighbours
 from landmark.retrieval.vote import expand_queries
 from landmark.retrieval.whitening import Whitening
 from landmark.training.predict_run import predict_table

@@ -13,6 +13,7 @@ from landmark.course.answers import truth_of
 from landmark.course.retrieving.answering import Answered
 from landmark.course.retrieving.ladder import open_gap, table_of
 from landmark.data.folder import GoogleLandmarks
+from landmark.evaluation.neighbours import Neighbours, find_nearest
 from landmark.evaluation.report.hits import Ranking, top1
 from landmark.figures.pictures import nearest_neighbours
 from landmark.retrieval.config import SearchConfig
@@ -20,7 +21,6 @@ from landmark.retrieval.fusion.rule import Verdict, decide
 from landmark.retrieval.gallery import Photos, open_test
 from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, mean_likeness
 from landmark.retrieval.recognise import Searcher
-from landmark.retrieval.search import Neighbours, find_nearest
 from landmark.utils.errors import InputError
 
 _LINES = 60  # of matches in a picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from landmark.retrieval.search import find_nearest
+from landmark.evaluation.neighbours import find_nearest
 from landmark.utils.errors import InputError
 
 

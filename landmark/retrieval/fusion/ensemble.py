@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from landmark.retrieval.search import unit
+from landmark.evaluation.neighbours import unit
 from landmark.utils.errors import InputError
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)  # that are tried

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from landmark.evaluation.neighbours import Neighbours
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.local.rerank import fuse_inliers, order_anew
-from landmark.retrieval.search import Neighbours
 from landmark.retrieval.vote import knn_vote
 
 
@@ -32,7 +32,7 @@ def decide(
     score = S(first) − m max(S(second), 0)
 
     Args:
-        near: (Q, n) of `search.find_nearest` among `unit` vectors.
+        near: (Q, n) of `find_nearest` among `unit` vectors.
         landmark: (N,) of the index's rows.
         config: neighbours k, temperature T, margin m, enough.
         inliers: (Q, n) of local features, -1 where nothing was compared; none when left out.

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from landmark.evaluation.neighbours import unit
 from landmark.models.weights import read_tensors
 from landmark.retrieval.config import LOCAL, SearchConfig
 from landmark.retrieval.local.matching import LIKENESS, mutual_pairs, ratio_pairs
-from landmark.retrieval.search import unit
 from landmark.utils.errors import InputError
 
 SIDE = SearchConfig.side  # pixels of the longer side of what is looked at

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from landmark.evaluation.neighbours import Neighbours
 from landmark.retrieval.config import SearchConfig
-from landmark.retrieval.search import Neighbours
 
 
 def fuse_inliers(similarity: np.ndarray, inliers: np.ndarray, enough: float = SearchConfig.enough) -> np.ndarray:
@@ -26,7 +26,7 @@ def order_anew(neighbours: Neighbours, score: np.ndarray) -> tuple[Neighbours, n
     """Sort neighbours by new scores, equal ones as they were.
 
     Args:
-        neighbours: of `search.find_nearest`.
+        neighbours: of `find_nearest`.
         score: (Q, k); those of missing neighbours do not count.
 
     Returns:

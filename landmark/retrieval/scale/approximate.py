@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from landmark.retrieval.search import Neighbours
+from landmark.evaluation.neighbours import Neighbours
 from landmark.utils.errors import InputError
 
 INSTALL = "faiss is not installed: pip install faiss-cpu, or use the exact search of landmark.retrieval.find_nearest"
@@ -60,7 +60,7 @@ class FaissIndex:
         self.index.add(vectors)
 
     def find_nearest(self, queries: np.ndarray, k: int) -> Neighbours:
-        """Find neighbours, as `search.find_nearest` does; of two that are as near either may come first.
+        """Find neighbours, as `find_nearest` does; of two that are as near either may come first.
 
         Raises:
             InputError: k below 1, or queries of another size.

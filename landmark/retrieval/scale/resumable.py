@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark.retrieval.search import Neighbours, find_nearest
+from landmark.evaluation.neighbours import Neighbours, find_nearest
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path, check_space
 

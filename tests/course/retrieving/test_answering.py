@@ -7,9 +7,9 @@ from landmark.course.answers import test_answers as answers_of
 from landmark.course.retrieving.answering import answer, submit_recipe
 from landmark.course.retrieving.material import Material
 from landmark.course.retrieving.recipes import RECIPES, PartWeights
+from landmark.evaluation.neighbours import unit
 from landmark.evaluation.submission import read_submission
 from landmark.retrieval.fusion.crowd import overuse
-from landmark.retrieval.search import unit
 from landmark.utils.errors import InputError
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from landmark.course.retrieving.bench import FULL, bench_retrieval, extrapolate, recall
+from landmark.evaluation.neighbours import Neighbours
 from landmark.retrieval.scale.approximate import has_faiss
-from landmark.retrieval.search import Neighbours
 from landmark.utils.errors import InputError
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from landmark.course.retrieving import material
 from landmark.course.retrieving.material import Material
+from landmark.evaluation.neighbours import find_nearest
 from landmark.retrieval.embed import Embedder, embed_images
-from landmark.retrieval.search import find_nearest
 from landmark.utils.errors import InputError
 
 

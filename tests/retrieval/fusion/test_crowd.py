@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from landmark.evaluation.neighbours import unit
 from landmark.retrieval.fusion.crowd import company_score, overuse
-from landmark.retrieval.search import unit
 from landmark.utils.errors import InputError
 
 QUERIES = unit(np.random.default_rng(0).normal(size=(12, 5)))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from landmark.evaluation.neighbours import unit
 from landmark.retrieval.fusion.ensemble import blend_answers, fit_weights, join_vectors
-from landmark.retrieval.search import unit
 from landmark.utils.errors import InputError
 
 RNG = np.random.default_rng(0)

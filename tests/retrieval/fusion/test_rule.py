@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from landmark.evaluation.neighbours import Neighbours, find_nearest, unit
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion.rule import decide
-from landmark.retrieval.search import Neighbours, find_nearest, unit
 
 RNG = np.random.default_rng(0)
 INDEX, LANDMARK = unit(RNG.normal(size=(30, 6))), RNG.integers(0, 5, 30)

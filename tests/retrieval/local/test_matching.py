@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from landmark.evaluation.neighbours import unit
 from landmark.retrieval.local import matching
 from landmark.retrieval.local.matching import fit_inliers, mutual_pairs, ratio_pairs
-from landmark.retrieval.search import unit
 from landmark.utils.errors import InputError
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from landmark.evaluation.neighbours import Neighbours
 from landmark.retrieval.local.rerank import fuse_inliers, order_anew
-from landmark.retrieval.search import Neighbours
 
 
 def test_the_new_order_is_that_of_a_loop():

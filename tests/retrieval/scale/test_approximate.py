@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from landmark.evaluation.neighbours import find_nearest, unit
 from landmark.retrieval.scale.approximate import FaissIndex, has_faiss
-from landmark.retrieval.search import find_nearest, unit
 from landmark.utils.errors import InputError
 
 needs_faiss = pytest.mark.skipif(not has_faiss(), reason="faiss is not installed")

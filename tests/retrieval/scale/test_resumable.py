@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from landmark.evaluation.neighbours import find_nearest, unit
 from landmark.retrieval.scale import resumable
 from landmark.retrieval.scale.resumable import search_in_blocks
-from landmark.retrieval.search import find_nearest, unit
 from landmark.utils.errors import InputError
 
 INDEX, QUERIES = (unit(np.random.default_rng(seed).normal(size=(count, 8))) for seed, count in ((0, 60), (1, 23)))

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from landmark.retrieval import search
-from landmark.retrieval.search import find_nearest, unit
+from landmark.evaluation import neighbours
+from landmark.evaluation.neighbours import find_nearest, unit
 from landmark.utils.errors import InputError
 
 
 @pytest.fixture(params=[(1024, 8192), (3, 4), (1, 1)], ids=str)
 def blocks(request, monkeypatch):
-    monkeypatch.setattr(search, "QUERIES", request.param[0])
-    monkeypatch.setattr(search, "VECTORS", request.param[1])
+    monkeypatch.setattr(neighbours, "QUERIES", request.param[0])
+    monkeypatch.setattr(neighbours, "VECTORS", request.param[1])
 
 
 def _loop(queries, index, k, own=None):
