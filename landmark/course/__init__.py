@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     )
     from landmark.course.lessons.mistakes import (
         attention_on_vector,
+        batched_gap,
         gap_by_rows,
         mean_batch_gap,
         only_known,
@@ -113,6 +114,7 @@ __all__ = [
     "attention_layer",
     "attention_on_vector",
     "batch_of",
+    "batched_gap",
     "bench_train",
     "benchmark_table",
     "contributions",

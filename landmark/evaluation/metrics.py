@@ -205,34 +205,6 @@ def gap_steps(predictions: Predictions, solution: Solution, *, ignore_distractor
     return steps
 
 
-def batched_gap(
-    predictions: Predictions, solution: Solution, batch: int, seed: int = 0, *, per_rows: bool = True
-) -> np.ndarray:
-    """Compute one GAP for each shuffled batch: WRONG, for teaching only. Their mean is no GAP; their spread is noise.
-
-    A rank inside a batch says nothing about the rank among all images, so a wrong answer that outranks everything
-    harms one batch only. `per_rows=True` also divides by the rows of the batch instead of its images with a landmark,
-    wrong again as soon as there are distractors; with False a batch without a landmark is left out.
-
-    >>> solution = {str(i): [i] for i in range(4)}
-    >>> predictions = {"0": (0, 0.1), "1": (9, 0.9), "2": (9, 0.8), "3": (9, 0.7)}
-    >>> global_average_precision(predictions, solution), float(batched_gap(predictions, solution, batch=1).mean())
-    (0.0625, 0.25)
-    """
-    if batch < 1:
-        raise InputError(f"a batch holds at least one image, not {batch}")
-    truth = check_solution(solution)
-    answers = check_predictions(predictions, truth)
-    ids = np.random.default_rng(seed).permutation(sorted(truth, key=str)).tolist()
-    gaps = []
-    for start in range(0, len(ids), batch):
-        rows = {i: truth[i] for i in ids[start : start + batch]}
-        ranking = _rank({i: answers[i] for i in rows if i in answers}, rows, False)
-        if per_rows or ranking.positives:
-            gaps.append(ranking._replace(positives=len(rows) if per_rows else ranking.positives).gap())
-    return np.array(gaps)
-
-
 def mean_average_precision(
     predictions: Mapping[str, Sequence[str]], relevant: Mapping[str, Collection[str]], k: int = 100
 ) -> float:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     )
     from landmark.course.lessons.mistakes import (
         attention_on_vector,
+        batched_gap,
         gap_by_rows,
         gap_of_many,
         imagenet_input,
@@ -55,6 +56,7 @@ __all__ = [
     "FrozenFeatures",
     "attention_layer",
     "attention_on_vector",
+    "batched_gap",
     "benchmark_table",
     "fall_steps",
     "frozen_features",

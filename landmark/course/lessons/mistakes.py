@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from landmark.data.dataset import Transforms, eval_transform
+from landmark.evaluation.metrics import Predictions, Solution
+from landmark.evaluation.report.answers import tabulate
 from landmark.models.functional import spatial_softmax
 from landmark.models.layers import CompactBilinearPooling
 from landmark.models.net import LandmarkNet
@@ -85,6 +87,32 @@ def mean_batch_gap(score: np.ndarray, correct: np.ndarray, shows: np.ndarray, ba
     """
     parts = [slice(start, start + batch) for start in range(0, len(score), batch)]
     return float(np.mean([precision_sum(score[p], correct[p]) / shows[p].sum() for p in parts if shows[p].any()]))
+
+
+def batched_gap(predictions: Predictions, solution: Solution, batch: int, seed: int = 0) -> np.ndarray:
+    """Compute the GAP of each shuffled batch that shows a landmark: their mean is no GAP, and their spread is noise.
+
+    Args:
+        predictions, solution: as for `global_average_precision`.
+        batch: images in each; the last may have fewer.
+        seed: of the order.
+
+    Raises:
+        InputError: a batch of no image, or what `metrics` cannot score.
+
+    >>> from landmark import global_average_precision
+    >>> solution = {str(i): [i] for i in range(4)}
+    >>> predictions = {"0": (0, 0.1), "1": (9, 0.9), "2": (9, 0.8), "3": (9, 0.7)}
+    >>> global_average_precision(predictions, solution), float(batched_gap(predictions, solution, batch=1).mean())
+    (0.0625, 0.25)
+    """
+    if batch < 1:
+        raise InputError(f"a batch holds at least one image, not {batch}")
+    answers = tabulate(predictions, solution, ())
+    score, correct, shows = answers.score, answers.correct, answers.kind < 2
+    order = np.random.default_rng(seed).permutation(len(answers))
+    batches = [np.sort(order[start : start + batch]) for start in range(0, len(order), batch)]  # ties rank by id
+    return np.array([mean_batch_gap(score[b], correct[b], shows[b], batch) for b in batches if shows[b].any()])
 
 
 def gap_by_rows(score: np.ndarray, correct: np.ndarray) -> float:

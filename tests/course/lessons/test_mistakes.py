@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from landmark.course.lessons import mistakes
-from landmark.evaluation.metrics import batched_gap, global_average_precision
+from landmark.evaluation.metrics import global_average_precision
 from landmark.models.layers import CompactBilinearPooling
 from landmark.models.net import create_model
 from landmark.utils.errors import InputError
@@ -33,16 +33,25 @@ def test_the_sound_part_is_the_metric():
     )
 
 
-def test_batches_are_those_of_the_metric_for_teaching():
-    """Fails when a batch without a landmark counts as 0, the last one is lost, or rows divide in place of landmarks."""
+def test_batches_are_scored_one_by_one():
+    """Fails when a batch without a landmark counts as 0, the last one is lost, or a tie is not broken by the id."""
     order = np.random.default_rng(3).permutation(41)
+    tied = {i: (right, round(s, 1)) for i, (right, s) in PREDICTIONS.items()}
     for batch in (2, 4):
-        wanted = batched_gap(PREDICTIONS, SOLUTION, batch, seed=3, per_rows=False)
+        parts = [[IDS[k] for k in order[start : start + batch]] for start in range(0, 41, batch)]
+        parts = [part for part in parts if any(SOLUTION[i] for i in part)]
+        for answers in (PREDICTIONS, tied):
+            wanted = [global_average_precision({i: answers[i] for i in part}, {i: SOLUTION[i] for i in part})
+                      for part in parts]  # fmt: skip
+            assert mistakes.batched_gap(answers, SOLUTION, batch, seed=3) == pytest.approx(wanted)
         one = mistakes.mean_batch_gap(SCORE[order], CORRECT[order], SHOWS[order], batch)
-        assert one == pytest.approx(wanted.mean())
-    assert len(batched_gap(PREDICTIONS, SOLUTION, 2, seed=3, per_rows=False)) < 21, "a batch shows no landmark"
-    (rows,) = batched_gap(PREDICTIONS, SOLUTION, 41)
-    assert mistakes.gap_by_rows(SCORE, CORRECT) == pytest.approx(rows)
+        assert one == pytest.approx(mistakes.batched_gap(PREDICTIONS, SOLUTION, batch, seed=3).mean())
+    assert len(mistakes.batched_gap(PREDICTIONS, SOLUTION, 2, seed=3)) < 21, "a batch shows no landmark"
+    whole = global_average_precision(PREDICTIONS, SOLUTION)
+    assert mistakes.batched_gap(PREDICTIONS, SOLUTION, 41) == pytest.approx([whole])
+    assert mistakes.gap_by_rows(SCORE, CORRECT) == pytest.approx(whole * SHOWS.sum() / 41)
+    with pytest.raises(InputError, match="at least one image"):
+        mistakes.batched_gap(PREDICTIONS, SOLUTION, 0)
 
 
 def test_known_images_join_the_train_images():
