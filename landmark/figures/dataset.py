@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from landmark.figures.style import BLUE, ORANGE, canvas, numbers, plain_log, reference, styled
+from landmark.figures.style import BLUE, ORANGE, canvas, describe, numbers, plain_log, reference, styled
 
 
 @styled
@@ -30,11 +30,11 @@ def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "A long 
         raise ValueError("counts: a landmark without an image cannot be drawn on a logarithmic axis")
     ranks, large = np.arange(1, len(sizes) + 1), sizes >= min_images
     fig, (ax,) = canvas(title)
+    shares = []
     for part, colour, word in ((large, BLUE, "kept"), (~large, ORANGE, "dropped")):
-        share = (
-            f"{word}: {part.sum():,} landmarks ({part.mean():.0%}), {sizes[part].sum() / sizes.sum():.0%} of the images"
-        )
-        ax.bar(ranks[part], sizes[part], 1, color=colour, linewidth=0, label=share)
+        share = sizes[part].sum() / sizes.sum()
+        shares.append(f"{word}: {part.sum():,} landmarks ({part.mean():.0%}), {share:.0%} of the images")
+        ax.bar(ranks[part], sizes[part], 1, color=colour, linewidth=0, label=shares[-1])
     reference(ax, min_images, f"filter: at least {min_images} images", vertical=False)
     ax.set(
         yscale="log", xlabel="landmarks, largest first", ylabel="images of the landmark", xlim=(0.5, len(sizes) + 0.5)
@@ -44,7 +44,8 @@ def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "A long 
     plain_log(ax.yaxis)
     ax.grid(axis="x", visible=False)
     ax.legend(loc="upper right")
-    return fig
+    extremes = f"the largest landmark has {sizes[0]:.0f} images, the smallest {sizes[-1]:.0f}"
+    return describe(fig, title, extremes, *shares)
 
 
 @styled
@@ -73,22 +74,25 @@ def filter_curve(
     ax.set(xscale="log", xlabel="images a landmark must have at least", ylabel="kept (%)", ylim=(0, 104))
     plain_log(ax.xaxis)
     ax.legend(loc="lower left")
-    return fig
+    at = min(min_images or 1, len(limits)) - 1
+    same = limits[np.isclose(classes, classes[at])].max()  # where the plateau that it lies on ends
+    kept = f"{classes[at]:.0f} % of the landmarks and {images[at]:.0f} % of the images"
+    return describe(fig, title, f"a filter of {at + 1} keeps {kept}, and so does any up to {same}")
 
 
 @styled
 def window_mixing(windows: Sequence[int], shares: Sequence[float], *, chosen: int | None = None,
                   title: str = "How well a shuffling window mixes") -> Figure:  # fmt: skip
-    """Draw how many archives take part in a batch, as a share of what a full shuffle gives, against the window.
+    """Draw how many TARs take part in a batch, as a share of what a full shuffle gives, against the window.
 
     Args:
-        windows: (N,) widths of the window, in archives.
+        windows: (N,) widths of the window, in TARs.
         shares: (N,) measured shares, 1 for a full shuffle.
         chosen: the window in use, marked.
         title: over the panel.
 
     >>> window_mixing([1, 2, 4], [0.1, 0.3, 0.9]).axes[0].get_xlabel()
-    'window (archives)'
+    'window (TARs)'
     """
     x, y = numbers(windows, "windows"), numbers(shares, "shares")
     if len(x) != len(y):
@@ -100,6 +104,8 @@ def window_mixing(windows: Sequence[int], shares: Sequence[float], *, chosen: in
     reference(ax, 1, "full shuffle", vertical=False)
     if chosen is not None:
         reference(ax, chosen, f"in use: {chosen}")
-    ax.set(xlabel="window (archives)", ylabel="archives in a batch,\nshare of a full shuffle", ylim=(0, 1.1))
+    ax.set(xlabel="window (TARs)", ylabel="TARs in a batch,\nshare of a full shuffle", ylim=(0, 1.1))
     fig.legend(loc="outside lower left", ncols=3)
-    return fig
+    return describe(
+        fig, title, *(f"a window of {width:g} gives {share:.2f}" for width, share in zip(x, y, strict=True))
+    )

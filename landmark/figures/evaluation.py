@@ -17,6 +17,7 @@ from landmark.figures.style import (
     GREY,
     RED,
     canvas,
+    describe,
     label,
     named,
     numbers,
@@ -27,6 +28,7 @@ from landmark.figures.style import (
 
 Numbers = Sequence[float] | np.ndarray
 Curve = tuple[Numbers, Numbers]
+FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)  # where a curve is put into words
 
 
 @styled
@@ -62,7 +64,10 @@ def interval_bars(
         fig.legend(loc="outside lower left", ncols=3)
     _rows(ax, names)
     ax.set_xlabel(xlabel)
-    return fig
+    rows = zip(names, middle, low, high, strict=True)
+    return describe(
+        fig, title, *(f"{name} {value:.3f} ({least:.3f} to {most:.3f})" for name, value, least, most in rows)
+    )
 
 
 @styled
@@ -115,7 +120,8 @@ def gap_table(table: pd.DataFrame, *, title: str = "Closed and open GAP of each 
     handles = {text: handle for ax in axes for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
     order = sorted(handles, key=lambda text: text.startswith(("the paper", "perfect")))
     fig.legend([handles[text] for text in order], order, loc="outside lower left", ncols=2)
-    return fig
+    rows = zip(table.index, table["closed"], table["open"], strict=True)
+    return describe(fig, title, *(f"{name} closed {inside:.3f}, open {whole:.3f}" for name, inside, whole in rows))
 
 
 def _rows(ax: Axes, names: Sequence[str]) -> None:
@@ -167,7 +173,7 @@ def gap_by_share(
     here: float | None = None,
     title: str = "GAP as distractors join",
 ) -> Figure:
-    """GAP of systems against the share of distractors among the images.
+    """Draw GAP of systems against the share of distractors among the images.
 
     Args:
         curves: system → shares in 0 to 1, and GAP at each.
@@ -179,8 +185,10 @@ def gap_by_share(
     'GAP'
     """
     fig, (ax,) = canvas(title, size=(6.8, 4.0))
+    words = []
     for number, (name, (_, colour, x, y)) in enumerate(zip(curves, _coloured(curves, "curve"), strict=True)):
         ax.plot(100 * x, y, color=colour, label=label(name, 34))
+        words.append(f"{name} from {y[0]:.3f} at {x[0]:.0%} to {y[-1]:.3f} at {x[-1]:.1%}")
         shift = 0.5 * (number - (len(curves) - 1) / 2)
         for share, value, low, high in (intervals or {}).get(name, ()):
             whisker = [[max(value - low, 0)], [max(high - value, 0)]]
@@ -190,12 +198,12 @@ def gap_by_share(
     ax.set(xlabel="distractors among the images (%)", ylabel="GAP")
     ax.set_ylim(bottom=0)
     ax.legend()
-    return fig
+    return describe(fig, title, *words)
 
 
 @styled
 def risk_curves(curves: Mapping[str, Curve], *, title: str = "Answer only the surest") -> Figure:
-    """Risk against coverage: the share of wrong answers among the most confident ones.
+    """Draw risk against coverage: the share of wrong answers among the most confident ones.
 
     Args:
         curves: system → coverage and risk, both in 0 to 1.
@@ -207,11 +215,16 @@ def risk_curves(curves: Mapping[str, Curve], *, title: str = "Answer only the su
     Source: Geifman and El-Yaniv, Selective Classification for Deep Neural Networks, NeurIPS 2017.
     """
     fig, (ax,) = canvas(title, size=(6.2, 4.0))
+    words = []
     for text, colour, x, y in _coloured(curves, "risk"):
         ax.plot(x, y, color=colour, label=text)
+        words += [
+            f"{text}: risk {risk:.3f} at coverage {at}"
+            for at, risk in zip(FIFTHS, np.interp(FIFTHS, x, y), strict=True)
+        ]
     _unit(ax, "coverage: answers given", "risk: wrong ones among them")
     ax.legend()
-    return fig
+    return describe(fig, title, *words)
 
 
 @styled
@@ -220,7 +233,7 @@ def reliability_diagram(
     *,
     title: str = "Does a score say how often it is right?",
 ) -> Figure:
-    """Accuracy against the mean score of bins; below, how many answers each bin holds.
+    """Draw accuracy against the mean score of bins; below, how many answers each bin holds.
 
     Args:
         bins: system → mean score, accuracy and number of answers of each bin that holds any.
@@ -234,19 +247,24 @@ def reliability_diagram(
     fig, (upper, lower) = canvas(title, 2, 1, (6.2, 5.0), sharex=True, height_ratios=[3, 1])
     pairs = {name: (score, accuracy) for name, (score, accuracy, _) in bins.items()}
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="perfect")
+    words = []
     for (text, colour, x, y), (_, _, count) in zip(_coloured(pairs, "bins"), bins.values(), strict=True):
         upper.plot(x, y, color=colour, marker="o", markersize=4, label=text)
         lower.plot(x, numbers(count, "count"), color=colour, marker="o", markersize=3)
+        words += [
+            f"{text}: at a score of {s:.2f}, {right:.2f} of {n} are right"
+            for s, right, n in zip(x, y, count, strict=True)
+        ]
     _unit(upper, "", "accuracy")
     lower.set(xlabel="mean score of the bin", ylabel="answers", yscale="log")
     plain_log(lower.yaxis)
     upper.legend()
-    return fig
+    return describe(fig, title, *words)
 
 
 @styled
 def oscr_curves(curves: Mapping[str, Curve], *, title: str = "Right answers against what should be refused") -> Figure:
-    """Known queries answered rightly against the answers to unknown landmarks and distractors that pass (OSCR).
+    """Draw known queries answered rightly against the answers to unknown landmarks and distractors that pass (OSCR).
 
     Args:
         curves: system → FPR and CCR, both in 0 to 1.
@@ -258,10 +276,12 @@ def oscr_curves(curves: Mapping[str, Curve], *, title: str = "Right answers agai
     Source: Dhamija et al., Reducing Network Agnostophobia, NeurIPS 2018, section 4.
     """
     fig, (ax,) = canvas(title, size=(6.2, 4.0))
+    words = []
     for text, colour, x, y in _coloured(curves, "OSCR"):
         ax.plot(x[x > 0], y[x > 0], color=colour, label=text)
+        words.append(f"{text}: {np.interp(0.01, x, y):.2f} where one in a hundred passes, {y[-1]:.2f} where all do")
     ax.set(xscale="log", ylim=(-0.01, 1.04), ylabel="known queries answered rightly")
     plain_log(ax.xaxis)
     ax.set_xlabel("answers to unknown landmarks and distractors that pass")
     ax.legend()
-    return fig
+    return describe(fig, title, *words)

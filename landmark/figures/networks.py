@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
-from landmark.figures.style import BLUE, INK, RED
+from landmark.figures.style import BLUE, INK, RED, describe
 
 PALE_BLUE, PALE_ORANGE = "#D6E8F3", "#FBEBCB"  # to fill
 SLATE = "#6B7178"  # for small letters, darker than the grey of lines
@@ -58,11 +58,11 @@ def box(
 
 
 def block(ax: Axes, x: float, y: float, shape: Sequence[int], fill: str, hatch: str | None) -> float:
-    """Draw a tensor as a slab around (x, y), wide by channels, high and deep by places; return half its width."""
-    channels, *places = shape
+    """Draw a tensor as a slab around (x, y), wide by channels, high and deep by positions; return half its width."""
+    channels, *sides = shape
     wide = 0.10 + 0.055 * np.log2(max(channels, 1))
-    high = 0.12 + 0.135 * np.log2(max(places[0], 1)) if places else 0.12
-    deep = 0.45 * high if places else 0.05
+    high = 0.12 + 0.135 * np.log2(max(sides[0], 1)) if sides else 0.12
+    deep = 0.45 * high if sides else 0.05
     left, low = x - (wide + 0.7 * deep) / 2, y - (high + 0.5 * deep) / 2
     slant = np.array([0.7 * deep, 0.5 * deep])
     corners = np.array([[0, 0], [wide, 0], [wide, high], [0, high]]) + (left, low)
@@ -151,27 +151,36 @@ def architecture(
             down = (width - 0.2, before[1]), (width - 0.2, turn), (0.12, turn), (0.12, y)
             arrow(ax, (before[0] + 0.05, before[1]), *down, (x - half - 0.05, y))
         before = x + half, y
-    return fig
+    words = (
+        f"{name} {times(shape)}{f', {count(n)} parameters' * bool(n)}{', frozen' * (name in frozen)}"
+        for name, shape, n in stages
+    )
+    return describe(fig, title, *words)
 
 
 def evaluation_flow() -> Figure:
-    """Draw closed against open: the same predictions ranked without and with images that show no known landmark.
+    """Draw closed against open: the same predictions ranked without and with distractors.
 
     >>> len(evaluation_flow().axes)
     1
     """
-    fig, ax = sheet("Closed and open evaluation of the same predictions", 9.0, 3.9)
-    kinds = ((2.9, "landmarks of the\nlabel set: M images", BLUE), (2.1, "other landmarks and\ndistractors", SLATE))
+    title = "Closed and open evaluation of the same predictions"
+    fig, ax = sheet(title, 9.0, 3.9)
+    kinds = (
+        (2.9, "landmarks of the\nlabel set: M images", BLUE),
+        (2.1, "distractors: images\nwithout a landmark", SLATE),
+    )
     for y, text, colour in kinds:
         box(ax, 1.05, y, text, 1.75, 0.56, "white")
         ax.add_patch(Rectangle((0.17, y - 0.28), 0.06, 0.56, color=colour))
         arrow(ax, (1.93, y), (2.5, 2.5 + (y - 2.5) * 0.3))
     box(ax, 3.25, 2.5, "network:\na label and a score\nfor every image", 1.5, 0.85)
     write(ax, 0.15, 1.2, "squares: predictions, highest score first", size=8, color=SLATE, ha="left")
-    for i, (text, colour) in enumerate((("right", BLUE), ("wrong", RED), ("no known landmark", SLATE))):
+    for i, (text, colour) in enumerate((("right", BLUE), ("wrong", RED), ("a distractor", SLATE))):
         ax.add_patch(Rectangle((0.17, 0.85 - 0.27 * i), 0.17, 0.17, color=colour))
         write(ax, 0.45, 0.93 - 0.27 * i, text, size=8, ha="left")
     worlds = (("closed: landmark images only", 2.9, "++-+"), ("open: every image", 1.3, "+o+-oo+"))
+    words = []
     for name, y, ranked in worlds:
         arrow(ax, (4.0, 2.5 + (y - 2.5) * 0.2), (4.65, y))
         write(ax, 4.8, y + 0.42, name, size=9.5, ha="left", color=BLUE)
@@ -183,7 +192,8 @@ def evaluation_flow() -> Figure:
             if mark == "+":
                 terms.append((len(terms) + 1, rank))
         gap = sum(hits / rank for hits, rank in terms) / 4
-        write(ax, 4.8, y - 0.42, f"GAP = ({' + '.join(f'{a}/{b}' for a, b in terms)}) / 4 = {gap:.2f}", ha="left")
+        words.append(f"GAP = ({' + '.join(f'{a}/{b}' for a, b in terms)}) / 4 = {gap:.2f}")
+        write(ax, 4.8, y - 0.42, words[-1], ha="left")
     moral = "M = 4 in both: a confident guess on a distractor\npushes right answers down and costs GAP"
     write(ax, 4.8, 0.4, moral, size=8, color=SLATE, ha="left")
-    return fig
+    return describe(fig, title, *(f"{name}, {sum_}" for (name, *_), sum_ in zip(worlds, words, strict=True)))

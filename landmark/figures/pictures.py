@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from landmark.figures.style import BLUE, GREY, INK, RED, SKY, label, styled
+from landmark.figures.style import BLUE, GREY, INK, RED, SKY, describe, label, styled
 
 SPACE, HEAT = 0.06, "inferno"  # between tiles, in tiles; a perceptually even colour map for what lies over a picture
 
@@ -32,7 +32,7 @@ def _pixels(image: object, what: str) -> np.ndarray:
 
 
 class _Sheet:
-    """Tiles one unit wide on one pair of axes: exact places, and fast where a hundred axes would be slow."""
+    """Tiles one unit wide on one pair of axes: exact positions, and fast where a hundred axes would be slow."""
 
     head: float
 
@@ -87,7 +87,7 @@ class _Sheet:
         self.axes.text(middle, top - 0.03, text, ha="center", va="bottom", fontsize=7.5)
 
     def join(self, row: int, first: np.ndarray, second: np.ndarray, matches: np.ndarray) -> None:
-        """Draw lines from places of a row's first picture to places of its second."""
+        """Draw lines from points of a row's first picture to points of its second."""
         ends = []
         for column, pixels in enumerate((first, second)):
             x, y, wide, high = self._place(row, column, pixels)
@@ -156,7 +156,7 @@ def image_grid(
         sheet.draw(*divmod(i, columns), _pixels(image, f"image {i}"), caption, frame)
     for row, name in enumerate(row_labels or ()):
         sheet.name_row(row, name)
-    return sheet.figure
+    return describe(sheet.figure, title, f"{len(images)} pictures in rows of {columns}", *(row_labels or titles or ()))
 
 
 def _heat(values: object, shape: tuple[int, ...], what: str) -> np.ndarray:
@@ -206,26 +206,26 @@ def saliency_panels(
             sheet.draw(row, column, pixels, "" if row else name, heat=values[row])
         if titles is not None:
             sheet.name_row(row, titles[row])
-    return sheet.figure
+    return describe(sheet.figure, title, *(titles or ()), f"each beside its map by {', '.join(maps)}")
 
 
 @styled
 def attention_maps(
     images: Sequence,
     maps: Sequence,
-    places: Sequence[tuple[int, int]] | None = None,
+    positions: Sequence[tuple[int, int]] | None = None,
     titles: Sequence[str] | None = None,
     *,
     title: str = "Where attention goes",
     tile: float = 1.5,
     columns: int = 4,
 ) -> Figure:
-    """Draw attention over pictures, each map scaled to its own largest weight; a cross marks the place that asks.
+    """Draw attention over pictures, each map scaled to its own largest weight; a cross marks the position that asks.
 
     Args:
-        images: B pictures, as in `image_grid`; give one again for each place of it that asks.
+        images: B pictures, as in `image_grid`; give one again for each position of it that asks.
         maps: attention weights (B, H, W), not negative.
-        places: B (row, column) cells of the map that ask; None for attention without queries.
+        positions: B (row, column) of the map that ask; None for attention without queries.
         titles: B captions.
         title: over the figure.
         tile: side of a tile in inches.
@@ -237,16 +237,19 @@ def attention_maps(
     """
     if not len(images) or columns < 1:
         raise ValueError("images: nothing to draw, needs one picture and one column or more")
-    _same(len(images), places=places, titles=titles)
+    _same(len(images), positions=positions, titles=titles)
     weights = _heat(maps, (len(images),), "maps")
     columns = min(columns, len(images))
     sheet = _Sheet(title, -(-len(images) // columns), columns, tile, titles is not None, scale="attention / largest")
+    words = []
     for i, image in enumerate(images):
-        mark = None if places is None else (np.array(places[i]) + 0.5) / weights[i].shape
-        heat = weights[i] / max(weights[i].max(), 1e-12)
+        mark = None if positions is None else (np.array(positions[i]) + 0.5) / weights[i].shape
+        largest = max(weights[i].max(), 1e-12)
         caption = titles[i] if titles is not None else ""
-        sheet.draw(*divmod(i, columns), _pixels(image, f"image {i}"), caption, heat=heat, mark=mark)
-    return sheet.figure
+        sheet.draw(*divmod(i, columns), _pixels(image, f"image {i}"), caption, heat=weights[i] / largest, mark=mark)
+        row, column = np.unravel_index(weights[i].argmax(), weights[i].shape)
+        words.append(f"picture {i + 1}, largest weight {largest:.2f} in row {row + 1}, column {column + 1}")
+    return describe(sheet.figure, title, f"maps of {' × '.join(map(str, weights.shape[1:]))} positions", *words)
 
 
 @styled
@@ -290,4 +293,5 @@ def nearest_neighbours(
             sheet.draw(row, i + 1, _pixels(image, f"neighbour {i}"), caption, {None: GREY, True: BLUE}.get(good, RED))
         if matches is not None and len(matches[row]):
             sheet.join(row, np.asarray(query), np.asarray(neighbours[row][0]), np.asarray(matches[row]))
-    return sheet.figure
+    counts = (f"row {row + 1}, {sum(map(bool, rights))} of {len(rights)} right" for row, rights in enumerate(right))
+    return describe(sheet.figure, title, *counts)

@@ -81,7 +81,7 @@ def save_figure(figure: Figure, name: str, alt: str | None = None) -> Image:
     Args:
         figure: what a function of this wing returned.
         name: `NN-what-it-shows`: two digits (the notebook's number), then words of a-z and 0-9 joined by "-".
-        alt: what a reader who cannot see it should know; the figure's title when left out.
+        alt: what a reader who cannot see it should know; what the function says itself when left out.
 
     Returns:
         The written bytes as an `IPython.display.Image`: the last line of a cell shows it once.
@@ -94,4 +94,4 @@ def save_figure(figure: Figure, name: str, alt: str | None = None) -> Image:
     data, kind = encode(figure)
     with atomic_path(figures_root() / f"{name}.{'jpg' if kind == 'jpeg' else kind}") as path:
         path.write_bytes(data)
-    return Image(data=data, format=kind, alt=alt or figure.get_suptitle().replace(r"\$", "$") or name)
+    return Image(data=data, format=kind, alt=alt or figure.get_label() or name)

@@ -18,6 +18,7 @@ from landmark.figures.style import (
     ORANGE,
     RED,
     canvas,
+    describe,
     label,
     named,
     numbers,
@@ -71,7 +72,11 @@ def gap_walk(correct: Sequence[bool], total: int, *, names: Sequence[str] | None
         handle.set(linewidth=1 if few else 4)
     area.set(title=f"Each hit adds P(i) / M: the area is GAP = {gap:.3f}", xlim=(0, 1))
     area.set_xlabel(f"share of the M = {total} landmark images found")
-    return fig
+    words = [
+        f"rank {rank} {'right' if hit else 'wrong'}, precision {value:.3f}"
+        for rank, hit, value in zip(ranks, hits, precision, strict=True)
+    ]
+    return describe(fig, title, *(words if few else [f"{hits.sum()} of {len(hits)} right"]), f"area {gap:.3f}")
 
 
 @styled
@@ -115,7 +120,8 @@ def open_world(
     right.legend(loc="lower left")
     right.set(title="GAP as distractors join", xlabel="distractors among the test images (%)", ylabel="GAP")
     right.set_ylim(0, 1.04)
-    return fig
+    words = [f"{name} ({len(value):,}) with a median score of {np.median(value):.2f}" for name, value in values.items()]
+    return describe(fig, title, *words, f"GAP from {y[0]:.3f} at {x[0]:.0%} to {y[-1]:.3f} at {x[-1]:.0%}")
 
 
 @styled
@@ -138,16 +144,17 @@ def batch_gap_noise(
     fig, axes = canvas(title, len(rows), 1, (6.8, 1.3 + 1.05 * len(rows)), sharex=True)
     everything = np.concatenate([*rows.values(), [true_gap]])
     bins = np.linspace(everything.min() - 0.01, everything.max() + 0.01, 41)
+    words = []
     for ax, (size, values) in zip(axes, rows.items(), strict=True):
         seaborn.histplot(x=values, bins=bins, stat="percent", color=BLUE, alpha=0.75, linewidth=0, ax=ax)
         ax.axvline(true_gap, color=RED, linewidth=1.6)
-        text = f"batches of {size}: mean {values.mean():.3f}, standard deviation {values.std():.3f}"
-        ax.set_title(text, fontsize=8.5)
+        words.append(f"batches of {size}: mean {values.mean():.3f}, standard deviation {values.std():.3f}")
+        ax.set_title(words[-1], fontsize=8.5)
         ax.set_ylabel("")
     axes[0].set_title(f"whole set {true_gap:.3f}", fontsize=8.5, color=RED, loc="right")
     axes[-1].set_xlabel("GAP of one batch")
     fig.supylabel("share of the batches (%)", fontsize=9)
-    return fig
+    return describe(fig, title, *words, f"whole set {true_gap:.3f}")
 
 
 @styled
@@ -168,6 +175,7 @@ def deletion_curves(
     Source: Petsiuk, Das & Saenko, "RISE", 2018 (deletion metric).
     """
     fig, (ax,) = canvas(title, size=(6.8, 3.8))
+    words = []
     for (name, values), colour in zip(named(curves, "curves").items(), CYCLE * len(curves), strict=False):
         array = numbers(values, f"curve of {name!r}", ndim=2, least=2)
         x, mean = np.linspace(0, 100, array.shape[1]), array.mean(axis=0)
@@ -175,11 +183,12 @@ def deletion_curves(
         area = np.trapezoid(mean, x / 100)
         line = {"color": GREY, "linestyle": (0, (4, 3))} if name == baseline else {"color": colour}
         ax.fill_between(x, mean - band, mean + band, color=line["color"], alpha=0.15, linewidth=0)
-        ax.plot(x, mean, **line, label=f"{label(name, 30)}: area {area:.3f}")
+        words.append(f"{label(name, 30)}: area {area:.3f}")
+        ax.plot(x, mean, **line, label=words[-1])
     ax.set(xlabel="pixels deleted (%)", ylabel="probability of the class", xlim=(0, 100))
     ax.set_ylim(bottom=0)
     ax.legend(title="mean, 95 % band", title_fontsize=8.5)
-    return fig
+    return describe(fig, title, *words)
 
 
 @styled
@@ -212,7 +221,8 @@ def sketch_error(
     plain_log(ax.yaxis)
     ax.minorticks_off()
     ax.legend(loc="lower left")
-    return fig
+    words = (f"{dim:,.0f} bins, error {error:.1%}" for dim, error in zip(x, typical, strict=True))
+    return describe(fig, title, f"{array.shape[1]} repeats", *words)
 
 
 @styled
@@ -255,4 +265,4 @@ def waterfall(
     ax.tick_params(axis="y", length=0)
     ax.set(xlabel=xlabel, ylim=(len(rows) - 0.45, -0.55), xlim=(0, max(edge.max() * 1.22, 1e-6)))
     ax.grid(axis="y", visible=False)
-    return fig
+    return describe(fig, title, *(f"{name} {value:.3f}" for name, value in zip(names, middle, strict=True)))

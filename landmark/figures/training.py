@@ -9,7 +9,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from landmark.figures.style import BLUE, CYCLE, canvas, label, named, numbers, plain_log, reference, styled
+from landmark.figures.networks import count
+from landmark.figures.style import (
+    BLUE,
+    CYCLE,
+    canvas,
+    describe,
+    label,
+    named,
+    numbers,
+    plain_log,
+    reference,
+    styled,
+)
 
 
 @styled
@@ -32,6 +44,7 @@ def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = 
     Source: Figure 4 of the paper, which plots single batches.
     """
     fig, (loss, gap) = canvas(title, 1, 2, (8.6, 3.9))
+    words = []
     for (name, table), colour in zip(named(runs, "runs").items(), CYCLE * len(runs), strict=False):
         missing = [column for column in ("step", "train_loss", "dev_loss", "dev_gap") if column not in table]
         if missing or len(table) < 2:
@@ -41,6 +54,11 @@ def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = 
         loss.plot(train["step"], smooth, color=colour, linewidth=0.9, alpha=0.55)
         loss.plot(dev["step"], dev["dev_loss"], color=colour, marker="o", markersize=3)
         gap.plot(score["step"], score["dev_gap"], color=colour, marker="o", markersize=3, label=label(name, 40))
+        words += (
+            _trend(name, "train loss", train["step"], smooth),
+            _trend(name, "dev loss", dev["step"], dev["dev_loss"]),
+        )
+        words.append(_trend(name, "dev GAP", score["step"], score["dev_gap"]))
     if chance is not None:
         reference(loss, chance, "chance", vertical=False)
         loss.legend(loc="upper right")
@@ -49,7 +67,14 @@ def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = 
     reference(gap, 1, "perfect", vertical=False)
     gap.set(title="GAP on the whole dev set", xlabel="training step", ylabel="GAP", ylim=(0, 1.04))
     fig.legend(*gap.get_legend_handles_labels(), loc="outside lower left", ncols=3)
-    return fig
+    return describe(fig, title, *words)
+
+
+def _trend(name: str, what: str, steps: pd.Series, values: pd.Series) -> str:
+    """Put a curve into words: where it starts and ends, and its best value when that lies between."""
+    text = f"{name}, {what} from {values.iloc[0]:.2f} to {values.iloc[-1]:.2f} at step {steps.iloc[-1]:.0f}"
+    best = int((values if what.endswith("GAP") else -values).to_numpy().argmax())
+    return text if best == len(values) - 1 else f"{text}, best {values.iloc[best]:.2f} at step {steps.iloc[best]:.0f}"
 
 
 @styled
@@ -66,7 +91,9 @@ def parameter_bars(
     >>> len(parameter_bars([("block1", 900), ("block2", 4000)], {"block1"}).axes)
     1
     """
-    return _stage_bars(stages, frozen, "parameters (thousands)", 1e-3, title)
+    fig = _stage_bars(stages, frozen, "parameters (thousands)", 1e-3, title)
+    words = (f"{name} {count(value)}{', frozen' * (name in frozen)}" for name, value in stages)
+    return describe(fig, title, *words)
 
 
 @styled
@@ -89,7 +116,7 @@ def gradient_flow(
     fig = _stage_bars(stages, frozen, "gradient norm", 1.0, title)
     fig.axes[0].set_yscale("log")
     plain_log(fig.axes[0].yaxis)
-    return fig
+    return describe(fig, title, *(f"{name} {value:.2g}" if value else f"{name} none" for name, value in stages))
 
 
 def _stage_bars(
@@ -135,4 +162,4 @@ def throughput_bars(
     ax.margins(x=0.12)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("images a second" + (f" on {label(device)}" if device else ""))
-    return fig
+    return describe(fig, title, *(f"{name} {value:.2f} images a second" for name, value in rates.items()))

@@ -64,15 +64,15 @@ BACKBONES: dict[str, dict] = {
 
 # What a pooling makes of the feature map; its layers are a line of `net.POOLING_LAYERS`
 POOLINGS = {
-    "average": "mean over the places",
-    "max": "maximum over the places",
-    "gem": "generalised mean over the places, its exponent learned",
+    "average": "mean over the positions",
+    "max": "maximum over the positions",
+    "gem": "generalised mean over the positions, its exponent learned",
     "spatial": "mean, laid out as a map, spatial attention",
     "cbp": "mean, compact bilinear pooling",
     "cbp_attention": "mean, compact bilinear pooling, laid out as a map, self-attention",
-    "spatial_map": "sum over the places, weighted by spatial attention",
-    "cbp_map": "compact bilinear pooling of every place, summed",
-    "cbp_attention_map": "self-attention, compact bilinear pooling of every place, summed",
+    "spatial_map": "sum over the positions, weighted by spatial attention",
+    "cbp_map": "compact bilinear pooling of every position, summed",
+    "cbp_attention_map": "self-attention, compact bilinear pooling of every position, summed",
 }
 
 NORMALISED = ("cbp_map", "cbp_attention_map")  # poolings with signed square root and L2 norm unless told otherwise

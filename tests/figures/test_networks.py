@@ -41,6 +41,7 @@ def test_text_stays_on_the_canvas_and_apart(name):
     """Fails when a label is cut off at the edge or two labels overlap, which no one sees before the notebook runs."""
     fig = DRAWINGS[name]()
     assert isinstance(fig, Figure) and not plt.get_fignums()
+    assert ": " in fig.get_label(), "its alt text says what is seen, not only what it is about"
     canvas = FigureCanvasAgg(fig)
     canvas.draw()
     boxes = {text.get_text(): text.get_window_extent(canvas.get_renderer()) for text in texts(fig)}
@@ -58,6 +59,8 @@ def test_architecture_writes_every_shape_once_and_the_counts():
     shapes = [w for w in words if w.replace(" × ", "").isdigit()]
     assert sorted(shapes) == sorted(networks.times(shape) for _, shape, _ in LONG)
     assert any(w.startswith("20.8 M parameters\nfrozen") for w in words)
+    alt = DRAWINGS["architecture, two rows"]().get_label()
+    assert all(networks.times(shape) in alt for _, shape, _ in LONG) and "20.8 M parameters, frozen;" in alt
 
 
 def test_evaluation_flow_numbers_follow_from_its_squares():
@@ -65,6 +68,7 @@ def test_evaluation_flow_numbers_follow_from_its_squares():
     words = " ".join(text.get_text() for text in texts(networks.evaluation_flow()))
     assert f"(1/1 + 2/3 + 3/7) / 4 = {(1 + 2 / 3 + 3 / 7) / 4:.2f}" in words
     assert f"(1/1 + 2/2 + 3/4) / 4 = {(1 + 1 + 3 / 4) / 4:.2f}" in words
+    assert "other landmarks" not in words, "these count in M, so that M could not be the same in both"
 
 
 def test_dollar_signs_are_drawn_as_they_are():

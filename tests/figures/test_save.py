@@ -28,7 +28,9 @@ def test_saved_figure_is_what_the_notebook_shows(folder):
     shown = save.save_figure(
         evaluation.interval_bars(["a"], [1], [0], [2], xlabel="x", title="Cost $1"), "08-gap-table"
     )
-    assert isinstance(shown, Image) and shown.alt == "Cost $1"
+    assert isinstance(shown, Image) and shown.alt == "Cost $1: a 1.000 (0.000 to 2.000)"
+    assert save.save_figure(evaluation.risk_curves({"a": ([0, 1], [0, 1])}), "08-risk", "It rises").alt == "It rises"
+    (folder / "08-risk.png").unlink()
     assert [path.name for path in folder.iterdir()] == ["08-gap-table.png"]
     assert (folder / "08-gap-table.png").read_bytes() == shown.data
     assert not plt.get_fignums()

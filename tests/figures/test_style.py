@@ -64,7 +64,7 @@ def test_every_figure_draws_untrusted_text_without_boxes_and_without_pyplot(name
         fig = SAMPLES[name]()
         fig.savefig(io.BytesIO(), dpi=50)
     assert isinstance(fig, Figure) and not plt.get_fignums()
-    assert fig.get_suptitle()
+    assert fig.get_suptitle() and ": " in fig.get_label(), "its alt text says what is seen, not only what it is about"
     for ax in fig.axes:
         if ax.axison and ax.get_label() != "<colorbar>":
             assert ax.get_xlabel() or ax.get_ylabel() or fig.get_supylabel()

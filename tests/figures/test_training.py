@@ -15,13 +15,23 @@ def test_learning_curves_draw_each_run_from_its_own_rows():
     table = pd.DataFrame(
         {"step": [0, 5, 9], "train_loss": [3, 2, 1.0], "dev_loss": [3, np.nan, 1.5], "dev_gap": [np.nan, 0.2, 0.4]}
     )
-    loss, gap = training.learning_curves({"a": table, "b": table.assign(dev_gap=[0.1, np.nan, 0.9])}, chance=2.5).axes
+    fig = training.learning_curves({"a": table, "b": table.assign(dev_gap=[0.1, np.nan, 0.9])}, chance=2.5)
+    loss, gap = fig.axes
     train, dev = loss.lines[:2]
     assert train.get_xdata().tolist() == [0, 5, 9] and dev.get_xdata().tolist() == [0, 9]
     assert dev.get_ydata().tolist() == [3, 1.5] and train.get_color() == dev.get_color()
     curves = {line.get_label(): line.get_ydata() for line in gap.lines}
     assert list(curves["a"]) == [0.2, 0.4] and list(curves["b"]) == [0.1, 0.9]
     assert list(curves["perfect"]) == [1, 1] and list(loss.lines[-1].get_ydata()) == [2.5, 2.5]
+    assert "a, dev loss from 3.00 to 1.50 at step 9; a, dev GAP from 0.20 to 0.40 at step 9; b" in fig.get_label()
+
+
+def test_words_of_a_curve_name_its_best_point():
+    """Fails when the alt text calls the largest loss or the smallest GAP the best."""
+    table = pd.DataFrame({"step": [1, 2, 3], "train_loss": [3, 2, 1], "dev_loss": [3, 1, 2], "dev_gap": [0.1, 0.5, 0.4]})
+    words = training.learning_curves({"a": table}).get_label()
+    assert "dev loss from 3.00 to 2.00 at step 3, best 1.00 at step 2" in words
+    assert "dev GAP from 0.10 to 0.40 at step 3, best 0.50 at step 2" in words
 
 
 def test_training_loss_is_a_running_mean():

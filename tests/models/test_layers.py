@@ -70,7 +70,7 @@ def test_the_exponent_of_gem_learns_as_finite_differences_say():
 
 @maps
 def test_spatial_attention_is_the_plain_loop(shape):
-    """Fails when every place gets the same share, the softmax runs over channels, or the map is left out."""
+    """Fails when every position gets the same share, the softmax runs over channels, or the map is left out."""
     x = _random(*shape)
     expected = []
     for image in _places(x):

@@ -18,7 +18,7 @@ from landmark.utils.device import device
 def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 9) -> dict:
     """Time forward and backward of `CompactBilinearPooling` on maps of 2048 channels, sketches of 8192 numbers.
 
-    Plain is the textbook form: sketch, product of spectra and inverse transform for every place, then the sum.
+    Plain is the textbook form: sketch, product of spectra and inverse transform for every position, then the sum.
 
     Args:
         batch_size: maps.
@@ -52,8 +52,8 @@ def bench_layers(batch_size: int = 32, map_size: int = 10, repeats: int = 9) -> 
 
 def textbook_pooling(x: Tensor, layer: CompactBilinearPooling) -> Tensor:
     """Pool a map (B, C, H, W) to (B, D) as papers write compact bilinear pooling."""
-    places = x.flatten(2).transpose(1, 2)  # (B, H W, C)
-    return functional.tensor_sketch(places, layer.h1, layer.s1, layer.h2, layer.s2, layer.dim).sum(1)
+    positions = x.flatten(2).transpose(1, 2)  # (B, H W, C)
+    return functional.tensor_sketch(positions, layer.h1, layer.s1, layer.h2, layer.s2, layer.dim).sum(1)
 
 
 def _work(name: str, size: int, batch_size: int) -> Callable[[], tuple[Tensor, Tensor]]:

@@ -66,12 +66,12 @@ def attention_layer(model: nn.Module) -> SelfAttention2d:
 
 
 @torch.inference_mode()
-def self_attention_from(model: LandmarkNet, images: Tensor, places: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Compute the attention (B, H, W) of one position of each image's map to all; `places` are B (row, column)."""
+def self_attention_from(model: LandmarkNet, images: Tensor, positions: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Compute the attention (B, H, W) of one position of each image's map to all; `positions` are B (row, column)."""
     x = model.forward_features(images.to(next(model.parameters()).device)).float()
     weights = attention_layer(model).attention(x)  # (B, N, N)
     height, width = x.shape[-2:]
-    rows = [weights[i, r * width + c] for i, (r, c) in enumerate(places)]
+    rows = [weights[i, r * width + c] for i, (r, c) in enumerate(positions)]
     return torch.stack(rows).view(-1, height, width).cpu().numpy()
 
 

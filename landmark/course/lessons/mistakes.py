@@ -185,7 +185,7 @@ def sketch_of_pooled(vectors: Tensor, dim: int, seed: int = 0) -> Tensor:
 
 
 def attention_on_vector(vectors: Tensor, side: int = 16) -> Tensor:
-    """Lay out a vector as maps and let the places of these attend: (N, C) → (N, C). They are no places of the image.
+    """Lay out a vector as maps and let their positions attend, which are none of the image: (N, C) → (N, C).
 
     Args:
         vectors: (N, C), C a multiple of side².

@@ -54,7 +54,7 @@ def full_scale_hours(rate: float, images: int = 1_200_000, epochs: int = 6) -> p
 
 
 def window_mixing(windows: Sequence[int], shards: int, per_shard: int, batch: int, seed: int = 0) -> list[float]:
-    """Compute how many archives a batch of each shuffling window holds, as a share of those of a full shuffle."""
+    """Compute how many TARs a batch of each shuffling window holds, as a share of those of a full shuffle."""
     where = np.repeat(np.arange(1, shards + 1), per_shard)
     return [mixing(shuffled(where, seed, 0, window), where, batch)["distinct"] for window in windows]
 

@@ -108,16 +108,16 @@ class Walk:
         """List the neighbours of a query in their first order, with all that the stages know of each.
 
         Columns: landmark, right, cosine, bare (likeness of both sides to images without a landmark), inliers, score
-        (after the last stage), place (then, from 0).
+        (after the last stage), rank (then, from 1).
         """
         i, (_, near, bare, inliers) = self._row(image_id), self._state
         verdict, shown = self.verdict([*self.stages()][-1]), truth_of(self.data).get(image_id, ())
-        place = np.argsort(verdict.order[i])[:count]
+        rank = np.argsort(verdict.order[i])[:count]  # from 0
         marks = self.searcher.landmark[near.rows[i, :count]]
         return pd.DataFrame({
             "landmark": [self._name(mark) for mark in marks.tolist()], "right": np.isin(marks, list(shown)),
             "cosine": near.similarity[i, :count], "bare": bare[i, :count], "inliers": inliers[i, :count],
-            "score": verdict.ranked.similarity[i][place], "place": place,
+            "score": verdict.ranked.similarity[i][rank], "rank": rank + 1,
         })  # fmt: skip
 
     def answers(self, image_id: str) -> pd.DataFrame:

@@ -38,15 +38,15 @@ def test_the_last_stage_is_the_search(walk):
 
 
 def test_a_query_is_told(walk):
-    """Fails when neighbours, places or answers of one query are those of another."""
+    """Fails when neighbours, ranks or answers of one query are those of another."""
     image_id = walk.photos.ids[3]
     table, verdict = walk.neighbours(image_id, 3), walk.verdict("local")
     near = walk.searcher.answer(walk.searcher.embed(walk.photos), walk.photos, depth=4)
     row = near.ids.index(image_id)
     for _, line in table.iterrows():
-        assert line["score"] == pytest.approx(near.neighbours.similarity[row, line["place"]], abs=1e-5)
-        assert line["cosine"] == pytest.approx(near.cosine[row, line["place"]], abs=1e-5)
-        assert line["inliers"] == near.inliers[row, line["place"]]
+        assert line["score"] == pytest.approx(near.neighbours.similarity[row, line["rank"] - 1], abs=1e-5)
+        assert line["cosine"] == pytest.approx(near.cosine[row, line["rank"] - 1], abs=1e-5)
+        assert line["inliers"] == near.inliers[row, line["rank"] - 1]
     answers = walk.answers(image_id)
     assert answers.loc["local", "score"] == pytest.approx(verdict.score[row])
     changed = walk.changed()
