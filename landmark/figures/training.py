@@ -44,7 +44,7 @@ def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = 
     Source: Figure 4 of the paper, which plots single batches.
     """
     fig, (loss, gap) = canvas(title, 1, 2, (8.6, 3.9))
-    words = []
+    words: list[str] = []
     for (name, table), colour in zip(named(runs, "runs").items(), CYCLE * len(runs), strict=False):
         missing = [column for column in ("step", "train_loss", "dev_loss", "dev_gap") if column not in table]
         if missing or len(table) < 2:
