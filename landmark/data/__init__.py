@@ -1,14 +1,13 @@
 """A folder in the GLDv2 layout becomes batches.
 
 archives    Images of one split of a GLDv2 folder, from a folder tree, from TARs that are never unpacked.
+csv         CSV files of the layout, strictly or fast.
 dataset     Images of a table, decoded, transformed and stacked; a bad one stands beside the batch, never in it.
 folder      A folder in the Google Landmarks v2 layout: its tables, and the classes of its labels.
 images      Image files: where they lie, what they are made of, and the one decoder that every path uses.
 loader      Batches in an order that follows from (seed, epoch), a few TARs at a time; bad images set apart.
-strict_csv  Read a CSV strictly: nothing is guessed, shifted or dropped, and a fault is told with its line.
 tables      Read the Google Landmarks v2 tables: an id is a string, always.
 tar_index   Where the images of a TAR lie: read from its headers once, then kept beside the data.
-train_csv   A large train.csv: checked and parsed in blocks, and kept as Parquet for the next time.
 """
 
 from typing import TYPE_CHECKING

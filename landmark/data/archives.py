@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from landmark.data.csv.strict import is_image_id
 from landmark.data.images import image_path
-from landmark.data.strict_csv import is_image_id
 from landmark.data.tar_index import LONG_END, MEMBER, tar_index
 from landmark.utils.errors import ArchiveError, ImageError, file_errors
 from landmark.utils.files import CacheFile, stamp

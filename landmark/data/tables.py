@@ -1,7 +1,7 @@
 """Read the Google Landmarks v2 tables: an id is a string, always.
 
-Every table goes through `strict_csv`, which names the line of a fault. Only `train.csv`, 4.1 million rows in the
-real data set, is parsed by `train_csv` where that is safe.
+Every table goes through `csv.strict`, which names the line of a fault. Only `train.csv`, 4.1 million rows in the
+real data set, is parsed by `csv.train` where that is safe.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from landmark.data import train_csv
-from landmark.data.strict_csv import check_ids, check_rows, parse_landmark_id, parse_unique_landmarks, read_strict
+from landmark.data.csv import train as train_csv
+from landmark.data.csv.strict import check_ids, check_rows, parse_landmark_id, parse_unique_landmarks, read_strict
 from landmark.utils.errors import InputError, TableError, file_errors
 
 CACHED_FROM = 1 << 20  # bytes of a train.csv from which a Parquet cache is worth its file

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from landmark.data.strict_csv import ID, ID_LETTERS
+from landmark.data.csv.strict import ID, ID_LETTERS
 from landmark.utils.errors import ArchiveError
 from landmark.utils.files import CacheFile, compression, stamp
 

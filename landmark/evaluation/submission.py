@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from landmark.data.strict_csv import check_ids, parse_landmark_id, read_strict
+from landmark.data.csv.strict import check_ids, parse_landmark_id, read_strict
 from landmark.utils.errors import TableError
 from landmark.utils.files import atomic_path
 

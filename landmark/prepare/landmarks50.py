@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from landmark.data.csv.strict import ID
 from landmark.data.images import image_path
-from landmark.data.strict_csv import ID
 from landmark.utils.errors import InputError, file_errors
 from landmark.utils.files import atomic_path, check_space
 from landmark.utils.locks import alone, lock_of

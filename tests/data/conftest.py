@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from landmark.data import tables, train_csv
+from landmark.data import tables
+from landmark.data.csv import train as train_csv
 from tests.tars import member, pictures, write_tar
 
 

@@ -28,7 +28,9 @@ def test_learning_curves_draw_each_run_from_its_own_rows():
 
 def test_words_of_a_curve_name_its_best_point():
     """Fails when the alt text calls the largest loss or the smallest GAP the best."""
-    table = pd.DataFrame({"step": [1, 2, 3], "train_loss": [3, 2, 1], "dev_loss": [3, 1, 2], "dev_gap": [0.1, 0.5, 0.4]})
+    table = pd.DataFrame(
+        {"step": [1, 2, 3], "train_loss": [3, 2, 1], "dev_loss": [3, 1, 2], "dev_gap": [0.1, 0.5, 0.4]}
+    )
     words = training.learning_curves({"a": table}).get_label()
     assert "dev loss from 3.00 to 2.00 at step 3, best 1.00 at step 2" in words
     assert "dev GAP from 0.10 to 0.40 at step 3, best 0.50 at step 2" in words

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from landmark.data import tables
-from landmark.data.train_csv import Cache
+from landmark.data.csv.train import Cache
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
 

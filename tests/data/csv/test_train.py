@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmark.data import tables, train_csv
+from landmark.data import tables
+from landmark.data.csv import train as train_csv
 from landmark.evaluation import submission
 from landmark.utils.errors import TableError
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from landmark.data.strict_csv import is_image_id, parse_landmark_id, parse_unique_landmarks, read_strict
+from landmark.data.csv.strict import is_image_id, parse_landmark_id, parse_unique_landmarks, read_strict
+from landmark.data.csv.train import _ID_BYTES
 from landmark.data.tar_index import MEMBER
-from landmark.data.train_csv import _ID_BYTES
 from landmark.utils.errors import TableError
 
 GOOD = ["abc", "0123456789abcdef", "A-_z", "-_-", "x" * 64]

@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from landmark.data.strict_csv import ID_LENGTHS, ID_LETTERS
+from landmark.data.csv.strict import ID_LENGTHS, ID_LETTERS
 from landmark.utils.files import CacheFile, stamp
 
 SCHEMA = pa.schema([("id", pa.string()), ("url", pa.string()), ("landmark_id", pa.int64())])
