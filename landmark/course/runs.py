@@ -54,8 +54,11 @@ def course_data() -> GoogleLandmarks:
         root = Path(os.environ["LANDMARK_GLDV2"])
         return _opened(root, f"Google Landmarks v2 in {root.name}")
     config = QUICK_WORLD if quick() else FULL_WORLD
-    description = f"the {mode()} world, {config.landmarks} invented landmarks at {config.size} px, seed {config.seed}"
-    return _opened(make_world(data_root() / mode(), config), description)
+    world = f"the {mode()} world, {config.landmarks} invented landmarks at {config.size} px, seed {config.seed}"
+    known, unknown = (round(share * config.test) for share in (config.known, config.unknown))
+    rest = config.test - known - unknown
+    asked = f"{known} of known landmarks, {unknown} of unknown ones, {rest:,} distractors ({rest / config.test:.0%})"
+    return _opened(make_world(data_root() / mode(), config), f"{world}\n      {config.test:,} test images: {asked}")
 
 
 def _opened(root: Path, description: str) -> GoogleLandmarks:

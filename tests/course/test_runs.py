@@ -1,11 +1,13 @@
 """The course's data, settings and runs in each of its three sizes."""
 
 import os
+import re
 from dataclasses import replace
 
 import pytest
 
 from landmark.course import runs
+from landmark.course.answers import truth_of
 from landmark.data.folder import GoogleLandmarks
 from landmark.utils.errors import InputError
 from landmark.world.config import WorldConfig
@@ -17,7 +19,9 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.setenv("LANDMARK_QUICK", "1")
     for name in ("DATA", "RUNS"):
         monkeypatch.setenv(f"LANDMARK_{name}", str(tmp_path / name.lower()))
-    monkeypatch.setattr(runs, "QUICK_WORLD", WorldConfig(landmarks=2, images=4, test=4, size=32))
+    monkeypatch.setattr(
+        runs, "QUICK_WORLD", WorldConfig(landmarks=2, images=4, test=4, size=32, known=0.5, unknown=0.25)
+    )
     return tmp_path
 
 
@@ -40,7 +44,12 @@ def test_the_world_is_made_once_and_told_each_time_it_is_another(quick, capsys):
     """Fails when a notebook reads its tables again at every call, or does not say what it runs on."""
     first = runs.course_data()
     assert runs.course_data() is first and first.root == quick / "data" / "quick"
-    assert capsys.readouterr().out.count("data: the quick world, 2 invented landmarks at 32 px, seed 0") == 1
+    line, asked = capsys.readouterr().out.splitlines()
+    assert line == "data: the quick world, 2 invented landmarks at 32 px, seed 0" and "4 test images: " in asked
+    known, unknown, rest = map(int, re.findall(r"(\d+) (?:of|distractors)", asked))
+    truth, labels = truth_of(first), set(first.labelled(runs.min_images())["landmark_id"])
+    shown = [bool(labels.intersection(marks)) for marks in truth.values() if marks]
+    assert (known, unknown, rest) == (shown.count(True), shown.count(False), sum(not marks for marks in truth.values()))
     assert runs.min_images() == runs.QUICK_WORLD.min_images
 
 
