@@ -465,6 +465,7 @@ CALLS = {
     "attention_on_vector": lambda t: mistakes.attention_on_vector(torch.eye(4), 2),
     "gap_of_many": lambda t: mistakes.gap_of_many(np.eye(2), np.arange(2), np.array([True, True])),
     # elsewhere
+    "Pictures": lambda t: samples.Pictures(),
     "EpochSampler": lambda t: list(loader.EpochSampler(8, 2, True, 0, range(1), 0, np.zeros(8))),
     "shuffled": lambda t: loader.shuffled(np.arange(8) // 2, 0, 0),
     "mixing": lambda t: loader.mixing(np.arange(8), np.repeat([0, 1], 4), 4),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landmark.course.answers import test_answers, truth_of
 from landmark.data.archives import open_images
+from landmark.data.csv.attribution import credit_lines
 from landmark.data.dataset import Batch
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import read_image
@@ -20,9 +21,19 @@ from landmark.training.run import Run
 from landmark.utils.errors import ImageError
 
 
-def pictures(table: pd.DataFrame, root: str | Path, split: str = "train", size: int = 160) -> list[np.ndarray]:
-    """Read the images of a table's rows as arrays, the longer side at most `size` pixels; grey where one is damaged."""
-    images, out = open_images(root, split), []
+class Pictures(list[np.ndarray]):
+    """Pictures (H, W, 3), and lines that credit those who took them, which `figures.image_grid` writes below them."""
+
+    credits: Sequence[str] = ()
+
+
+def pictures(table: pd.DataFrame, root: str | Path, split: str = "train", size: int = 160) -> Pictures:
+    """Read the images of a table's rows as arrays, the longer side at most `size` pixels; grey where one is damaged.
+
+    They carry the credits of real photographs, see `data.credit_lines`.
+    """
+    images, out = open_images(root, split), Pictures()
+    out.credits = credit_lines(root, table["id"].tolist())
     for image_id in table["id"]:
         try:
             image = read_image(images.read(image_id), at_least=size)

@@ -16,6 +16,7 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.data.archives import ImageStore, open_images
+    from landmark.data.csv.attribution import credit_lines, read_attribution
     from landmark.data.dataset import Bad, Batch, LandmarkDataset, Sample, eval_transform, train_transform
     from landmark.data.folder import GoogleLandmarks, LabelMap
     from landmark.data.images import image_path, read_image
@@ -42,6 +43,7 @@ __all__ = [
     "Quarantine",
     "Sample",
     "WINDOW",
+    "credit_lines",
     "eval_transform",
     "filter_min_images",
     "image_path",
@@ -49,6 +51,7 @@ __all__ = [
     "make_loader",
     "mixing",
     "open_images",
+    "read_attribution",
     "read_categories",
     "read_clean",
     "read_hierarchy",

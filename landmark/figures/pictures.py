@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from landmark.figures.style import BLUE, GREY, INK, RED, SKY, describe, label, styled
+from landmark.figures.style import BLUE, GREY, INK, RED, SKY, credit, describe, label, styled
 
 SPACE, HEAT = 0.06, "inferno"  # between tiles, in tiles; a perceptually even colour map for what lies over a picture
 
@@ -132,6 +132,7 @@ def image_grid(
 
     Args:
         images: N pictures (H, W, 3), (H, W, 4) or (H, W): uint8, or floats in [0, 1]. They may differ in size.
+            The lines of an attribute `credits`, as those of `course.pictures` have one, are written below.
         titles: N captions above the tiles.
         columns: tiles in a row.
         frames: N colours or None, to mark tiles (`style.RED` for a fault).
@@ -156,6 +157,7 @@ def image_grid(
         sheet.draw(*divmod(i, columns), _pixels(image, f"image {i}"), caption, frame)
     for row, name in enumerate(row_labels or ()):
         sheet.name_row(row, name)
+    credit(sheet.figure, getattr(images, "credits", ()))
     return describe(sheet.figure, title, f"{len(images)} pictures in rows of {columns}", *(row_labels or titles or ()))
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from landmark.data.csv.attribution import credit_lines
 from landmark.evaluation.submission import write_submission
 from landmark.figures.pictures import nearest_neighbours
+from landmark.figures.style import credit
 from landmark.retrieval.gallery import Gallery, Photos
 from landmark.retrieval.recognise import Findings, Searcher
 from landmark.utils.errors import ImageError, InputError
@@ -105,9 +107,11 @@ def draw_sheet(path: str | Path, searcher: Searcher, photos: Photos, findings: F
     """
     check_sheet(path)
     queries, neighbours, titles, captions, matches = [], [], [], [], []
+    drawn: list[str] = []
     shown = findings.ids[:ROWS]
     for i, image_id in enumerate(shown):
         rows = [row for row in findings.neighbours.rows[i, :COLUMNS].tolist() if row >= 0]
+        drawn += [image_id, *(searcher.index.ids[row] for row in rows)]
         queries.append(_thumb(photos, image_id))
         neighbours.append([_thumb(searcher.gallery, searcher.index.ids[row]) for row in rows])
         known = findings.score[i] >= searcher.threshold
@@ -121,6 +125,7 @@ def draw_sheet(path: str | Path, searcher: Searcher, photos: Photos, findings: F
         queries, neighbours, blank, titles, captions, matches, tile=1.6,
         title=f"Queries, their nearest images, and matches with the nearest{more}",
     )  # fmt: skip
+    credit(figure, credit_lines(searcher.gallery.root, drawn))
     with atomic_path(path) as part:
         figure.savefig(part, format=Path(path).suffix[1:].lower(), dpi=120, facecolor="white")
     return Path(path)

@@ -28,6 +28,14 @@ def test_pictures_are_those_of_the_rows(tmp_path):
     assert grey.shape == (60, 80, 3) and (grey == 150).all()
 
 
+def test_pictures_carry_their_credits(world, tmp_path):
+    """Fails when real photographs are shown without their authors, or an invented picture has one."""
+    rows = GoogleLandmarks(world).train[:2]
+    assert not samples.pictures(rows, world).credits
+    (tmp_path / "train_attribution.csv").write_text(f"id,url,author,license,title\n{IDS[1]},u,Ada,CC0,Dom\n")
+    assert samples.pictures(pd.DataFrame({"id": IDS}), tmp_path).credits == ["2. Dom: Ada, CC0"]
+
+
 def test_as_many_rows_of_each_landmark_as_asked():
     """Fails when landmarks lose their order, one of few images has too few, or the seed makes no difference."""
     table = pd.DataFrame({"id": [f"{i:016x}" for i in range(40)], "landmark_id": [7] * 30 + [3] * 9 + [5]})

@@ -26,6 +26,12 @@ def gap_frame(names, **more):
     return pd.DataFrame([row] * len(names), index=pd.Index(names, dtype=object))  # Arrow holds no lone surrogates
 
 
+class Credited(list):
+    """Pictures with a line for each of those who took them, as `course.pictures` gives them."""
+
+    credits = tuple(f"{k}. {name}: Ada of {name}, CC BY 4.0" for k, name in enumerate(NAMES * 5, 1))
+
+
 MAPS = RNG.random((4, 6, 8))
 SAMPLES = {
     "learning_curves": lambda: training.learning_curves({n: run_table() for n in NAMES}, chance=3.0),
@@ -48,6 +54,7 @@ SAMPLES = {
     "image_grid": lambda: pictures.image_grid(
         PICTURES, NAMES[:4], columns=2, frames=[None, style.RED] * 2, row_labels=NAMES[4:6], title="$"
     ),
+    "image_grid, credited": lambda: pictures.image_grid(Credited(PICTURES), columns=2, title="$"),
     "saliency_panels": lambda: pictures.saliency_panels(PICTURES, {"grad_cam": MAPS, "$": MAPS}, NAMES[:4]),
     "attention_maps": lambda: pictures.attention_maps(PICTURES, MAPS, [(0, 0)] * 4, NAMES[:4]),
     "nearest_neighbours": lambda: pictures.nearest_neighbours(
@@ -68,6 +75,20 @@ def test_every_figure_draws_untrusted_text_without_boxes_and_without_pyplot(name
     for ax in fig.axes:
         if ax.axison and ax.get_label() != "<colorbar>":
             assert ax.get_xlabel() or ax.get_ylabel() or fig.get_supylabel()
+
+
+def test_credits_stand_below_the_pictures_and_inside_the_figure():
+    """Fails when credits run out of the figure, lie on pictures or make these smaller, or one is left out."""
+    figure, bare = (pictures.image_grid(some, columns=2, title="t") for some in (Credited(PICTURES), PICTURES))
+    for one in (figure, bare):
+        one.savefig(io.BytesIO())
+    (text,) = (text for text in figure.texts if text.get_text() == figure.get_supxlabel())
+    around, (axes,) = text.get_window_extent(), figure.axes
+    assert around.x0 >= 0 and around.x1 <= figure.bbox.x1 and around.y0 >= 0
+    assert around.y1 <= axes.get_window_extent().y0
+    assert axes.get_window_extent().width >= 0.95 * bare.axes[0].get_window_extent().width
+    assert text.get_text().split() == " · ".join(map(style.label, Credited.credits)).split()
+    assert bare.get_supxlabel() == ""
 
 
 def test_label_spells_what_no_font_holds(monkeypatch):

@@ -66,11 +66,16 @@ def test_a_sheet_shows_queries_neighbours_and_matches(found, tmp_path, monkeypat
     ours = sheet.nearest_neighbours
     monkeypatch.setattr(sheet, "nearest_neighbours", lambda *a, **k: drawn.setdefault("figure", ours(*a, **k)))
     monkeypatch.setattr(searcher, "matches", lambda photos, i, row: np.tile([0.5, 0.5, 0.25, 0.75], (9, 1)))
+    monkeypatch.setattr(sheet, "credit_lines", lambda root, ids: [f"{root.name} {i}" for i in ids])
     for name in ("s.png", "s.JPG"):
         with Image.open(sheet.draw_sheet(tmp_path / name, searcher, photos, findings)) as picture:
             assert picture.width > 400
     axes = drawn["figure"].axes[0]
     assert len(axes.images) == 3 * (1 + 5) and len(axes.collections) == 3
+    order = [[i, *(searcher.index.ids[row] for row in rows)]
+             for i, rows in zip(findings.ids, findings.neighbours.rows[:, :5], strict=True)]  # fmt: skip
+    credited = " · ".join(f"{searcher.gallery.root.name} {i}" for i in sum(order, []))
+    assert " ".join(drawn["figure"].get_supxlabel().split()) == credited
     (first, last) = axes.collections[0].get_segments()[0]
     (left, right, bottom, top) = axes.images[0].get_extent()
     assert first.tolist() == pytest.approx([(left + right) / 2, (top + bottom) / 2])

@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 from landmark.course.answers import truth_of
 from landmark.course.retrieving.answering import Answered
 from landmark.course.retrieving.ladder import open_gap, table_of
+from landmark.data.csv.attribution import credit_lines
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.neighbours import Neighbours, find_nearest
 from landmark.evaluation.report.hits import Ranking, top1
 from landmark.figures.pictures import nearest_neighbours
+from landmark.figures.style import credit
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion.rule import Verdict, decide
 from landmark.retrieval.gallery import Photos, open_test
@@ -134,9 +136,11 @@ class Walk:
         """Draw queries with their neighbours after a stage, and the matches with the first one after the last stage."""
         truth, verdict, gallery = truth_of(self.data), self.verdict(stage), self.searcher.gallery
         pictures, near, right, captions, matches = [], [], [], [], []
+        drawn: list[str] = []
         for image_id in ids:
             rows = [row for row in verdict.ranked.rows[self._row(image_id), :count].tolist() if row >= 0]
             marks = self.searcher.landmark[rows].tolist()
+            drawn += [image_id, *(self.searcher.index.ids[row] for row in rows)]
             pictures.append(np.asarray(self.photos.picture(image_id)))
             near.append([np.asarray(gallery.picture(self.searcher.index.ids[row])) for row in rows])
             right.append([mark in truth.get(image_id, ()) for mark in marks])
@@ -145,7 +149,9 @@ class Walk:
             matches.append(pairs[:: -(-len(pairs) // _LINES) or 1])
         title = f"Neighbours after the stage {stage} (blue frame: right, orange: wrong)"
         titles = [self._shown(image_id) for image_id in ids]
-        return nearest_neighbours(pictures, near, right, titles, captions, matches, title=title, tile=1.5)
+        figure = nearest_neighbours(pictures, near, right, titles, captions, matches, title=title, tile=1.5)
+        credit(figure, credit_lines(gallery.root, drawn))
+        return figure
 
     def _row(self, image_id: str) -> int:
         if image_id not in self._state[0]:

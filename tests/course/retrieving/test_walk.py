@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from landmark.course.answers import truth_of
+from landmark.course.retrieving import walk as walks
 from landmark.course.retrieving.walk import Walk, sample_queries
 from landmark.evaluation.metrics import global_average_precision, top1_accuracy
 from landmark.retrieval.config import SearchConfig
@@ -53,8 +54,13 @@ def test_a_query_is_told(walk):
     assert set(changed["id"]) <= set(walk.photos.ids) and len(changed) <= 12
 
 
-def test_it_is_drawn(walk):
+def test_it_is_drawn(walk, monkeypatch):
     """Fails when a stage's neighbours are not those of the picture, or a query without a landmark is an error."""
+    monkeypatch.setattr(walks, "credit_lines", lambda root, ids: [f"{root.name} {i}" for i in ids])
+    row = walk._row(walk.photos.ids[1])
+    near = [walk.searcher.index.ids[k] for k in walk.verdict("nearest").ranked.rows[row, :2]]
+    credited = " · ".join(f"{walk.data.root.name} {i}" for i in [walk.photos.ids[1], *near])
+    assert " ".join(walk.draw(walk.photos.ids[1:2], "nearest", 2).get_supxlabel().split()) == credited
     assert len(walk.draw(walk.photos.ids[:3], "nearest", 2).axes[0].images) == 9
     assert len(walk.draw(walk.photos.ids[:1], "local", 2).axes[0].images) == 3
     with pytest.raises(InputError, match="none of the 12 queries"):
