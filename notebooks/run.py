@@ -29,6 +29,7 @@ from landmark.utils import device, files
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 COSTS = "# Of each notebook, when all run in order: seconds, and megabytes that it adds to data and runs."
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class Kernel(AsyncKernelManager):
@@ -44,7 +45,7 @@ class Kernel(AsyncKernelManager):
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """One stream output per stream, the last state of each progress bar, no times and no widget state."""
+    """One stream output per stream, the last state of each progress bar, no times, pictures in the place of widgets."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
@@ -54,14 +55,15 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             before = outputs[-1] if outputs else None
             if output.output_type == "stream" and before and before.get("name") == output.name:
                 before.text += output.text
-            elif "application/vnd.jupyter.widget-view+json" not in output.get("data", {}):
+            elif output.get("data", {}).pop(WIDGET, None) is None or {"image/png", "image/jpeg"} & output.data.keys():
                 outputs.append(output)
         for output in outputs:
             if output.output_type == "stream":
                 lines = [line.rstrip("\r").split("\r")[-1] for line in output.text.split("\n")]
                 output.text = "\n".join(line for line in lines if "%|" not in line)
         cell.outputs = [o for o in outputs if o.output_type != "stream" or o.text.strip()]
-    notebook.metadata = {
+    colab = {key: notebook.metadata[key] for key in ("accelerator", "colab") if key in notebook.metadata}
+    notebook.metadata = colab | {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
@@ -84,6 +86,9 @@ def execute(path: Path, report: Path) -> float:
 
     client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=None, on_cell_execute=progress,
                             resources={"metadata": {"path": str(scratch)}})  # fmt: skip
+    # nbclient plays the browser of Output widgets: it answers them on the very socket on which it awaits the cell's
+    # reply. A reply that comes while it writes wakes nobody, and it waits for ever; so it gets none of them to play.
+    client.widget_registry = {}
     start = time.monotonic()
     try:
         client.execute()

@@ -1,6 +1,7 @@
 """The runner of the notebooks, on a notebook of its own."""
 
 import importlib.util
+import select
 from pathlib import Path
 
 import nbformat
@@ -41,14 +42,39 @@ def test_a_failing_cell_stops_with_its_error(tmp_path, capsys):
     assert not (tmp_path / "report" / "01_x.ipynb").exists()
 
 
+@pytest.mark.timeout(60)
+def test_a_widget_cannot_make_it_wait_for_ever(tmp_path, monkeypatch):
+    """Fails when nbclient answers an Output widget: the cell's reply, here as always on a busy machine there already, is
+    then never noticed."""
+    process = run.NotebookClient.process_message
+
+    def late(self, msg, cell, index):
+        if msg["msg_type"] == "stream":  # go on only once the reply has come, which the loop has not seen yet
+            assert select.select([self.kc.shell_channel.socket.FD], [], [], 30)[0]
+        return process(self, msg, cell, index)
+
+    monkeypatch.setattr(run.NotebookClient, "process_message", late)
+    source = "with ipywidgets.Output():\n    print('inside', flush=True)\n    time.sleep(0.5)"
+    path = notebook(tmp_path, "import ipywidgets, time", source)
+    run.execute(path, tmp_path / "report")
+    done = nbformat.read(tmp_path / "report" / "01_x.ipynb", as_version=4)
+    assert done.cells[2].outputs[0].text == "inside\n"
+
+
 def test_tidy_by_hand():
-    """Fails when progress bars fill pages, or widget state is kept."""
+    """Fails when progress bars fill pages, widget state is kept, a widget takes its picture along, or Colab's settings
+    are lost."""
     cell = nbformat.v4.new_code_cell("x")
     cell.outputs = [
         nbformat.v4.new_output("stream", name="stderr", text="run:  10%|█ | 1/10\rrun: 100%|██| 10/10\n"),
         nbformat.v4.new_output("stream", name="stdout", text="a\n"),
         nbformat.v4.new_output("stream", name="stdout", text="b\n"),
-        nbformat.v4.new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}}),
+        nbformat.v4.new_output("display_data", data={run.WIDGET: {}, "text/plain": "HBox()"}),
+        nbformat.v4.new_output("display_data", data={run.WIDGET: {}, "image/png": "iVBORw0KGgo="}),
     ]
-    book = run.tidy(nbformat.v4.new_notebook(cells=[cell]))
-    assert [o.text for o in book.cells[0].outputs] == ["a\nb\n"]
+    colab = {"accelerator": "GPU", "colab": {"gpuType": "T4"}}
+    book = run.tidy(nbformat.v4.new_notebook(cells=[cell], metadata={**colab, "widgets": {}}))
+    text, picture = book.cells[0].outputs
+    assert text.text == "a\nb\n" and picture.data == {"image/png": "iVBORw0KGgo="}
+    assert book.metadata.keys() == {"accelerator", "colab", "kernelspec", "language_info"}
+    assert book.metadata.colab.gpuType == "T4"
