@@ -34,10 +34,19 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.figures.networks import architecture, evaluation_flow
     from landmark.figures.pictures import attention_maps, image_grid, nearest_neighbours, saliency_panels
     from landmark.figures.save import save_figure
-    from landmark.figures.scores import batch_gap_noise, deletion_curves, gap_walk, open_world, sketch_error, waterfall
+    from landmark.figures.scores import (
+        answered_bars,
+        batch_gap_noise,
+        deletion_curves,
+        gap_walk,
+        open_world,
+        sketch_error,
+        waterfall,
+    )
     from landmark.figures.training import gradient_flow, learning_curves, parameter_bars, throughput_bars
 
 __all__ = [
+    "answered_bars",
     "architecture",
     "attention_maps",
     "batch_gap_noise",

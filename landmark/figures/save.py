@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
-from IPython.display import Image
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path, figures_root
+
+if TYPE_CHECKING:
+    from IPython.display import Image
 
 LIMITS = {"png": 150 * 1024, "jpeg": 300 * 1024}  # bytes
 NAME = re.compile(r"\d\d(-[a-z0-9]+)+")
@@ -91,6 +94,8 @@ def save_figure(figure: Figure, name: str, alt: str | None = None) -> Image:
     """
     if not NAME.fullmatch(name):
         raise InputError(f"figure name {name!r}: use two digits and lower-case words, such as 01-class-sizes")
+    from IPython.display import Image  # notebooks have it; the command draws without
+
     data, kind = encode(figure)
     with atomic_path(figures_root() / f"{name}.{'jpg' if kind == 'jpeg' else kind}") as path:
         path.write_bytes(data)

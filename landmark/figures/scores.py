@@ -16,6 +16,7 @@ from landmark.figures.style import (
     GREY,
     INK,
     ORANGE,
+    PALE,
     RED,
     canvas,
     describe,
@@ -122,6 +123,36 @@ def open_world(
     right.set_ylim(0, 1.04)
     words = [f"{name} ({len(value):,}) with a median score of {np.median(value):.2f}" for name, value in values.items()]
     return describe(fig, title, *words, f"GAP from {y[0]:.3f} at {x[0]:.0%} to {y[-1]:.3f} at {x[-1]:.0%}")
+
+
+@styled
+def answered_bars(parts: Mapping[str, tuple[int, int]], *, threshold: float) -> Figure:
+    """Draw what a threshold on the score lets through: of each kind of answer all in pale, the given ones in colour.
+
+    Args:
+        parts: kind → the answers given and all of them; `right` first, then the kinds of wrong ones.
+        threshold: on the score; the title says it, the share of images answered, and the precision.
+
+    >>> fig = answered_bars({"right": (3, 4), "wrong: distractor": (1, 6)}, threshold=0.5)
+    >>> fig.get_suptitle()
+    't = 0.5: an answer to 40.0 % of the images, precision 0.750'
+    """
+    given, whole = (
+        numbers([part for part, _ in parts.values()], "given"),
+        numbers([n for _, n in parts.values()], "all"),
+    )
+    share, precision = given.sum() / whole.sum(), given[0] / given.sum() if given.sum() else float("nan")
+    text = f"t = {threshold:g}: an answer to {share:.1%} of the images, precision {precision:.3f}"
+    fig, (ax,) = canvas(text.replace("%", " %"), size=(6.6, 1.1 + 0.45 * len(parts)))
+    rows, colours = np.arange(len(parts)), [BLUE, *[RED] * (len(parts) - 1)]
+    ax.barh(rows, whole, color=PALE, height=0.62)
+    ax.barh(rows, given, color=colours, height=0.62)
+    for row, part, n in zip(rows, given, whole, strict=True):
+        ax.text(n, row, f" {part:,.0f} of {n:,.0f}", va="center", fontsize=8.5)
+    ax.set_yticks(rows, [label(name, 30) for name in parts])
+    ax.set(xlabel="images", xlim=(0, 1.22 * max(whole.max(), 1)), ylim=(len(parts) - 0.5, -0.5))
+    ax.grid(axis="y", visible=False)
+    return fig
 
 
 @styled

@@ -29,6 +29,17 @@ def test_open_world_shares_are_of_each_kind_and_bins_are_shared():
     assert right.lines[0].get_xdata().tolist() == [0, 50] and right.lines[1].get_xdata()[0] == 40
 
 
+def test_answered_bars_are_the_counts():
+    """Fails when a coloured bar is not the answers given, precision divides by all images, or no answer divides by 0."""
+    parts = {"right": (6, 10), "wrong: known": (1, 4), "wrong: distractor": (5, 26)}
+    fig = scores.answered_bars(parts, threshold=0.35)
+    widths = [bar.get_width() for bar in fig.axes[0].patches]
+    assert widths == [10, 4, 26, 6, 1, 5]
+    assert fig.get_suptitle() == "t = 0.35: an answer to 30.0 % of the images, precision 0.500"
+    assert [text.get_text() for text in fig.axes[0].texts] == [" 6 of 10", " 1 of 4", " 5 of 26"]
+    assert "precision nan" in scores.answered_bars({"right": (0, 3)}, threshold=1).get_suptitle()
+
+
 def test_batches_are_drawn_in_percent_beside_the_whole():
     """Fails when a row's bars are not those of its batches, or do not add up to all of them."""
     gaps = {16: [0.2, 0.4, 0.4, 0.9], 64: [0.5, 0.5]}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binom
 
-from landmark.evaluation.report.answers import Answers
+from landmark.evaluation.report.answers import KINDS, Answers
 from landmark.evaluation.report.hits import Hits, harmonic, ratio
 from landmark.evaluation.report.open_set import auroc
 from landmark.utils.errors import InputError
@@ -120,6 +120,26 @@ def operate(answers: Answers, threshold: float, share: float | None = None) -> O
         share_of(weight[given & answers.correct & (answers.kind == 0)].sum(), known),
         share_of(wrong, everything),
     )
+
+
+def answered(answers: Answers, threshold: float) -> dict[str, tuple[int, int]]:
+    """Count what a threshold lets through: the right answers, and the wrong ones by the kind of their image.
+
+    Args:
+        answers: of a system.
+        threshold: on the score.
+
+    Returns:
+        `right`, `wrong: known`, `wrong: unknown`, `wrong: distractor` → how many of them have a score of at least
+        `threshold`, and how many there are. The second numbers add up to all images; no answer counts as wrong.
+
+    >>> answered(Answers([0.9, 0.8, 0.4], [True, False, False], [0, 2, 2]), 0.5)
+    {'right': (1, 1), 'wrong: known': (0, 0), 'wrong: unknown': (0, 0), 'wrong: distractor': (1, 2)}
+    """
+    given = answers.score >= threshold  # NaN, no answer, is not
+    parts = {"right": answers.correct}
+    parts |= {f"wrong: {name}": ~answers.correct & (answers.kind == number) for number, name in enumerate(KINDS)}
+    return {name: (int((part & given).sum()), int(part.sum())) for name, part in parts.items()}
 
 
 def plain_threshold(answers: Answers, precision: float) -> float:

@@ -6,6 +6,7 @@ import pytest
 from landmark.evaluation.report.answers import Answers
 from landmark.evaluation.report.hits import Ranking
 from landmark.evaluation.report.risk import (
+    answered,
     augrc,
     aurc,
     certified_threshold,
@@ -70,6 +71,22 @@ def test_operation_by_hand():
     assert np.isnan(operate(Answers([0.9], [True], [0]), 0.5, 0.5)).all()
     with pytest.raises(InputError, match="share"):
         operate(answers, 0.5, 1.0)
+
+
+def test_answered_parts_against_a_loop():
+    """Fails when an image is counted twice or not at all, a score at the threshold is refused, or NaN is an answer."""
+    answers = table(5, outside=True)
+    threshold = float(np.sort(answers.score)[len(answers) // 2])
+    loop = {name: [0, 0] for name in ("right", "wrong: known", "wrong: unknown", "wrong: distractor")}
+    for value, correct, kind in zip(answers.score, answers.correct, answers.kind, strict=True):
+        name = "right" if correct else f"wrong: {('known', 'unknown', 'distractor')[kind]}"
+        loop[name][0] += value >= threshold
+        loop[name][1] += 1
+    parts = answered(answers, threshold)
+    assert parts == {name: tuple(counts) for name, counts in loop.items()}
+    assert sum(whole for _, whole in parts.values()) == len(answers)
+    right, given = parts["right"][0], sum(part for part, _ in parts.values())
+    assert operate(answers, threshold)[:2] == pytest.approx((right / given, given / len(answers)))
 
 
 def draw(rng, size, distractors):
