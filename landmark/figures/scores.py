@@ -147,7 +147,7 @@ def answered_bars(parts: Mapping[str, tuple[int, int]], *, threshold: float) -> 
     rows, colours = np.arange(len(parts)), [BLUE, *[RED] * (len(parts) - 1)]
     ax.barh(rows, whole, color=PALE, height=0.62)
     ax.barh(rows, given, color=colours, height=0.62)
-    for row, part, n in zip(rows, given, whole, strict=True):
+    for row, part, n in zip(range(len(rows)), given, whole, strict=True):
         ax.text(n, row, f" {part:,.0f} of {n:,.0f}", va="center", fontsize=8.5)
     ax.set_yticks(rows, [label(name, 30) for name in parts])
     ax.set(xlabel="images", xlim=(0, 1.22 * max(whole.max(), 1)), ylim=(len(parts) - 0.5, -0.5))
