@@ -81,6 +81,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     )
     from landmark.course.samples import (
         batch_of,
+        copy_photographs,
         empty_rows,
         known_rows,
         names_of,
@@ -121,6 +122,7 @@ __all__ = [
     "bench_train",
     "benchmark_table",
     "contributions",
+    "copy_photographs",
     "course_config",
     "course_data",
     "course_evaluation",

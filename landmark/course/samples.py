@@ -19,6 +19,7 @@ from landmark.data.images import read_image
 from landmark.data.tables import label_names
 from landmark.training.run import Run
 from landmark.utils.errors import ImageError
+from landmark.utils.files import atomic_path
 
 
 class Pictures(list[np.ndarray]):
@@ -74,6 +75,29 @@ def names_of(data: GoogleLandmarks) -> dict[int, str]:
     """Map landmark_id → readable name, where the tables of names are present."""
     names = label_names(data.root)
     return names["name"].to_dict() if "name" in names else {}
+
+
+def copy_photographs(rows: pd.DataFrame, data: GoogleLandmarks, folder: str | Path, split: str = "train") -> list[Path]:
+    """Copy images out of a data set into a plain folder, as people keep their own photographs.
+
+    Args:
+        rows: with `id`; where there is `landmark_id`, too, a landmark's name is the sub-folder that its images go to.
+        data: the folder in the GLDv2 layout.
+        folder: to copy to, made where it is missing.
+        split: "train" or "test".
+
+    Returns:
+        The files.
+    """
+    images, names, paths = open_images(data.root, split), names_of(data), []
+    for row in rows.to_dict("records"):
+        landmark_id = row.get("landmark_id")
+        name = "" if landmark_id is None else names.get(landmark_id, str(landmark_id)).replace("/", "_")
+        paths.append(Path(folder, name, f"{row['id']}.jpg"))
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(paths[-1]) as part:
+            part.write_bytes(images.read(row["id"]))
+    return paths
 
 
 def planted_faults(data: GoogleLandmarks) -> pd.DataFrame:

@@ -52,7 +52,8 @@ def fetch_data(
     for item in plan.items:
         if item.then:
             _log.info(item.then(item.path, progress=progress))
-    summary = f"{len(plan.items)} files, {readable(sum(item.path.stat().st_size for item in plan.items))}"
+    count, size = len(plan.items), sum(item.path.stat().st_size for item in plan.items)
+    summary = f"{count} file{'s' * (count > 1)}, {readable(size)}"
     _log.info("%s: all here and checked" if plan.missing else "%s: all here already", summary)
 
 

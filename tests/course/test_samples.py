@@ -10,6 +10,7 @@ from landmark.course import samples
 from landmark.data.dataset import eval_transform
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path, read_image
+from landmark.retrieval.gallery import open_gallery
 from landmark.training.config import TrainConfig
 from landmark.training.run import Run
 
@@ -47,6 +48,20 @@ def test_as_many_rows_of_each_landmark_as_asked():
     assert rows.equals(samples.sample_rows(table, [3, 7, 5], 4)) and not rows.equals(
         samples.sample_rows(table, [3, 7, 5], 4, 1)
     )
+
+
+def test_copied_photographs_are_a_folder_that_a_search_opens(world, tmp_path):
+    """Fails when a photograph goes to another landmark's sub-folder, is encoded anew, or one of a query gets a folder."""
+    data = GoogleLandmarks(world)
+    rows = data.train.groupby("landmark_id").head(2)
+    paths = samples.copy_photographs(rows, data, tmp_path / "album")
+    names = samples.names_of(data)
+    assert [path.parent.name for path in paths] == [names[i] for i in rows["landmark_id"]]
+    assert all(path.read_bytes() == image_path(world, "train", path.stem).read_bytes() for path in paths)
+    gallery = open_gallery(tmp_path / "album")
+    assert sorted(gallery.landmarks.values()) == sorted({names[i] for i in rows["landmark_id"]})
+    (query,) = samples.copy_photographs(data.test.head(1), data, tmp_path / "new", "test")
+    assert query == tmp_path / "new" / f"{data.test['id'][0]}.jpg"
 
 
 def test_names_and_faults_of_a_world(world, tmp_path):
