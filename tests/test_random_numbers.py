@@ -51,6 +51,7 @@ from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.loader import Quarantine, check_coverage, load_batches, make_loader
 from landmark.evaluation import confidence, label_errors, neighbours, open_world, prediction, saliency, write
 from landmark.evaluation.metrics import auroc, gap_steps
+from landmark.evaluation.saliency import deletion, maps
 from landmark.figures import scores
 from landmark.figures.save import save_figure
 from landmark.models import backbones, folding, frozen, int8, layers, net, weights
@@ -71,7 +72,7 @@ from landmark.utils.errors import CheckpointError
 from landmark.world.config import WorldConfig
 
 PACKAGE = Path(landmark.__file__).parent
-MODULES = (backbones, classifier, data_dataset, folding, layers, losses, net, prediction, training_run, saliency, splits,
+MODULES = (backbones, classifier, data_dataset, folding, layers, losses, net, prediction, training_run, deletion, maps, splits,
            course_layers, predict_run, label_errors, trainer, state, step, frozen_maps, basis, cache, pieces, uses, course_answers, course_runs, course_tables, frozen,
            gallery, likeness, loader, local_features, open_world, recognise, resuming, retrieval_embed, samples, neighbours, speed, vote, weights, whitening, confidence,
            write, fitted, grade, queries, rules, fall, heads, mistakes, steps, answering, fitting, ladder, material, recipes, walk, retrieval_bench, crowd, ensemble, rule, approximate, resumable)  # fmt: skip
@@ -199,6 +200,8 @@ CALLS = {
     "distractor_table": lambda t: course_tables.distractor_table(["resnet50"], t.source, 3),
     "empty_rows": lambda t: samples.empty_rows(t.source),
     "known_rows": lambda t: samples.known_rows(t.source, t.labels),
+    "right_rows": lambda t: samples.right_rows(t.run(), t.source),
+    "copy_photographs": lambda t: samples.copy_photographs(t.source.train[:2], t.source, t.new()),
     "course_runs": lambda t: course_runs.course_runs("resnet50"),
     "trained": lambda t: course_runs.trained(["resnet50"]),
     "seeds": lambda t: course_runs.seeds(),
@@ -329,6 +332,10 @@ CALLS = {
     "grad_cam": lambda t: saliency.grad_cam(t.model, t.images),
     "random_saliency": lambda t: saliency.random_saliency(t.images),
     "blurred": lambda t: saliency.blurred(t.images),
+    "class_of": lambda t: maps.class_of(torch.zeros(2, 3), None),
+    "explained": lambda t: maps.explained(t.model).__enter__(),
+    "correlation": lambda t: saliency.correlation(t.images[:, 0], t.images[:, 0]),
+    "deletion_table": lambda t: saliency.deletion_table({"a": torch.ones(2, 3)}, "a"),
     "deletion_curve": lambda t: saliency.deletion_curve(t.model, t.images, saliency.random_saliency(t.images), steps=1),
     "deletion_score": lambda t: saliency.deletion_score(t.model, t.images, saliency.random_saliency(t.images), steps=1),
     # splits, submission, training, views
