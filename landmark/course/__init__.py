@@ -3,6 +3,7 @@
 ablation    One thing at a time is changed against a base, over seeds, on the same images.
 answers     What runs answer about a test set, as the metrics want it.
 demo        Let the published run answer three pictures: a first result in a minute.
+drive       Keep runs on a mounted drive, on a machine that is lent for an hour.
 explorer    A picture that a reader redraws with sliders and menus, and that stays a picture where there is no kernel.
 pretraining Train a backbone on a disjoint miniature world, and store it as the weights that stand in for ImageNet's.
 runs        The course: its data, its runs and its tables, in three sizes (quick, miniature, the real data set).
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.answers import test_answers, test_predictions, truth_of
     from landmark.course.bench.speed import bench_train
     from landmark.course.demo import demo_answers, demo_photographs, demo_scores, published_run
+    from landmark.course.drive import keep_on_drive
     from landmark.course.explorer import Explorer
     from landmark.course.judging.evaluate import evaluate_runs
     from landmark.course.judging.fitted import fit_rules
@@ -151,6 +153,7 @@ __all__ = [
     "grade_submission",
     "gradient_norms",
     "hidden_world",
+    "keep_on_drive",
     "killed_and_resumed",
     "known_rows",
     "landmarks50",
