@@ -1,28 +1,26 @@
 """Run the numbered notebooks headless, in order: `python notebooks/run.py [--publish] [--report FOLDER] [NN …]`.
 
-Executed copies, figures, an index.html and a costs.toml go to the report's folder; the work tree stays as it is, unless
---publish copies outputs and figures back into it. Training runs are kept by the package, so a second start only repeats
-what is quick.
+Executed copies, figures, a site (html/index.html) and a costs.toml go to the report's folder; the work tree stays as it
+is, unless --publish copies outputs and figures back into it. Training runs are kept by the package, so a second start
+only repeats what is quick.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import html
 import os
-import re
 import shutil
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+import pages
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert import HTMLExporter
 
 from landmark.utils import device, files
 
@@ -102,10 +100,8 @@ def execute(path: Path, report: Path) -> float:
     start_line = "\r" if sys.stdout.isatty() else ""
     print(f"{start_line}{path.name:34} {total:2} cells {seconds:7.1f} s", flush=True)
     notebook = tidy(notebook)
-    page, _ = HTMLExporter().from_notebook_node(notebook)
-    for target, text in ((report / path.name, nbformat.writes(notebook) + "\n"), (report / f"{path.stem}.html", page)):
-        with files.atomic_path(target) as part:
-            part.write_text(text)
+    with files.atomic_path(report / path.name) as part:
+        part.write_text(nbformat.writes(notebook) + "\n")
     return seconds
 
 
@@ -116,37 +112,6 @@ def used() -> int:
         with contextlib.suppress(FileNotFoundError):  # another run may be at work beside this one
             total += path.stat().st_size
     return total
-
-
-def index(report: Path, seconds: dict[str, float]) -> None:
-    """The page that links the executed notebooks, each with its question and first figure."""
-    items = []
-    for path in sorted(report.glob("[0-9][0-9]_*.ipynb")):
-        cells = nbformat.read(path, as_version=4).cells
-        text = cells[0].source
-        title = re.search(r"^# (.+)$", text, re.M)
-        question = re.search(r"^\*\*Question\.?\*\*:?\s*(.+)$", text, re.M)
-        figures = sorted((report / "figures").glob(f"{path.stem[:2]}-*"))
-        image = f'<img src="figures/{figures[0].name}" alt="">' if figures else ""
-        took = f"{seconds[path.stem]:.0f} s · " if path.stem in seconds else ""
-        items.append(
-            f'<a class="card" href="{path.stem}.html">{image}<h2>{html.escape(title[1] if title else path.stem)}</h2>'
-            f"<p>{html.escape(question[1] if question else '')}</p><small>{took}{len(figures)} figures</small></a>"
-        )
-    style = (
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#22252a}"
-        "main{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:1rem}"
-        ".card{border:1px solid #d8dce2;border-radius:10px;padding:1rem;text-decoration:none;color:inherit}"
-        ".card img{width:100%;height:170px;object-fit:cover;object-position:top left;border-radius:6px}"
-        "h2{font-size:1.05rem;margin:.6rem 0 .2rem}p{margin:.2rem 0}small{color:#6b7178}"
-    )
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>landmark</title><style>{style}</style>'
-        f"<h1>landmark: executed notebooks</h1><p>{html.escape(device.describe())}</p>"
-        f"<main>{''.join(items)}</main></html>\n"
-    )
-    with files.atomic_path(report / "index.html") as part:
-        part.write_text(page)
 
 
 def publish(report: Path, names: list[str]) -> None:
@@ -181,17 +146,16 @@ def main() -> None:
     os.environ["LANDMARK_FIGURES"] = str(figures)
     os.environ.setdefault("PYTHONHASHSEED", "0")
     print(device.describe(), flush=True)
-    start, seconds, lines, before = time.monotonic(), {}, [COSTS], used()
+    start, lines, before = time.monotonic(), [COSTS], used()
     for path in paths:
-        seconds[path.stem] = execute(path, report)
-        index(report, seconds)
+        seconds = execute(path, report)
         before, added = (now := used()), now - before
-        lines.append(f"{path.stem} = {{seconds = {seconds[path.stem]:.0f}, megabytes = {added / 1e6:.0f}}}")
+        lines.append(f"{path.stem} = {{seconds = {seconds:.0f}, megabytes = {added / 1e6:.0f}}}")
     (report / "costs.toml").write_text("\n".join(lines) + "\n")
     shutil.rmtree(report / "scratch", ignore_errors=True)
     if args.publish:
         publish(report, [path.stem for path in paths])
-    print(f"{len(paths)} notebooks, {time.monotonic() - start:.0f} s: {report / 'index.html'}")
+    print(f"{len(paths)} notebooks, {time.monotonic() - start:.0f} s: {pages.build(report / 'html', report)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What several test files use: networks awake, a small network, runs compared, a process that dies."""
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -10,6 +12,17 @@ from landmark.training.config import TrainConfig
 
 # Real photographs, which not every checkout has beside it
 PHOTOS = Path(os.environ.get("LANDMARK_PHOTOS") or Path(__file__).parents[2] / "shared" / "photos")
+
+
+def load_script(name):
+    """A script of the notebooks' folder, which finds its neighbours as when it is run."""
+    folder = Path(__file__).parents[1] / "notebooks"
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 def texts(fig):
