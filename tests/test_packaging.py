@@ -19,9 +19,11 @@ def listed():
 
 
 def test_requirements_are_those_of_the_project():
-    """Fails when one list gets a package that the other lacks."""
+    """Fails when one list gets a package that the other lacks, or Colab, which installs no extra, gets a JupyterLab."""
     names, lines = listed()
-    assert sorted(names) == sorted(PROJECT["dependencies"])
+    notebooks = PROJECT["optional-dependencies"]["notebooks"]
+    assert sorted(names) == sorted(PROJECT["dependencies"] + notebooks)
+    assert {Requirement(text).name for text in notebooks} == {"jupyterlab", "ipywidgets"}
     assert all("  # " in line for line in lines), "each requirement says what it is for"
 
 
@@ -29,7 +31,10 @@ def test_constraints_hold_every_requirement():
     """Fails when the tested versions no longer satisfy the ranges."""
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
     pins = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
-    for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
+    extras = [
+        text for name in ("notebooks", "dev", "site", "browser") for text in PROJECT["optional-dependencies"][name]
+    ]
+    for text in PROJECT["dependencies"] + extras:
         requirement = Requirement(text)
         assert requirement.specifier.contains(pins[requirement.name.lower()]), text
 
