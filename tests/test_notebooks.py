@@ -15,6 +15,10 @@ ADDRESS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"
 spec = importlib.util.spec_from_file_location("costs", ROOT / "notebooks" / "costs.py")
 costs_of_pages = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(costs_of_pages)
+TRAINS = re.compile(
+    r"course\.(course_runs?|score_table|learning_tables|course_evaluation|trained|leak_table|mistakes_table"
+    r"|recipe_ladder|dev_table)\(|landmark\.(fit|launch)\("
+)
 LOOPS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While)
 
 
@@ -91,6 +95,28 @@ def test_template(path):
     assert ADDRESS.removeprefix("https://github.com/") in notebook.cells[0].source
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells) == 1
     assert any(f"git+{ADDRESS}" in cell.source for cell in code_cells(path))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_a_failed_install_stops_with_a_line(path, monkeypatch):
+    """Fails when a reader on Colab meets a ModuleNotFoundError in place of what to do, or an install where none is due."""
+    (setup,) = [cell.source for cell in code_cells(path) if f"%pip install -q git+{ADDRESS}" in cell.source]
+    lines = setup[: setup.index("\n", setup.index("assert"))].replace("%pip", "pip.append(True) #")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    pip = []
+    with pytest.raises(AssertionError, match="landmark was not installed: .* run this cell again"):
+        exec(lines, {"pip": pip})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "here")
+    exec(lines, {"pip": pip})
+    assert pip == [True]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_what_trains_asks_colab_for_a_gpu(path):
+    """Fails when a page that trains networks opens on a CPU there, or one that trains none takes a GPU."""
+    code = "".join(cell.source for cell in code_cells(path))
+    asked = nbformat.read(path, as_version=4).metadata.get("accelerator")
+    assert asked == ("GPU" if TRAINS.search(code) else None)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
