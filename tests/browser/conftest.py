@@ -70,7 +70,7 @@ def _refuse(route, asked):
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """A JupyterLab with its own port, token, settings and workspace, in a copy of the notebooks without outputs."""
+    """A JupyterLab with its own port, token and settings and a workspace for each notebook, in a copy of the notebooks without outputs."""
     import nbformat
 
     home = tmp_path_factory.mktemp("lab")
@@ -105,7 +105,7 @@ def lab(tmp_path_factory):
         server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         try:
             _wait_for(f"{address}/api/status?token={token}", server, home / "log")
-            yield lambda name: f"{address}/lab/tree/{name}.ipynb?token={token}"
+            yield lambda name: f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token={token}"
         finally:
             server.terminate()  # it ends its kernels on the way
             server.wait(60)

@@ -41,7 +41,7 @@ def site(tmp_path_factory):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_pages(site, open_page, scheme, width):
     """Fails when a page scrolls sideways, a figure is lost or sticks out, a text is pale, or the network is asked."""
-    window = open_page(f"file://{site}/index.html", width, color_scheme=scheme)
+    window = open_page(f"file://{site}/README.html", width, color_scheme=scheme)
     page = window.page
     SHOTS.mkdir(parents=True, exist_ok=True)
     formulas = 0
@@ -51,6 +51,7 @@ def test_pages(site, open_page, scheme, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"
         assert page.evaluate(WIDE) == [], name
         assert page.evaluate(PALE) == [], name
+        page.evaluate("document.querySelectorAll('details').forEach(answer => answer.open = true)")
         heights = page.evaluate("[...document.querySelectorAll('math')].map(m => m.getBoundingClientRect().height)")
         assert all(heights), f"{name}: a formula is not drawn"
         formulas += len(heights)

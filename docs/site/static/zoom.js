@@ -4,6 +4,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const large = dialog.appendChild(document.createElement("img"));
   dialog.className = "zoom";
   dialog.addEventListener("click", () => dialog.close());
+  document.addEventListener("keydown", (event) => event.key === "Escape" && dialog.close());
   for (const image of document.querySelectorAll("article img")) {
     const show = () => {
       large.src = image.src;
