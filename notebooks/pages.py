@@ -34,8 +34,9 @@ def lay_out(source: Path, report: Path | None = None, root: Path = ROOT) -> None
             if cell.cell_type == "markdown":
                 cell.source = BADGE.sub(r"[\1]", cell.source)
             for output in cell.get("outputs", []):
-                if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
-                    cell.metadata["mystnb"] = {"image": {"alt": alt}}
+                for kind in ("image/png", "image/jpeg"):
+                    if alt := output.get("metadata", {}).get(kind, {}).get("alt"):
+                        cell.metadata["mystnb"] = {"image": {"alt": alt}}
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, source / name)
         notebooks.append(name.with_suffix("").as_posix())

@@ -4,6 +4,7 @@ import pytest
 
 # notebook → the controls of its explorer, in their order; none for a notebook that has no explorer
 NOTEBOOKS = {
+    "00_start_here": [],
     "08_gap_evaluation": ["slider"],
     "09_saliency_maps": ["slider", "menu"],
 }
