@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import nbformat
-import pages
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
@@ -155,6 +154,8 @@ def main() -> None:
     shutil.rmtree(report / "scratch", ignore_errors=True)
     if args.publish:
         publish(report, [path.stem for path in paths])
+    import pages  # beside this script: found when it is run, and not when another program reads it
+
     print(f"{len(paths)} notebooks, {time.monotonic() - start:.0f} s: {pages.build(report / 'html', report)}")
 
 
