@@ -90,7 +90,12 @@ def test_download_and_shrink_load_no_torch(world, tmp_path):
         code, loaded, err = answer("download", "weights", tmp_path / "data", "--mirror", url, "--dry-run")
         assert code == 2 and "torch" not in loaded and "resnet50-0676ba61.pth" in err, "this mirror has no weights"
         code, loaded, _ = answer("download", "gldv2", tmp_path / "data", "--mirror", url, "--shards", 0, "--yes")
-    assert code == 0 and "torch" not in loaded and (tmp_path / "data/train/images_000.tar").exists()
+        code, subset, _ = answer("download", "gld23k", tmp_path / "s", "--mirror", url, "--shards", 0, "--yes")
+        assert code == 0 and "torch" not in subset and list((tmp_path / "s").glob("test/*/*/*/*.jpg"))
+        (tmp_path / "s/train_attribution.csv").unlink()
+        code, subset, _ = answer("download", "attribution", tmp_path / "s", "--mirror", url, "--yes")
+        assert code == 0 and "torch" not in subset and (tmp_path / "s/train_attribution.csv").exists()
+    assert "torch" not in loaded and (tmp_path / "data/train/images_000.tar").exists()
     code, loaded, _ = answer("shrink", tmp_path / "data", "--size", 32, "--out", tmp_path / "small", "--workers", 2)
     assert code == 0 and "torch" not in loaded and (tmp_path / "small/train/images_000.tar").exists()
 

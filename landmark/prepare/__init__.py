@@ -5,10 +5,10 @@ config       What the command shows as defaults of preparing data: plain values 
 download     Fetching what is missing of a plan: sizes first, then a question, then several files at a time.
 duplicates   Find photographs that are alike, by their perceptual hashes.
 inspection   Look at every image file of a split once: a small record of each, no pixels.
-landmarks50  The course-size subset of 50 landmarks: its ZIP becomes a folder in the GLDv2 layout.
 mirror       The public servers in small: their layout made of a miniature world, and a server that offers it.
 shrink       A data set made small: every image reduced, in TARs of the same layout.
-sources      What there is to fetch: Google Landmarks v2, its course-size subset, ImageNet weights.
+sources      What there is to fetch: Google Landmarks v2, subsets of it, ImageNet weights.
+subsets      Subsets of Google Landmarks v2, each a folder in its layout.
 """
 
 from typing import TYPE_CHECKING
@@ -26,16 +26,18 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         perceptual_hash,
     )
     from landmark.prepare.inspection import inspect_split
-    from landmark.prepare.landmarks50 import unpack
     from landmark.prepare.mirror import make_mirror, serve
     from landmark.prepare.shrink import shrink_data
     from landmark.prepare.sources import gldv2, gldv2_clean, weights
+    from landmark.prepare.subsets.gld23k import fetch_gld23k
+    from landmark.prepare.subsets.landmarks50 import unpack
 
 __all__ = [
     "HealthReport",
     "check_data",
     "duplicate_groups",
     "fetch_data",
+    "fetch_gld23k",
     "gldv2",
     "gldv2_clean",
     "identical_files",

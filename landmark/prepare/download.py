@@ -11,7 +11,7 @@ from threading import Lock
 from tqdm import tqdm
 
 from landmark.prepare.sources import ABSENT, Item, fetch_md5
-from landmark.utils.errors import DownloadError, HaltError, InputError, file_errors, free_bytes, readable
+from landmark.utils.errors import ArchiveError, DownloadError, HaltError, InputError, file_errors, free_bytes, readable
 from landmark.utils.files import check_space
 from landmark.utils.http.fetch import fetch, part_path
 from landmark.utils.http.web import StoppedError, Web
@@ -21,16 +21,19 @@ _log = logging.getLogger(__name__)
 
 @file_errors()
 def fetch_data(
-    items: Sequence[Item], *, yes: bool = False, dry_run: bool = False, workers: int = 4, progress: bool = True
-) -> None:
+    items: Sequence[Item], *, yes: bool = False, dry_run: bool = False, workers: int = 4, progress: bool = True,
+    take: Callable[[Item], object] | None = None, share: float = 0.0,
+) -> None:  # fmt: skip
     """Fetch what is missing of a plan, several files at a time; what was cut goes on where it stopped.
 
     Args:
-        items: from `gldv2`, `gldv2_clean`, `landmarks50` or `weights`.
+        items: from `gldv2`, `gldv2_clean`, `gld23k`, `attribution`, `landmarks50` or `weights`.
         yes: do not ask before fetching.
         dry_run: log each file with its size, and fetch nothing.
         workers: files at a time.
         progress: show a bar.
+        take: what is done with each file as soon as it is here and checked; then it is deleted.
+        share: of the bytes, an estimate of what `take` leaves on the disk.
 
     Raises:
         DownloadError: a file is missing or wrong; the others are fetched all the same.
@@ -40,7 +43,7 @@ def fetch_data(
     if workers < 1:
         raise InputError(f"{workers} workers: give 1 or more")
     with Web(4 * workers) as web:
-        plan = _Plan(items, web, workers)
+        plan = _Plan(items, web, workers, take, share)
         plan.survey(progress)
         if dry_run:
             _log.info("\n".join(plan.lines()))
@@ -49,27 +52,31 @@ def fetch_data(
             plan.check_space()
             _confirm(plan.summary(), yes)
             plan.fetch(progress)
+    if take:
+        return
+    count, size = len(plan.items), sum(item.path.stat().st_size for item in plan.items)
+    summary = f"{count} file{'s' * (count > 1)}, {readable(size)}"
     for item in plan.items:
         if item.then:
             _log.info(item.then(item.path, progress=progress))
-    count, size = len(plan.items), sum(item.path.stat().st_size for item in plan.items)
-    summary = f"{count} file{'s' * (count > 1)}, {readable(size)}"
     _log.info("%s: all here and checked" if plan.missing else "%s: all here already", summary)
 
 
 class _Plan:
     """Items with their sizes on the server: those that are missing, those that the server lacks."""
 
-    def __init__(self, items: Sequence[Item], web: Web, workers: int):
-        self.items, self.web, self.workers = list(items), web, workers
+    def __init__(
+        self, items: Sequence[Item], web: Web, workers: int, take: Callable[[Item], object] | None, share: float
+    ):
+        self.items, self.web, self.workers, self.take, self.share = list(items), web, workers, take, share
         self.sizes: dict[Item, int | None] = {}
         self.missing: list[Item] = []
-        self.failures: dict[Item, DownloadError] = {}
+        self.failures: dict[Item, InputError] = {}
         self.lock = Lock()
 
     def survey(self, progress: bool) -> None:
         """Ask for all sizes."""
-        self.missing = [item for item in self.items if not item.there()]
+        self.missing = [item for item in self.items if self.take or not item.there()]
         with tqdm(total=len(self.missing), desc="sizes", unit="file", delay=1, disable=not progress) as bar:
 
             def size(item: Item) -> None:
@@ -94,6 +101,10 @@ class _Plan:
                 md5 = item.md5 or (fetch_md5(self.web, item) if item.md5_url else "")
                 fetch(item.url, item.path, md5=md5, sha256=item.sha256, receipt=item.receipt, web=self.web,
                       advance=advance, advice=item.advice)  # fmt: skip
+                if self.take:
+                    self.take(item)
+                    item.path.unlink()
+                    item.receipt.unlink(missing_ok=True)
 
             self._each(one, self.workers)
         self._complain()
@@ -119,8 +130,8 @@ class _Plan:
             job.result()
         except (HaltError, StoppedError):
             raise
-        except DownloadError as error:
-            if item.optional and error.status in ABSENT:
+        except (DownloadError, ArchiveError) as error:  # of a TAR that cannot be read as well: the others are sound
+            if item.optional and isinstance(error, DownloadError) and error.status in ABSENT:
                 _log.warning("%s: not on the server: left out", item.url)
                 self.items.remove(item)
                 self.missing.remove(item)
@@ -147,17 +158,23 @@ class _Plan:
         unknown = sum(self.sizes[item] is None for item in self.missing)
         more = f" and {unknown} files of unknown size" if unknown else ""
         free = f", {readable(free_bytes(self.items[0].path.parent))} free" if self.items else ""
-        return f"{readable(self.need())} in {len(self.missing)} files{more} to fetch{free}"
+        take = f", {self.workers} at a time, each deleted once it is read: about {readable(self._stays())} stay"
+        return f"{readable(self.need())} in {len(self.missing)} files{more} to fetch{take if self.take else ''}{free}"
 
     def need(self) -> int:
         """Count the bytes still to come."""
-        parts = [part_path(item.path) for item in self.missing]
-        here = [part.stat().st_size if part.exists() else 0 for part in parts]
+        places = [(part_path(item.path), item.path if self.take else None) for item in self.missing]
+        here = [sum(path.stat().st_size for path in both if path and path.exists()) for both in places]
         return sum(max(0, (self.sizes[item] or 0) - have) for item, have in zip(self.missing, here, strict=True))
+
+    def _stays(self) -> int:
+        return int(self.share * sum(self.sizes[item] or 0 for item in self.missing))
 
     def check_space(self) -> None:
         """Refuse what cannot fit; a file that is unpacked afterwards needs its room twice."""
         need = self.need() + sum(self.sizes[item] or 0 for item in self.missing if item.then)
+        if self.take:  # as many files at a time as there are workers, the largest ones
+            need = self._stays() + sum(sorted(self.sizes[item] or 0 for item in self.missing)[-self.workers :])
         check_space(self.missing[0].path.parent, need, "make room, or fetch fewer shards", HaltError)
 
 

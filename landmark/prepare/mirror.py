@@ -16,7 +16,9 @@ from pathlib import Path
 
 from landmark.data import tables
 from landmark.data.archives import ImageStore
+from landmark.data.csv.attribution import ATTRIBUTION
 from landmark.data.images import image_files
+from landmark.prepare.sources import GLD23K_TABLES
 from landmark.utils.errors import InputError, file_errors
 from landmark.utils.files import claimed, write_json
 from landmark.utils.locks import alone, lock_of
@@ -66,6 +68,7 @@ def _make(world: Path, out: Path, tars: int) -> None:
         shutil.copyfile(world / name, out / "metadata" / name)
     clean = tables.read_train(world / "train.csv").groupby("landmark_id")["id"].agg(" ".join)
     clean.rename("images").to_csv(out / "metadata" / "train_clean.csv")
+    _subset(world, out)
     shutil.copyfile(world / SOLUTION, out / "ground_truth" / SOLUTION)
     for split, count in (("train", tars), ("test", 1)):
         files = list(image_files(world, split)[0].items())
@@ -80,7 +83,26 @@ def _basis(world: Path, tars: int) -> dict:
     for split in ("train", "test"):
         store = ImageStore(world, split)
         files[split] = store.fingerprint(store.ids())
-    return {"tars": tars} | files
+    return {"layout": 2, "tars": tars} | files  # a layout with other files has another number
+
+
+def _subset(world: Path, out: Path) -> None:
+    """Write what gld23k is made of, for the larger half of the landmarks: authors, and the two tables of its split.
+
+    Every fifth image is in test, as published an image of GLDv2's train TARs; a class is a number from 0.
+    """
+    train = tables.read_train(world / "train.csv")
+    titles = [f"File:Picture {number}.jpg" for number in range(len(train))]
+    credits = train[["id", "url"]].assign(author="landmark, a package that draws", license="MIT", title=titles)
+    credits.to_csv(out / "metadata" / ATTRIBUTION, index=False)
+    sizes = train["landmark_id"].value_counts()
+    classes = {landmark_id: number for number, landmark_id in enumerate(sizes.index[: -(-len(sizes) // 2)])}
+    chosen = train[train["landmark_id"].isin(classes)].rename(columns={"id": "image_id"})
+    chosen = chosen.assign(**{"class": chosen["landmark_id"].map(classes)}, user_id=range(len(chosen)))
+    tested = chosen.groupby("landmark_id").cumcount() % 5 == 4
+    for name, columns, rows in zip(GLD23K_TABLES, (["user_id", "image_id", "class"], ["image_id", "class"]),
+                                   (chosen[~tested], chosen[tested]), strict=True):  # fmt: skip
+        rows[columns].to_csv(out / name, index=False)
 
 
 def _pack(path: Path, files: list[tuple[str, Path]], sums: Path) -> None:

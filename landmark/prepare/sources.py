@@ -1,4 +1,4 @@
-"""What there is to fetch: Google Landmarks v2, its course-size subset, ImageNet weights."""
+"""What there is to fetch: Google Landmarks v2, subsets of it, ImageNet weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from landmark.data.csv.attribution import ATTRIBUTION
 from landmark.prepare.config import SPLITS
-from landmark.prepare.landmarks50 import unpack
+from landmark.prepare.subsets.landmarks50 import unpack
+from landmark.prepare.subsets.layout import LABELS, PARTS, keep_attribution
 from landmark.utils.errors import DownloadError, InputError
 from landmark.utils.files import cache_path, data_root
 from landmark.utils.http.fetch import has_receipt
@@ -19,6 +21,11 @@ from landmark.utils.http.web import Web
 
 BUCKET = "https://s3.amazonaws.com/google-landmark"
 LANDMARKS50 = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
+GLD23K = "https://storage.googleapis.com/tff-datasets-public"
+GLD23K_TABLES = {
+    "mini_gld_train_split.csv": "9fd62cf79a67046fdd673d3a0ac52841",
+    "mini_gld_test.csv": "298e9d19d66357236f66fe8e22920933",
+}  # with their published MD5 sums
 SHARDS = dict(zip(SPLITS, (500, 100, 20), strict=True))  # TARs of about 1 GB, 850 MB and 500 MB
 TABLES = (
     "metadata/train.csv",
@@ -26,6 +33,7 @@ TABLES = (
     "ground_truth/recognition_solution_v2.1.csv",
     "metadata/train_label_to_category.csv",
     "metadata/train_label_to_hierarchical.csv",
+    "metadata/train_attribution.csv",
     "metadata/train_clean.csv",
 )
 ABSENT = {403, 404, 410}  # S3 answers 403 for what it lacks
@@ -88,22 +96,60 @@ def gldv2(
     if unknown or not splits:
         raise InputError(f"no split {' '.join(unknown) or 'given'}: choose of {', '.join(SHARDS)}")
     data, base = Path(data), _base(mirror, BUCKET)
-    sums = _read_sums(md5_file, splits) if md5_file else {}
-    command = ["landmark", "download", "gldv2", str(data), "--yes", *(["--mirror", mirror] if mirror else [])]
-    wanted = _numbers(shards, max(SHARDS[split] for split in splits))
     items = _tables(data, base)
     if "index" in splits:
         items.append(Item(f"{base}/metadata/index.csv", data, "index.csv", optional=True))
+    return items + _tars("gldv2", data, data, splits, shards, mirror, md5_file)
+
+
+def gld23k(data: str | Path, *, mirror: str = "") -> list[Item]:
+    """List the tables of gld23k, into the folder, and those of GLDv2 that they are joined with, into `PARTS` in it.
+
+    Args:
+        data: folder of the subset.
+        mirror: address of a server that has all of them; their sums are not asked of it.
+    """
+    items = [Item(f"{_base(mirror, GLD23K)}/{name}", Path(data), name, md5="" if mirror else md5)
+             for name, md5 in GLD23K_TABLES.items()]  # fmt: skip
+    wanted = {"train.csv", ATTRIBUTION, *LABELS}
+    return items + [item for item in _tables(Path(data, PARTS), _base(mirror, BUCKET)) if item.name in wanted]
+
+
+def gld23k_tars(data: str | Path, shards: str = "", mirror: str = "", md5_file: str | Path | None = None) -> list[Item]:
+    """List the train TARs that the images of gld23k lie in, into `PARTS`; arguments as of `gldv2`."""
+    return _tars("gld23k", Path(data), Path(data, PARTS), ["train"], shards, mirror, md5_file)
+
+
+def attribution(data: str | Path, *, mirror: str = "") -> list[Item]:
+    """List GLDv2's table of authors and licences, of which the rows of a folder's images stay; nothing if it has one.
+
+    Args:
+        data: folder in the GLDv2 layout, such as landmarks50.
+        mirror: address of a server with the layout of the public one.
+    """
+    url = f"{_base(mirror, BUCKET)}/metadata/{ATTRIBUTION}"
+    item = Item(url, Path(data, PARTS), ATTRIBUTION, then=partial(keep_attribution, data=data))
+    return [] if Path(data, ATTRIBUTION).exists() else [item]
+
+
+def _tars(
+    what: str, data: Path, root: Path, splits: Sequence[str], shards: str, mirror: str, md5_file: str | Path | None
+) -> list[Item]:
+    """List TARs of some splits, into `root`."""
+    base, sums = _base(mirror, BUCKET), _read_sums(md5_file, splits) if md5_file else {}
+    command = ["landmark", "download", what, str(data), "--yes", *(["--mirror", mirror] if mirror else [])]
+    wanted, items = read_numbers(shards, max(SHARDS[split] for split in splits)), []
     for split, number in ((s, n) for s in dict.fromkeys(splits) for n in wanted if n < SHARDS[s]):
         name = f"{split}/images_{number:03}.tar"
-        again = shlex.join([*command, "--splits", split, "--shards", str(number)])
+        of_split = ["--splits", split] if what == "gldv2" else []
+        again = shlex.join([*command, *of_split, "--shards", str(number)])
         sums_at = f"{base}/md5sum/{split}/"
         advice = (
             f"{again}; wrong again, the published file changed: fetch its sum from {sums_at}, give it with --md5-file"
         )
         md5_url = f"{sums_at}md5.images_{number:03}.txt"
         optional = bool(mirror) and split != "train"  # a mirror may hold a part
-        items.append(Item(f"{base}/{name}", data, name, optional, sums.get(name, ""), md5_url, advice=advice))
+        items.append(Item(f"{base}/{name}", root, name, optional, sums.get(name, ""), md5_url, advice=advice))
     return items
 
 
@@ -174,8 +220,12 @@ def _base(mirror: str, otherwise: str = "") -> str:
     return (mirror or otherwise).rstrip("/")
 
 
-def _numbers(shards: str, count: int) -> list[int]:
-    """Read numbers of TARs from "0,3,7-9", sorted."""
+def read_numbers(shards: str, count: int) -> list[int]:
+    """Read numbers of TARs, sorted; all where none are given.
+
+    >>> read_numbers("7-9,0", 500), read_numbers("", 3)
+    ([0, 7, 8, 9], [0, 1, 2])
+    """
     if not shards:
         return list(range(count))
     wanted: set[int] = set()
@@ -187,6 +237,21 @@ def _numbers(shards: str, count: int) -> list[int]:
             raise InputError(f"shards {shards!r}: there is no TAR {last}, the last one is {count - 1}")
         wanted.update(range(int(match[1]), last + 1))
     return sorted(wanted)
+
+
+def write_numbers(numbers: Iterable[int]) -> str:
+    """Write numbers of TARs as `read_numbers` reads them.
+
+    >>> write_numbers([9, 0, 7, 8])
+    '0,7-9'
+    """
+    rows: list[list[int]] = []
+    for number in sorted(numbers):
+        if rows and number == rows[-1][-1] + 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return ",".join(str(row[0]) if len(row) == 1 else f"{row[0]}-{row[-1]}" for row in rows)
 
 
 def _read_sums(path: str | Path, splits: Sequence[str]) -> dict[str, str]:

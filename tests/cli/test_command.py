@@ -62,6 +62,10 @@ def test_synth_check_train_predict_score(tmp_path, capsys):
         (("submit", "{}/run", "{}", "--recipe", "nearest+luck"), "parts luck: choose of softmax"),
         (("submit", "{}/run", "{}"), "run/config.json: no such file"),
         (("download", "gldv2"), "download gldv2 DATA"),
+        (("download", "gld23k"), "download gld23k DATA"),
+        (("download", "landmarks50", "{}/d", "--from", "{}"), "only gld23k is copied out of a folder"),
+        (("download", "gld23k", "{}/d", "--from", "{}/nowhere"), "nowhere/train.csv: no such table"),
+        (("download", "gld23k", "{}/d", "--shards", "500"), "there is no TAR 500"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(tmp_path, capsys, args, words):

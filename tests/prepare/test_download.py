@@ -46,7 +46,8 @@ def test_gldv2_from_a_mirror(mirror, tmp_path, log_lines):
     mirror.faults["train/images_001.tar"] = Fault(times=2, cut=BLOCK)
     mirror.faults["metadata/train.csv"] = Fault(times=1, status=503)
     fetch_all(mirror, data)
-    names = {"train.csv", "test.csv", "recognition_solution_v2.1.csv", "train_label_to_category.csv", "train_clean.csv"}
+    names = {"train.csv", "test.csv", "recognition_solution_v2.1.csv", "train_label_to_category.csv", "train_clean.csv",
+             "train_attribution.csv"}  # fmt: skip
     names |= {f"train/images_00{k}.tar" for k in range(3)} | {"test/images_000.tar"}
     found = tree(data)
     assert {p.as_posix() for p in found} == names
@@ -111,9 +112,9 @@ def test_sizes_question_and_refusal(mirror, tmp_path, log_lines, monkeypatch):
     fetch_data(items, dry_run=True, progress=False)
     out = log_lines[-1]
     assert "train/images_000.tar -> " in out and f"to fetch  {mirror.url}/metadata/train.csv" in out
-    assert "in 7 files to fetch, " in out.splitlines()[-1]
+    assert "in 8 files to fetch, " in out.splitlines()[-1]
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
-    with pytest.raises(InputError, match=r"kB in 7 files to fetch.*free.*--yes"):
+    with pytest.raises(InputError, match=r"kB in 8 files to fetch.*free.*--yes"):
         fetch_data(items, progress=False)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     asked = []
@@ -208,7 +209,14 @@ def test_landmarks50(mirror, tmp_path, world, log_lines):
 
 def test_nothing_unsafe_in_the_sources():
     """Fails when somebody unpacks an archive at one stroke or names a server in the clear."""
-    for name in ("utils/http/web", "utils/http/fetch", "prepare/download", "prepare/sources", "prepare/landmarks50"):
+    for name in (
+        "utils/http/web",
+        "utils/http/fetch",
+        "prepare/download",
+        "prepare/sources",
+        "prepare/subsets/gld23k",
+        "prepare/subsets/landmarks50",
+    ):
         text = (Path(web.__file__).parents[2] / f"{name}.py").read_text()
         assert "extractall" not in text and "verify=False" not in text
         assert not [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import stat
 import zipfile
@@ -16,6 +14,7 @@ from tqdm import tqdm
 
 from landmark.data.csv.strict import ID
 from landmark.data.images import image_path
+from landmark.prepare.subsets.layout import check_tables, sweep, table_text, write_tables
 from landmark.utils.errors import InputError, file_errors
 from landmark.utils.files import atomic_path, check_space
 from landmark.utils.locks import alone, lock_of
@@ -59,15 +58,12 @@ def unpack(archive: str | Path, data: str | Path, progress: bool = True) -> str:
         with alone(lock_of(archive)), zipfile.ZipFile(archive) as source:
             images, names, skipped = _contents(archive, source)
             tables = _tables(images, names)
-            _check_folder(data, tables)
-            for leftover in [*data.glob(".*.csv.*.part"), *data.glob("t*/?/?/?/.*.part")]:  # of a killed process
-                leftover.unlink()
+            check_tables(data, tables)
+            sweep(data)
             _check_space(data, images)
             for image in tqdm(images, "unpack", unit="image", disable=not progress):
                 _write(source, image, image_path(data, image.split, image.image_id))
-            for name, text in tables.items():
-                with atomic_path(data / name) as part:
-                    part.write_text(text, encoding="utf-8", newline="")
+            write_tables(data, tables)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(f"{archive}: damaged archive ({error}): delete it and fetch it again") from None
     count = Counter(image.split for image in images)
@@ -136,24 +132,11 @@ def _tables(images: list[_Image], names: dict[int, str]) -> dict[str, str]:
     train = sorted((i.landmark_id, i.image_id) for i in images if i.split == "train")
     test = sorted((i.image_id, i.landmark_id) for i in images if i.split == "test")
     return {
-        "train_label_to_category.csv": _csv("landmark_id,category", sorted(names.items())),
-        "recognition_solution_v2.1.csv": _csv("id,landmarks,Usage", [(i, n, "Public") for i, n in test]),
-        "test.csv": _csv("id", [(i,) for i, _ in test]),
-        "train.csv": _csv("id,url,landmark_id", [(i, "", n) for n, i in train]),
+        "train_label_to_category.csv": table_text(("landmark_id", "category"), sorted(names.items())),
+        "recognition_solution_v2.1.csv": table_text(("id", "landmarks", "Usage"), [(i, n, "Public") for i, n in test]),
+        "test.csv": table_text(("id",), [(i,) for i, _ in test]),
+        "train.csv": table_text(("id", "url", "landmark_id"), [(i, "", n) for n, i in train]),
     }
-
-
-def _csv(header: str, rows: list[tuple]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([header.split(","), *rows])
-    return out.getvalue()
-
-
-def _check_folder(data: Path, tables: dict[str, str]) -> None:
-    for name, text in tables.items():
-        path = data / name
-        if path.exists() and path.read_bytes() != text.encode():
-            raise InputError(f"{path}: a table of another data set: choose another folder")
 
 
 def _check_space(data: Path, images: list[_Image]) -> None:

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from landmark.prepare import landmarks50
+from landmark.prepare.subsets import landmarks50
 from landmark.utils import files
 from landmark.utils.errors import InputError
 from tests.serving import child, tree
@@ -95,7 +95,7 @@ def test_unpack_goes_on_and_spares_other_data(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(landmarks50, "atomic_path", lambda target: written.append(target) or write(target))
     landmarks50.unpack(path, tmp_path / "d", progress=False)
-    assert tree(tmp_path / "d") == tree(tmp_path / "whole") and len(written) == 12 - 5 + 4
+    assert tree(tmp_path / "d") == tree(tmp_path / "whole") and len(written) == 12 - 5
     (tmp_path / "d/train.csv").write_text("id,url,landmark_id\nzzzz,,7\n")
     with pytest.raises(InputError, match="another data set"):
         landmarks50.unpack(path, tmp_path / "d", progress=False)
