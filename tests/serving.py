@@ -3,9 +3,11 @@
 import hashlib
 import multiprocessing
 import random
+import threading
 import warnings
 
 import pytest
+from tqdm import tqdm
 
 from landmark.utils.http.fetch import fetch, part_path
 from tests.server import BLOCK, Fault
@@ -36,8 +38,13 @@ def interrupted(served, at):
 
 
 def child(work, *args):
-    """Another process."""
-    process = multiprocessing.get_context("fork").Process(target=work, args=args, daemon=True)
+    """Another process. Killed with a bar's lock in its hand it would leave this one waiting, so it has one of its own."""
+
+    def alone():
+        tqdm.set_lock(threading.RLock())
+        work(*args)
+
+    process = multiprocessing.get_context("fork").Process(target=alone, daemon=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of forking beside the server's threads
         process.start()
