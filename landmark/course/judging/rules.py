@@ -12,11 +12,12 @@ from landmark.course.answers import test_predictions, truth_of
 from landmark.course.judging.evaluate import leak_notes
 from landmark.course.judging.fitted import KEEP, fit_rules
 from landmark.data.folder import GoogleLandmarks
-from landmark.evaluation.confidence import DEFAULT, Rule
+from landmark.evaluation.confidence import DEFAULT, RULES, Rule
 from landmark.evaluation.report import hits, open_set
 from landmark.evaluation.report.answers import Answers, tabulate
 from landmark.evaluation.report.resamples import compare_pairs, interval, over_seeds, resample
 from landmark.evaluation.report.summary import SHARES
+from landmark.models.recipes import BINARY
 from landmark.training.run import Run
 from landmark.utils.errors import InputError
 
@@ -83,6 +84,7 @@ def rules_table(
     data: GoogleLandmarks,
     dev: Sequence[GoogleLandmarks],
     *,
+    trained: Mapping[str, Sequence[Run]] | None = None,
     shares: Sequence[float] = SHARES,
     n: int = 1000,
     seed: int = 0,
@@ -95,32 +97,41 @@ def rules_table(
 
     Scores: AUROC of right answers against all others, and against wrong ones, unknown landmarks and distractors, each;
     open GAP at shares of distractors. Larger is better. Several runs are seeds: their mean, seeds resampled as well.
+    Runs that were trained another way, as with distractors, stand among the rules under a name of their own.
 
     Args:
         runs: finished runs of one label set.
         data: with their train images and the test set that is reported.
         dev: two or more test sets to choose on, such as `dev_worlds()`.
+        trained: name → runs of another way to train, one for each seed of `runs`. They answer by their own softmax,
+            or, where they learnt by binary cross-entropy, by their largest logit.
         shares: of distractors.
         n: resamples; of fewer than 300 no p-value of eight rules can be small enough.
         seed: of the resamples.
 
     Raises:
-        InputError: no run, runs of different label sets, fewer than two dev worlds, one that shares images with
+        InputError: no run, runs of different label sets, another number of `trained` ones or one with the name of a
+            rule, fewer than two dev worlds, one that shares images with
             another or with the test set, or shows no landmark of the label set, a run that was trained on what it is
             asked about, or what `fit_rules` cannot fit.
     """
     if not runs:
         raise InputError("no run to compare rules on")
+    ways = dict(trained or {})
+    for name, some in ways.items():
+        if len(some) != len(runs):
+            raise InputError(f"{name}: {len(some)} runs beside {len(runs)}: give one for each seed")
     if len(dev) < 2:
         raise InputError(f"{len(dev)} dev worlds: one to fit rules on and at least one to choose among them are needed")
-    for run in runs[1:]:
+    every = [*runs, *(run for some in ways.values() for run in some)]
+    for run in every[1:]:
         try:
             runs[0].labels.check_same(run.labels)
         except InputError as error:
             raise InputError(f"{runs[0].path} and {run.path}: {error}: compare runs of one label set") from None
     asked: dict[str, str] = {}
     for world in (*dev, data):
-        leak_notes({str(run.path): run for run in runs}, world, truth_of(world), allow=False)
+        leak_notes({str(run.path): run for run in every}, world, truth_of(world), allow=False)
         if both := sorted(asked.keys() & truth_of(world).keys()):
             raise InputError(
                 f"{world.root}: its image {both[0]} is one of {asked[both[0]]} too: choose on other images"
@@ -133,17 +144,25 @@ def rules_table(
     fitted = [fit_rules(run, data, dev[0]) for run in runs]
     rules = [one.rules() for one in fitted]
     names = [name for name in rules[0] if all(name in some for some in rules)]
-    places = {"dev": dev[1:], "test": [data]}
+    if taken := sorted(ways.keys() & names):
+        raise InputError(f"{taken[0]} is the name of a rule: give the runs that were trained another way another one")
+    systems = {name: [(run, some[name]) for run, some in zip(runs, rules, strict=True)] for name in names}
+    systems |= {name: [(run, RULES[_own_rule(run)]) for run in some] for name, some in ways.items()}
     dev_rows, test_rows = (
-        _compared({name: [_answers(run, some[name], worlds) for run, some in zip(runs, rules, strict=True)]
-                   for name in names}, shares, n, seed)
-        for worlds in places.values()
+        _compared({name: [_answers(run, rule, worlds) for run, rule in some] for name, some in systems.items()},
+                  shares, n, seed)
+        for worlds in (dev[1:], [data])
     )  # fmt: skip
     return RulesTable(
         dev_rows, test_rows, _verdicts(dev_rows, test_rows),
         pd.DataFrame([{"run": str(run.path), "temperature": one.temperature, "k": one.k, "penalised k": one.penalised_k}
                       for run, one in zip(runs, fitted, strict=True)]),
     )  # fmt: skip
+
+
+def _own_rule(run: Run) -> str:
+    """The rule that a run's loss taught: sigmoids of single logits know no sum over classes."""
+    return "logit" if run.config.loss in BINARY else DEFAULT
 
 
 def _answers(run: Run, rule: Rule, worlds: Sequence[GoogleLandmarks]) -> Answers:

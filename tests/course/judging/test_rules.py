@@ -69,8 +69,9 @@ def fake(monkeypatch):
     monkeypatch.setattr(rules, "test_predictions", record)
     monkeypatch.setattr(rules, "fit_rules", fit)
 
-    def run(seed=0, knows=(), labels=LABELS):
-        return SimpleNamespace(path=f"run{seed}", labels=labels, sides=None, seed=seed, knows=knows)
+    def run(seed=0, knows=(), labels=LABELS, loss="cross_entropy"):
+        config = SimpleNamespace(loss=loss)
+        return SimpleNamespace(path=f"run{seed}", labels=labels, sides=None, seed=seed, knows=knows, config=config)
 
     return SimpleNamespace(run=run, record=record, fit=fit)
 
@@ -142,6 +143,27 @@ def test_several_runs_are_seeds(worlds, fake):
     softmax = both.test[both.test["rule"] == "softmax"]
     assert (softmax[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
     assert len(both.fitted) == 2
+
+
+def test_runs_that_were_trained_another_way_stand_among_the_rules(worlds, fake):
+    """Fails when such a run answers by another rule than its loss taught, or is compared with its own softmax."""
+    (data, dev), run = worlds, fake.run()
+    ways = {"uniform": [fake.run(7, loss="uniform")], "zero target": [fake.run(8, loss="bce")]}
+    table = rules_table([run], data, dev, trained=ways, n=20)
+    rows = table.test.set_index(["rule", "score"])
+    for (name, (other,)), rule in zip(ways.items(), ("softmax", "logit"), strict=True):
+        alone = rules_table([other], data, dev, n=20).test.set_index(["rule", "score"])
+        for score in ("auroc", "auroc_unknown", "gap@0.9"):
+            value = alone.loc[(rule, score), "value"]
+            assert rows.loc[(name, score), "value"] == value
+            assert rows.loc[(name, score), "difference"] == pytest.approx(value - rows.loc[("softmax", score), "value"])
+    for wrong, words in (
+        ({"x": [run, run]}, "x: 2 runs beside 1"),
+        ({"logit": [run]}, "logit is the name of a rule"),
+        ({"x": [fake.run(1, labels=LabelMap([10]))]}, "the label sets differ"),
+    ):
+        with pytest.raises(InputError, match=words):
+            rules_table([run], data, dev, trained=wrong, n=5)
 
 
 def test_a_score_that_is_not_defined(worlds, fake, tmp_path):
