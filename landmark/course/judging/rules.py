@@ -106,7 +106,7 @@ def rules_table(
         trained: name → runs of another way to train, one for each seed of `runs`. They answer by their own softmax,
             or, where they learnt by binary cross-entropy, by their largest logit.
         shares: of distractors.
-        n: resamples; of fewer than 300 no p-value of eight rules can be small enough.
+        n: resamples; of fewer than 40 for each rule no p-value can be small enough.
         seed: of the resamples.
 
     Raises:
