@@ -128,6 +128,14 @@ def test_outputs_are_those_of_one_run(path):
     assert "full mode" in "".join(o.get("text", "") for cell in cells for o in cell.outputs)
 
 
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_a_figure_that_is_saved_is_shown(path):
+    """Fails when a figure is not the last value of its cell: it is in the folder then, and missing on the page."""
+    for cell in code_cells(path):
+        if "save_figure(" in cell.source:
+            assert [o for o in cell.outputs if {"image/png", "image/jpeg"} & o.get("data", {}).keys()], cell.source
+
+
 def test_figures_belong_to_notebooks():
     """Fails on a figure that no notebook draws, one that was not committed, or one that is too large."""
     drawn = {name for path in PATHS for cell in code_cells(path) for name in re.findall(r'"(\d\d-[a-z0-9-]+)"', cell.source)

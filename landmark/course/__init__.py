@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.lessons.fall import leak_table, mistakes_table
     from landmark.course.lessons.layers import (
         attention_layer,
+        effective_positions,
         frozen_stages,
         gradient_norms,
         self_attention_from,
@@ -142,6 +143,7 @@ __all__ = [
     "device",
     "distractor_curves",
     "distractor_table",
+    "effective_positions",
     "empty_rows",
     "evaluate_runs",
     "fall_steps",

@@ -23,7 +23,7 @@ from landmark.utils.files import atomic_path
 
 
 class Pictures(list[np.ndarray]):
-    """Pictures (H, W, 3), and lines that credit those who took them, which `figures.image_grid` writes below them."""
+    """Pictures (H, W, 3), and lines that credit those who took them, which figures write below them."""
 
     credits: Sequence[str] = ()
 
@@ -111,8 +111,14 @@ def batch_of(run: Run, table: pd.DataFrame, root: str | Path, split: str = "test
     return next(iter(run.loader(table, root, split, workers=0, batch_size=max(len(table), 2))))
 
 
-def squares(images: Tensor) -> list[np.ndarray]:
-    """Turn a normalised batch (B, 3, S, S) into pictures again, each stretched to its own range, for a figure."""
+def squares(images: Tensor, table: pd.DataFrame | None = None, root: str | Path = "") -> Pictures:
+    """Turn a normalised batch (B, 3, S, S) into pictures again, each stretched to its own range, for a figure.
+
+    With the rows of the batch and their data set's root they carry the credits of real photographs, see `pictures`.
+    """
     x = images.detach().float().cpu().permute(0, 2, 3, 1).numpy()
     low, high = x.min((1, 2, 3), keepdims=True), x.max((1, 2, 3), keepdims=True)
-    return list((x - low) / np.maximum(high - low, 1e-6))
+    out = Pictures((x - low) / np.maximum(high - low, 1e-6))
+    if table is not None:
+        out.credits = credit_lines(root, table["id"].tolist())
+    return out

@@ -2,7 +2,7 @@
 
 dataset     Draw a data set: sizes of its classes, what a filter keeps, how well an order mixes.
 evaluation  Draw evaluations: values with intervals, GAP against distractors, risk, reliability, OSCR.
-mechanisms  Draw how the layers work: separable convolution, count sketch, self-attention, spatial attention.
+mechanisms  Draw how the layers work: separable convolution, residual block, count sketch, attention of both kinds.
 networks    Draw networks and their evaluation: the pen and the boxes, rows of tensors, closed against open.
 pictures    Draw pictures: contact sheets, saliency and attention laid over them, nearest neighbours.
 save        Save figures: one name pattern, small files, the same bytes from the same figure.
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.figures.mechanisms import (
         count_sketch_steps,
         depthwise_separable,
+        residual_block,
         self_attention_flow,
         spatial_attention_flow,
     )
@@ -68,6 +69,7 @@ __all__ = [
     "oscr_curves",
     "parameter_bars",
     "reliability_diagram",
+    "residual_block",
     "risk_curves",
     "saliency_panels",
     "save_figure",

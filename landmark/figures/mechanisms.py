@@ -1,10 +1,11 @@
-"""Draw how the layers work: separable convolution, count sketch, self-attention, spatial attention."""
+"""Draw how the layers work: separable convolution, residual block, count sketch, attention of both kinds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landmark.figures.networks import PALE_BLUE, PALE_ORANGE, SLATE, arrow, block, box, count, sheet, times, write
@@ -37,11 +38,11 @@ def depthwise_separable(channels: int = 728, filters: int = 728, side: int = 19,
     )
     for y, pitch, steps, name, cost in rows:
         write(ax, 0.15, y + 0.95, name, size=9.5, ha="left", color=BLUE)
-        x, before = 0.85, 0.85 + block(ax, 0.85, y, (channels, side, side), PALE_BLUE, None)
+        x, before = 0.85, 0.85 + block(ax, 0.85, y, (channels, side, side), PALE_BLUE)
         for i, step in enumerate(steps):
             x += pitch
             end = i == len(steps) - 1
-            half = block(ax, x, y, (filters if end else channels, side, side), PALE_ORANGE if end else PALE_BLUE, None)
+            half = block(ax, x, y, (filters if end else channels, side, side), PALE_ORANGE if end else PALE_BLUE)
             arrow(ax, (before + 0.05, y), (x - half - 0.05, y))
             write(ax, (before + x - half) / 2, y + 0.32, step, size=8)
             write(ax, x, y - 0.7, times((filters if end else channels, side, side)), size=7.5, color=BLUE)
@@ -98,43 +99,77 @@ def count_sketch_steps(x: Sequence[float], h: Sequence[int], s: Sequence[int], y
     return describe(fig, title, *ways, f"the bins hold {', '.join(f'{value:g}' for value in sketch)}")
 
 
-def self_attention_flow(channels: int = 8, side: int = 32, reduction: int = 8) -> Figure:
-    """Draw self-attention as in SAGAN with the shapes that flow: the paper's Figure 3.
+def self_attention_flow(x: Sequence[float], weights: Sequence[Sequence[float]], gamma: float) -> Figure:
+    """Draw self-attention over a few positions of one channel, with its numbers (the paper's Figure 3).
+
+    Query, key and value are x itself, so that the score of positions i and j is x[i]·x[j].
 
     Args:
-        channels: of the map; side: of the map, N = side² positions; reduction: of channels in queries and keys.
+        x: (N,) the value at each position.
+        weights: (N, N) softmax of the scores along each row: row i is where position i looks.
+        gamma: weight γ of what is added, y = x + γ·weights·x.
 
-    >>> len(self_attention_flow().axes)
+    Raises:
+        ValueError: the weights are not those of x.
+
+    >>> len(self_attention_flow([0.0, 0.0], [[0.5, 0.5], [0.5, 0.5]], 0.1).axes)
     1
 
     Source: Zhang et al., "Self-Attention GANs", 2019, figure 2; the paper, Figure 3.
     """
-    n, few = side * side, max(channels // reduction, 1)
-    title = "Self-attention, every position looks at every other"
-    fig, ax = sheet(title, 9.2, 3.75)
-    box(ax, 0.85, 1.75, f"map x\n{times((channels, side, side))}", 1.3, 0.6)
-    for y, name, size in ((2.75, "query", few), (1.75, "key", few), (0.6, "value", channels)):
-        arrow(ax, (1.5, 1.75), (2.2, y))
-        box(ax, 2.85, y, f"{name}: 1×1 conv.\n{times((size, n))}", 1.3, 0.6, "white")
-    box(ax, 4.75, 2.25, f"queryᵀ · key\n{times((n, n))}", 1.3, 0.6, "white")
-    arrow(ax, (3.5, 2.75), (4.1, 2.35))
-    arrow(ax, (3.5, 1.75), (4.1, 2.15))
-    box(ax, 4.75, 1.3, "softmax: the weights of\na position add to 1", 1.55, 0.5, "white")
-    arrow(ax, (4.75, 1.95), (4.75, 1.55))
-    box(ax, 6.45, 0.6, f"weighted values\n{times((channels, side, side))}", 1.3, 0.6, "white")
-    arrow(ax, (3.5, 0.6), (5.8, 0.6))
-    arrow(ax, (5.53, 1.3), (6.2, 0.9))
-    box(ax, 8.25, 1.75, f"γ · attention + x\n{times((channels, side, side))}", 1.4, 0.6, PALE_ORANGE)
-    arrow(ax, (7.1, 0.7), (8.0, 1.45))
-    arrow(ax, (0.85, 2.05), (0.85, 3.15), (8.25, 3.15), (8.25, 2.05))
-    write(ax, 6.3, 3.28, "x, unchanged", color=SLATE, size=8)
-    write(ax, 7.75, 0.95, "γ starts at 0", color=RED, size=8, ha="left")
-    flow = (
-        f"query and key {times((few, n))}",
-        f"scores {times((n, n))}, softmax",
-        "they weight the values, γ scales these",
+    values, share = np.asarray(x, float), np.asarray(weights, float)
+    scores = np.outer(values, values)
+    if not values.size or share.shape != scores.shape:
+        raise ValueError(f"weights: need shape {scores.shape} for x of shape {values.shape}, got {share.shape}")
+    right = np.exp(scores - scores.max(1, keepdims=True))
+    if not np.allclose(share, right / right.sum(1, keepdims=True), atol=1e-3):
+        raise ValueError("weights: their rows are not the softmax of x[i] · x[j]")
+    mixed = share @ values
+    result = values + gamma * mixed
+    title = f"Self-attention over {len(values)} positions, in numbers"
+    fig, ax = sheet(title, 9.2, 3.1)
+    limits = ax.axis()
+    steps = (
+        (0.75, values[:, None], "x", "the map"),
+        (2.65, scores, "scores x[i] · x[j]", "row i asks, column j answers"),
+        (4.85, share, "weights", "softmax of each row"),
+        (6.75, mixed[:, None], "o", "weights · x"),
+        (8.45, result[:, None], f"y = x + {gamma:g} · o", "the map, changed"),
     )
-    return describe(fig, title, f"a map {times((channels, side, side))}", *flow, "the map is added unchanged")
+    for at, table, name, below in steps:
+        _squares(ax, at, 1.5, table)
+        write(ax, at, 2.45, name, size=9)
+        write(ax, at, 0.55, below, size=7.5, color=SLATE)
+    for start, end in ((1.15, 1.75), (3.5, 4.0), (5.7, 6.35), (7.15, 7.95)):
+        arrow(ax, (start, 1.5), (end, 1.5))
+    arrow(ax, (0.75, 0.4), (0.75, 0.15), (7.55, 0.15), (7.55, 1.35))
+    write(ax, 4.0, 0.27, "x, unchanged", size=7.5, color=SLATE)
+    ax.axis(limits)  # imshow moves them
+    rows = (f"{name} {_in_words(table)}" for _, table, name, _ in steps)
+    return describe(fig, title, *rows)
+
+
+def _squares(ax: Axes, x: float, y: float, table: np.ndarray, side: float = 0.5, low: float = 0.0) -> None:
+    """Draw a small table as squares around (x, y), each with its number in it."""
+    high, wide = table.shape
+    extent = (x - wide * side / 2, x + wide * side / 2, y - high * side / 2, y + high * side / 2)
+    top = max(table.max(), low + 1e-9)
+    ax.imshow(table, extent=extent, cmap="cividis", vmin=low, vmax=top)
+    for (row, column), value in np.ndenumerate(table):
+        dark = value < low + 0.6 * (top - low)
+        at = extent[0] + (column + 0.5) * side, extent[3] - (row + 0.5) * side
+        write(
+            ax,
+            *at,
+            f"{round(value, 3):g}".replace("-", "−"),
+            size=min(8, 20 * side),
+            color="white" if dark else "black",
+        )
+
+
+def _in_words(table: np.ndarray) -> str:
+    """A table's rows, its numbers to three places: "0 1; 2 3"."""
+    return " / ".join(" ".join(f"{round(value, 3):g}" for value in row) for row in table)
 
 
 def spatial_attention_flow(sums: Sequence[Sequence[float]], weights: Sequence[Sequence[float]]) -> Figure:
@@ -154,21 +189,63 @@ def spatial_attention_flow(sums: Sequence[Sequence[float]], weights: Sequence[Se
         raise ValueError(f"sums, weights: need one and the same shape (H, W), got {total.shape} and {share.shape}")
     title = "Spatial attention without parameters"
     fig, ax = sheet(title, 8.8, 2.9)
-    half = block(ax, 0.85, 1.35, (64, 32, 32), PALE_BLUE, None)
+    half = block(ax, 0.85, 1.35, (64, 32, 32), PALE_BLUE)
     write(ax, 0.85, 0.5, "map x (C × H × W)", size=8)
     limits = ax.axis()
     for x, image, name in ((3.1, total, "sum over channels"), (5.5, share, "softmax over positions")):
         low = 0 if image is share else image.min()  # weights from zero: a flat map must look flat
-        ax.imshow(image, extent=(x - 0.6, x + 0.6, 0.75, 1.95), cmap="cividis", vmin=low)
+        _squares(ax, x, 1.35, image, 1.2 / max(image.shape), low)
         write(ax, x, 0.5, f"{name} ({times(total.shape)})", size=8)
     ax.axis(limits)  # imshow moves them
     peak = f"largest weight {share.max():.2g}, uniform would be {1 / share.size:.2g}"
     write(ax, 5.5, 0.27, peak, size=7.5, color=SLATE)
-    block(ax, 7.85, 1.35, (64, 32, 32), PALE_ORANGE, None)
+    block(ax, 7.85, 1.35, (64, 32, 32), PALE_ORANGE)
     write(ax, 7.85, 0.5, "x · weights (C × H × W)", size=8)
-    for start, end in ((0.9 + half, 2.45), (3.75, 4.85), (6.15, 7.8 - half)):
+    for start, end in ((0.9 + half, 2.45), (3.75, 4.85), (6.15, 6.55), (6.95, 7.8 - half)):
         arrow(ax, (start, 1.35), (end, 1.35))
-    arrow(ax, (0.85, 1.95), (0.85, 2.3), (6.75, 2.3), (6.75, 1.42))
-    write(ax, 6.75, 1.15, "×", size=13)
-    sides = (f"{name} {np.array2string(values, precision=2)}" for name, values in (("sums", total), ("weights", share)))
-    return describe(fig, title, *(text.replace("\n", "") for text in sides), peak, "the map times its weights")
+    arrow(ax, (0.85, 1.95), (0.85, 2.3), (6.75, 2.3), (6.75, 1.52))
+    write(ax, 6.75, 1.35, "×", size=15, color=BLUE)
+    sides = (f"sums {_in_words(total)}", f"weights {_in_words(share)}")
+    return describe(fig, title, *sides, peak, "the map times its weights")
+
+
+def residual_block(steps: Sequence[tuple[str, str]], shortcut: str, after: str, title: str) -> Figure:
+    """Draw a residual block from inside: what is added, beside the way around it.
+
+    Args:
+        steps: (name, shape behind it) of the layers of F, the first with the shape of the input.
+        shortcut: what lies on the way around: "x, unchanged".
+        after: what follows the sum: "ReLU"; "" for nothing.
+        title: over the drawing.
+
+    >>> len(residual_block([("3×3 conv.", "64 × 8 × 8")], "x, unchanged", "ReLU", "A block").axes)
+    1
+
+    Source: He et al., "Deep residual learning", 2016, figure 5; Chollet, "Xception", 2017, figure 5.
+    """
+    if not steps:
+        raise ValueError("steps: a block needs one layer or more")
+    pitch = 1.5
+    width = pitch * (len(steps) + 1.6)
+    fig, ax = sheet(title, width, 2.4)
+    y = 1.0
+    write(ax, 0.25, y, "x", size=11)
+    before = 0.4
+    for i, (name, shape) in enumerate(steps):
+        x = 1.25 + pitch * i
+        arrow(ax, (before, y), (x - 0.57, y))
+        box(ax, x, y, name, 1.14, 0.62)
+        write(ax, x, y - 0.5, shape, size=7.5, color=SLATE)
+        before = x + 0.57
+    total = 1.25 + pitch * len(steps) - 0.25
+    arrow(ax, (before, y), (total - 0.16, y))
+    write(ax, total, y, "+", size=15, color=BLUE)
+    arrow(ax, (0.25, y + 0.15), (0.25, 1.72), (total, 1.72), (total, y + 0.16))
+    write(ax, (0.25 + total) / 2, 1.87, shortcut, size=8, color=SLATE)
+    if after:
+        arrow(ax, (total + 0.16, y), (total + 0.35, y))
+        box(ax, total + 0.75, y, after, 0.8, 0.4, PALE_ORANGE)
+    else:
+        arrow(ax, (total + 0.16, y), (total + 0.6, y))
+    layers = (" ".join(name.split()) + f" to {shape}" for name, shape in steps)
+    return describe(fig, title, *layers, f"added to {shortcut}", f"then {after}" if after else "nothing after the sum")

@@ -57,11 +57,11 @@ def box(
     write(ax, x, y, text)
 
 
-def block(ax: Axes, x: float, y: float, shape: Sequence[int], fill: str, hatch: str | None) -> float:
+def block(ax: Axes, x: float, y: float, shape: Sequence[int], fill: str, flat: float = 1.0) -> float:
     """Draw a tensor as a slab around (x, y), wide by channels, high and deep by positions; return half its width."""
     channels, *sides = shape
     wide = 0.10 + 0.055 * np.log2(max(channels, 1))
-    high = 0.12 + 0.135 * np.log2(max(sides[0], 1)) if sides else 0.12
+    high = 0.12 + flat * 0.135 * np.log2(max(sides[0], 1)) if sides else 0.12
     deep = 0.45 * high if sides else 0.05
     left, low = x - (wide + 0.7 * deep) / 2, y - (high + 0.5 * deep) / 2
     slant = np.array([0.7 * deep, 0.5 * deep])
@@ -69,7 +69,7 @@ def block(ax: Axes, x: float, y: float, shape: Sequence[int], fill: str, hatch: 
     shade: dict[str, Any] = {"edgecolor": BLUE, "linewidth": 0.9, "joinstyle": "round"}
     ax.add_patch(Polygon([corners[3], corners[2], corners[2] + slant, corners[3] + slant], facecolor="white", **shade))
     ax.add_patch(Polygon([corners[1], corners[2], corners[2] + slant, corners[1] + slant], facecolor="white", **shade))
-    ax.add_patch(Polygon(corners, facecolor=fill, hatch=hatch, **shade))
+    ax.add_patch(Polygon(corners, facecolor=fill, **shade))
     return (wide + 0.7 * deep) / 2
 
 
@@ -101,60 +101,44 @@ def _spell(name: str) -> str:
 
 
 def architecture(
-    stages: Sequence[tuple[str, Sequence[int], int]],
-    title: str,
-    frozen: Collection[str] = (),
-    notes: Mapping[str, str] | None = None,
+    networks: Mapping[str, Sequence[tuple[str, Sequence[int], int]]], title: str, changed: Collection[str] = ()
 ) -> Figure:
-    """Draw a network as a row of tensors: the paper's Figures 1 to 3 with the shapes that flow.
+    """Draw networks below each other as rows of tensors, what is new in them highlighted: the paper's Figures 1 to 3.
 
     Args:
-        stages: (name, shape of the output without the batch, parameters) from image to logits: `LandmarkNet.shapes`.
+        networks: name → (name of a stage, shape of its output without the batch, parameters) from image to logits, as
+            `LandmarkNet.shapes` lists them.
         title: over the drawing.
-        frozen: names of stages that do not train, hatched.
-        notes: stage name → a line or two below it.
+        changed: names of the stages that the drawing is about.
 
-    Returns:
-        A drawing of one row, or of several when there are more than five stages.
-
-    >>> fig = architecture([("image", (3, 64, 64), 0), ("ResNet50", (2048, 2, 2), 23508032)], "A backbone")
-    >>> len(fig.axes)
+    >>> rows = {"plain": [("image", (3, 64, 64), 0), ("ResNet50", (2048, 2, 2), 23508032)]}
+    >>> len(architecture(rows, "A backbone", {"ResNet50"}).axes)
     1
 
-    Source: Figure 1 of the paper.
+    Source: Figures 1 to 3 of the paper.
     """
-    if len(stages) < 2 or not all(len(shape) for _, shape, _ in stages):
-        raise ValueError(f"stages: needs an input and one stage or more, each with its shape, got {list(stages)}")
-    notes = notes or {}
-    rows = -(-len(stages) // 5)
-    columns = -(-len(stages) // rows)
-    pitch, tall = 1.9, 2.45 + (0.4 if notes else 0.12 if frozen else 0)
-    width = max(pitch * columns + 0.1, 4.5)
-    fig, ax = sheet(title, width, tall * rows + 0.45)
-    before = None
-    for i, (name, shape, parameters) in enumerate(stages):
-        row, column = divmod(i, columns)
-        x, y, fixed = 0.8 + pitch * column, tall * (rows - row) - 1.15, name in frozen
-        half = block(ax, x, y, shape, "white" if fixed else PALE_BLUE, "////" if fixed else None)
-        write(ax, x, y + 0.92, _spell(name), size=9)
-        lines = [f"{count(parameters)} parameters" if parameters else "no parameters" if i else "input"]
-        lines += ["frozen"] * fixed + textwrap.wrap(notes.get(name, ""), 24, max_lines=3, placeholder="…")
-        write(ax, x, y - 0.8, "\n".join(lines), size=7.5, color=SLATE, va="top")
-        if column == columns - 1 or i == len(stages) - 1:  # no arrow to the right to carry the shape
-            write(ax, x, y - 0.68, times(shape), size=7.5, color=BLUE)
-        if before and column:
-            start, end = before[0] + 0.05, x - half - 0.05
-            arrow(ax, (start, y), (end, y))
-            write(ax, (start + end) / 2, y + 0.13, times(stages[i - 1][1]), size=7.5, color=BLUE)
-        elif before:
-            turn = y + 1.27
-            down = (width - 0.2, before[1]), (width - 0.2, turn), (0.12, turn), (0.12, y)
-            arrow(ax, (before[0] + 0.05, before[1]), *down, (x - half - 0.05, y))
-        before = x + half, y
-    words = (
-        f"{name} {times(shape)}{f', {count(n)} parameters' * bool(n)}{', frozen' * (name in frozen)}"
-        for name, shape, n in stages
-    )
+    if not networks or any(len(stages) < 2 or not all(len(s) for _, s, _ in stages) for stages in networks.values()):
+        raise ValueError("networks: needs one or more, each with an input and a stage or more that have a shape")
+    pitch, tall = 1.16, 2.15
+    fig, ax = sheet(title, max(pitch * max(map(len, networks.values())), 5.5), tall * len(networks) + 0.4)
+    words = []
+    for row, (network, stages) in enumerate(networks.items()):
+        y, before = tall * (len(networks) - row) - 1.2, 0.0
+        write(ax, 0.15, y + 1.08, network, size=9.5, ha="left", color=BLUE)
+        for i, (name, shape, parameters) in enumerate(stages):
+            x, new = pitch * (i + 0.5), name in changed
+            half = block(ax, x, y, shape, PALE_ORANGE if new else PALE_BLUE, flat=0.6)
+            write(ax, x, y + 0.68, _spell(name), size=8, weight="bold" if new else "normal")
+            write(ax, x, y - 0.58, times(shape), size=7.5, color=BLUE)
+            lines = f"{count(parameters)} parameters" if parameters else "no parameters" if i else "input"
+            write(ax, x, y - 0.77, lines, size=7.5, color=SLATE)
+            if i:
+                arrow(ax, (before + 0.04, y), (x - half - 0.04, y))
+            before = x + half
+        parts = (
+            f"{n} {times(s)}{f', {count(k)} parameters' * bool(k)}{', new' * (n in changed)}" for n, s, k in stages
+        )
+        words.append(f"{network}: {'; '.join(parts)}")
     return describe(fig, title, *words)
 
 

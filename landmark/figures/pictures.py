@@ -173,13 +173,9 @@ def _heat(values: object, shape: tuple[int, ...], what: str) -> np.ndarray:
 
 @styled
 def saliency_panels(
-    images: Sequence,
-    maps: Mapping[str, Sequence],
-    titles: Sequence[str] | None = None,
-    *,
-    title: str = "What the network looks at",
-    tile: float = 1.5,
-) -> Figure:
+    images: Sequence, maps: Mapping[str, Sequence], titles: Sequence[str] | None = None, *,
+    title: str = "What the network looks at", tile: float = 1.5,
+) -> Figure:  # fmt: skip
     """Draw a row per picture: the picture, then the saliency map of each method over it (the paper's Figure 6).
 
     Args:
@@ -208,6 +204,7 @@ def saliency_panels(
             sheet.draw(row, column, pixels, "" if row else name, heat=values[row])
         if titles is not None:
             sheet.name_row(row, titles[row])
+    credit(sheet.figure, getattr(images, "credits", ()))
     return describe(sheet.figure, title, *(titles or ()), f"each beside its map by {', '.join(maps)}")
 
 
@@ -251,6 +248,7 @@ def attention_maps(
         sheet.draw(*divmod(i, columns), _pixels(image, f"image {i}"), caption, heat=weights[i] / largest, mark=mark)
         row, column = np.unravel_index(weights[i].argmax(), weights[i].shape)
         words.append(f"picture {i + 1}, largest weight {largest:.2f} in row {row + 1}, column {column + 1}")
+    credit(sheet.figure, getattr(images, "credits", ()))
     return describe(sheet.figure, title, f"maps of {' × '.join(map(str, weights.shape[1:]))} positions", *words)
 
 

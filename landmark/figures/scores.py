@@ -214,8 +214,8 @@ def deletion_curves(
         area = np.trapezoid(mean, x / 100)
         line = {"color": GREY, "linestyle": (0, (4, 3))} if name == baseline else {"color": colour}
         ax.fill_between(x, mean - band, mean + band, color=line["color"], alpha=0.15, linewidth=0)
-        words.append(f"{label(name, 30)}: area {area:.3f}")
-        ax.plot(x, mean, **line, label=words[-1])
+        words.append(f"{label(name, 30)}: from {mean[0]:.2f}, area {area:.3f}")
+        ax.plot(x, mean, **line, label=f"{label(name, 30)}: area {area:.3f}")
     ax.set(xlabel="pixels deleted (%)", ylabel="probability of the class", xlim=(0, 100))
     ax.set_ylim(bottom=0)
     ax.legend(title="mean, 95 % band", title_fontsize=8.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,6 +22,9 @@ from landmark.figures.style import (
     reference,
     styled,
 )
+
+_RESTING: dict[str, Any] = {"facecolor": "white", "edgecolor": BLUE, "linewidth": 0.8, "hatch": "////"}
+_TRAINED: dict[str, Any] = {"facecolor": BLUE, "edgecolor": BLUE, "linewidth": 0.8}
 
 
 @styled
@@ -79,27 +82,44 @@ def _trend(name: str, what: str, steps: pd.Series, values: pd.Series) -> str:
 
 @styled
 def parameter_bars(
-    stages: Sequence[tuple[str, int]], frozen: Collection[str] = (), *, title: str = "Where the parameters are"
+    stages: Sequence[tuple[str, int]],
+    frozen: Mapping[str, float] | None = None,
+    *,
+    title: str = "Where the parameters are",
 ) -> Figure:
     """Draw the parameters of each stage of a network, the frozen part hatched.
 
     Args:
         stages: (name, parameters) in the order of the network.
-        frozen: names of stages that do not train.
+        frozen: name of a stage → share of its parameters that does not train; a share below 1 is written above its bar.
         title: over the figure.
 
-    >>> len(parameter_bars([("block1", 900), ("block2", 4000)], {"block1"}).axes)
+    >>> len(parameter_bars([("block1", 900), ("block2", 4000)], {"block1": 1.0, "block2": 0.5}).axes)
     1
     """
-    fig = _stage_bars(stages, frozen, "parameters (thousands)", 1e-3, title)
-    words = (f"{name} {count(value)}{', frozen' * (name in frozen)}" for name, value in stages)
+    shares = frozen or {}
+    fig = _stage_bars(stages, "parameters (millions)", title)
+    (ax,) = fig.axes
+    for i, (name, value) in enumerate(stages):
+        share = shares.get(name, 0.0)
+        ax.bar(i, share * value / 1e6, 0.72, **_RESTING)
+        ax.bar(i, (1 - share) * value / 1e6, 0.72, bottom=share * value / 1e6, **_TRAINED)
+        if 0 < share < 1:
+            ax.annotate(
+                f"{share:.1%} frozen", (i, value / 1e6), (0, 3), textcoords="offset points", ha="center", size=7.5
+            )
+    _name_both(fig, shares)
+    words = []
+    for name, value in stages:
+        share = shares.get(name, 0.0)
+        words.append(f"{name} {count(value)}{f', {share:.1%} frozen'.replace('100.0% ', '') * bool(share)}")
     return describe(fig, title, *words)
 
 
 @styled
 def gradient_flow(
     stages: Sequence[tuple[str, float]],
-    frozen: Collection[str] = (),
+    frozen: Mapping[str, float] | None = None,
     *,
     title: str = "Gradient that reaches each stage",
 ) -> Figure:
@@ -107,36 +127,45 @@ def gradient_flow(
 
     Args:
         stages: (name, gradient norm) in the order of the network.
-        frozen: names of stages that do not train.
+        frozen: name of a stage → share of its parameters that does not train; with 1 it has a hatched stub.
         title: over the figure.
 
-    >>> gradient_flow([("block1", 0.0), ("head", 2.5)], {"block1"}).axes[0].get_yscale()
+    >>> gradient_flow([("block1", 0.0), ("head", 2.5)], {"block1": 1.0}).axes[0].get_yscale()
     'log'
     """
-    fig = _stage_bars(stages, frozen, "gradient norm", 1.0, title)
-    fig.axes[0].set_yscale("log")
-    plain_log(fig.axes[0].yaxis)
+    whole = {name: share for name, share in (frozen or {}).items() if share == 1}
+    fig = _stage_bars(stages, "gradient norm", title)
+    (ax,) = fig.axes
+    for i, (name, value) in enumerate(stages):
+        if name in whole:
+            ax.bar(i, 0.05, 0.72, transform=ax.get_xaxis_transform(), **_RESTING)  # a stub: there is no bar
+        else:
+            ax.bar(i, value, 0.72, **_TRAINED)
+    ax.set_yscale("log")
+    if positive := [value for _, value in stages if value > 0]:
+        ax.set_ylim(bottom=min(positive) / 3)  # a bar that stands out from the stubs
+    plain_log(ax.yaxis)
+    _name_both(fig, whole)
     return describe(fig, title, *(f"{name} {value:.2g}" if value else f"{name} none" for name, value in stages))
 
 
-def _stage_bars(
-    stages: Sequence[tuple[str, float]], frozen: Collection[str], ylabel: str, unit: float, title: str
-) -> Figure:
-    """Draw one bar a stage, frozen ones pale and hatched."""
-    names, values = [name for name, _ in stages], numbers([value for _, value in stages], "stages")
+def _stage_bars(stages: Sequence[tuple[str, float]], ylabel: str, title: str) -> Figure:
+    """Make a canvas with a place for one bar a stage."""
+    names = [name for name, _ in stages]
+    numbers([value for _, value in stages], "stages")
     fig, (ax,) = canvas(title, size=(max(4.6, 1.2 + 0.42 * len(names)), 3.6))
-    for i, (name, value) in enumerate(zip(names, values * unit, strict=True)):
-        look: dict[str, Any] = {"facecolor": "white", "hatch": "////"} if name in frozen else {"facecolor": BLUE}
-        ax.bar(i, value, 0.72, edgecolor=BLUE, linewidth=0.8, **look)
     ax.set_xticks(
         range(len(names)), [label(name, 24) for name in names], rotation=40, ha="right", rotation_mode="anchor"
     )
-    if frozen:
-        patches = (Patch(facecolor="white", edgecolor=BLUE, hatch="////"), Patch(facecolor=BLUE, edgecolor=BLUE))
-        fig.legend(patches, ("frozen", "trained"), loc="outside upper right", ncols=2)
     ax.set_ylabel(ylabel)
     ax.grid(axis="x", visible=False)
     return fig
+
+
+def _name_both(fig: Figure, frozen: Mapping[str, float]) -> None:
+    """Say what hatched and solid mean, where there is both."""
+    if frozen:
+        fig.legend((Patch(**_RESTING), Patch(**_TRAINED)), ("frozen", "trained"), loc="outside upper right", ncols=2)
 
 
 @styled

@@ -35,6 +35,9 @@ def test_pictures_carry_their_credits(world, tmp_path):
     assert not samples.pictures(rows, world).credits
     (tmp_path / "train_attribution.csv").write_text(f"id,url,author,license,title\n{IDS[1]},u,Ada,CC0,Dom\n")
     assert samples.pictures(pd.DataFrame({"id": IDS}), tmp_path).credits == ["2. Dom: Ada, CC0"]
+    batch = torch.zeros(2, 3, 4, 4)
+    assert samples.squares(batch, pd.DataFrame({"id": IDS}), tmp_path).credits == ["2. Dom: Ada, CC0"]
+    assert not samples.squares(batch).credits
 
 
 def test_as_many_rows_of_each_landmark_as_asked():

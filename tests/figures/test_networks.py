@@ -17,21 +17,31 @@ LONG = [
     ("CompactBilinearPooling", (8192,), 0), ("Reshape", (8, 32, 32), 0), ("SelfAttention2d", (8, 32, 32), 81),
     ("Flatten", (8192,), 0), ("fully connected", (6512,), 53354816),
 ]  # fmt: skip
-NOTES = {"xception": "blocks 1 to 7 do not train and keep their statistics", "Reshape": "a place here is $no place"}
+
+
+def softmax(x):
+    powers = np.exp(np.outer(x, x))
+    return powers / powers.sum(1, keepdims=True)
+
+
 WEIGHTS = np.full((4, 4), 1 / 16)
 DRAWINGS = {
-    "architecture": lambda: networks.architecture(LONG[:4], "Xception"),
-    "architecture, two rows": lambda: networks.architecture(LONG, "All of it", {"xception"}, NOTES),
-    "architecture, three rows": lambda: networks.architecture(LONG + LONG[4:], "More than all", {"Reshape"}),
-    "architecture, five": lambda: networks.architecture(LONG[:5], "Five in a row"),
-    "architecture, two": lambda: networks.architecture(LONG[:2], "The least"),
+    "architecture": lambda: networks.architecture({"plain": LONG[:4]}, "Xception"),
+    "architecture, two": lambda: networks.architecture(
+        {"plain": LONG[:4], "long": LONG}, "Two", {"Reshape", "Flatten"}
+    ),
+    "architecture, least": lambda: networks.architecture({"no more than an input and a stage": LONG[:2]}, "The least"),
     "evaluation_flow": networks.evaluation_flow,
     "depthwise_separable": mechanisms.depthwise_separable,
     "depthwise_separable, small": lambda: mechanisms.depthwise_separable(3, 32, 149, 5),
     "count_sketch_steps": lambda: mechanisms.count_sketch_steps([3, -1, 2], [2, 0, 2], [1, -1, -1], [1, 0, 1, 0]),
     "count_sketch_steps, one": lambda: mechanisms.count_sketch_steps([3], [0], [-1], [-3]),
-    "self_attention_flow": mechanisms.self_attention_flow,
-    "self_attention_flow, wide": lambda: mechanisms.self_attention_flow(2048, 10),
+    "residual_block": lambda: mechanisms.residual_block(
+        [("1×1 conv.\nnorm", "64 × 8 × 8")] * 3, "x, unchanged", "ReLU", "One"
+    ),
+    "residual_block, least": lambda: mechanisms.residual_block([("conv.", "8 × 8")], "x", "", "The least"),
+    "self_attention_flow": lambda: mechanisms.self_attention_flow([0.0, 1.0, 2.0], softmax([0.0, 1.0, 2.0]), 0.1),
+    "self_attention_flow, one": lambda: mechanisms.self_attention_flow([-1.5], [[1.0]], -1.0),
     "spatial_attention_flow": lambda: mechanisms.spatial_attention_flow(np.zeros((4, 4)), WEIGHTS),
 }
 
@@ -53,14 +63,16 @@ def test_text_stays_on_the_canvas_and_apart(name):
         assert apart, f"{one!r} overlaps {two!r}"
 
 
-def test_architecture_writes_every_shape_once_and_the_counts():
-    """Fails when a stage's shape is dropped at the turn of a row, or a frozen stage is not said to be frozen."""
-    words = [text.get_text() for text in texts(DRAWINGS["architecture, two rows"]())]
+def test_architecture_writes_every_shape_and_marks_what_is_new():
+    """Fails when a stage's shape or parameters are dropped, or another stage than that which changed is highlighted."""
+    fig = DRAWINGS["architecture, two"]()
+    words = [text.get_text() for text in texts(fig)]
     shapes = [w for w in words if w.replace(" × ", "").isdigit()]
-    assert sorted(shapes) == sorted(networks.times(shape) for _, shape, _ in LONG)
-    assert any(w.startswith("20.8 M parameters\nfrozen") for w in words)
-    alt = DRAWINGS["architecture, two rows"]().get_label()
-    assert all(networks.times(shape) in alt for _, shape, _ in LONG) and "20.8 M parameters, frozen;" in alt
+    assert sorted(shapes) == sorted(networks.times(shape) for _, shape, _ in LONG[:4] + LONG)
+    assert words.count("20.8 M parameters") == 2 and words.count("input") == 2
+    assert [t.get_text() for t in texts(fig) if t.get_weight() == "bold"] == ["Reshape", "Flatten"]
+    assert "long: image 3 × 299 × 299; xception 2048 × 10 × 10, 20.8 M parameters; AveragePool 2048;" in fig.get_label()
+    assert "Reshape 8 × 32 × 32, new; SelfAttention2d 8 × 32 × 32, 81 parameters; Flatten 8192, new" in fig.get_label()
 
 
 def test_evaluation_flow_numbers_follow_from_its_squares():
@@ -73,16 +85,19 @@ def test_evaluation_flow_numbers_follow_from_its_squares():
 
 def test_dollar_signs_are_drawn_as_they_are():
     """Fails when a name with "$" goes through mathtext."""
-    fig = networks.architecture([("a$x^{", (3, 4, 4), 0), ("$b$", (2,), 5)], "$ title $", notes={"$b$": "$\\frac{"})
+    fig = networks.architecture({"$\\frac{": [("a$x^{", (3, 4, 4), 0), ("$b$", (2,), 5)]}, "$ title $")
     fig.savefig(io.BytesIO(), dpi=40)
 
 
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: networks.architecture([], "nothing"),
-        lambda: networks.architecture(LONG[:1], "an input alone"),
-        lambda: networks.architecture([("a", (3,), 0), ("b", (), 0)], "a stage without shape"),
+        lambda: networks.architecture({}, "nothing"),
+        lambda: networks.architecture({"x": LONG[:1]}, "an input alone"),
+        lambda: networks.architecture({"x": [("a", (3,), 0), ("b", (), 0)]}, "a stage without shape"),
+        lambda: mechanisms.residual_block([], "x", "", "nothing is added"),
+        lambda: mechanisms.self_attention_flow([], [], 0.1),
+        lambda: mechanisms.self_attention_flow([0.0, 1.0], [[0.5, 0.5], [0.5, 0.5]], 0.1),
         lambda: mechanisms.count_sketch_steps([], [], [], [0]),
         lambda: mechanisms.count_sketch_steps([1], [2], [1], [0, 1]),
         lambda: mechanisms.count_sketch_steps([1, 2], [0, 1], [1, 1], [1, -2]),

@@ -48,8 +48,10 @@ SAMPLES = {
     "window_mixing": lambda: dataset.window_mixing([1, 2, 4], [0.1, 0.5, 1.0], chosen=2),
     "class_sizes": lambda: dataset.class_sizes([100, 30, 10, 3, 1], 10),
     "filter_curve": lambda: dataset.filter_curve([100, 30, 10, 3, 1], 10),
-    "parameter_bars": lambda: training.parameter_bars([(n, i) for i, n in enumerate(NAMES)], {NAMES[0]}),
-    "gradient_flow": lambda: training.gradient_flow([("a", 0.0), ("b", 0.2), ("c", 1e-4)], {"a"}),
+    "parameter_bars": lambda: training.parameter_bars(
+        [(n, i) for i, n in enumerate(NAMES)], {NAMES[0]: 1.0, NAMES[1]: 0.5}
+    ),
+    "gradient_flow": lambda: training.gradient_flow([("a", 0.0), ("b", 0.2), ("c", 1e-4)], {"a": 1.0}),
     "throughput_bars": lambda: training.throughput_bars({n: 10.0 for n in NAMES}, device="a $ GPU"),
     "image_grid": lambda: pictures.image_grid(
         PICTURES, NAMES[:4], columns=2, frames=[None, style.RED] * 2, row_labels=NAMES[4:6], title="$"
@@ -88,6 +90,23 @@ def test_credits_stand_below_the_pictures_and_inside_the_figure():
     assert around.y1 <= axes.get_window_extent().y0
     assert axes.get_window_extent().width >= 0.95 * bare.axes[0].get_window_extent().width
     assert text.get_text().split() == " · ".join(map(style.label, Credited.credits)).split()
+    assert bare.get_supxlabel() == ""
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda some: pictures.saliency_panels(some, {"Grad-CAM": MAPS}, title="t"),
+        lambda some: pictures.attention_maps(some, MAPS, title="t"),
+    ],
+)
+def test_maps_over_photographs_credit_them(draw):
+    """Fails when a photograph under a saliency or attention map is shown without its author, or the credit lies on it."""
+    figure, bare = draw(Credited(PICTURES[:4])), draw(PICTURES[:4])
+    figure.savefig(io.BytesIO())
+    assert figure.get_supxlabel().split() == " · ".join(map(style.label, Credited.credits)).split()
+    (text,) = (text for text in figure.texts if text.get_text() == figure.get_supxlabel())
+    assert text.get_window_extent().y1 <= min(axes.get_window_extent().y0 for axes in figure.axes)
     assert bare.get_supxlabel() == ""
 
 

@@ -47,14 +47,28 @@ def test_training_loss_is_a_running_mean():
         assert smooth[last] == pytest.approx((weights * values[: last + 1]).sum() / weights.sum())
 
 
-@pytest.mark.parametrize(("draw", "unit"), [(training.parameter_bars, 1e-3), (training.gradient_flow, 1)])
-def test_stages_stand_in_order_and_frozen_ones_are_hatched(draw, unit):
-    """Fails when a bar has another stage's height, the unit is wrong, or what trains looks frozen."""
-    (ax,) = draw(STAGES, {"block2"}).axes
-    assert [bar.get_height() for bar in ax.patches] == pytest.approx([value * unit for _, value in STAGES])
+def test_a_bar_of_parameters_is_split_where_a_part_of_a_stage_is_frozen():
+    """Fails when a bar has another stage's height, or a stage of which a part trains looks wholly trained or frozen."""
+    fig = training.parameter_bars(STAGES, {"block1": 1.0, "block2": 0.75})
+    (ax,) = fig.axes
+    resting, trained = ax.patches[::2], ax.patches[1::2]
+    assert [bar.get_height() for bar in resting] == pytest.approx([900e-6, 3000e-6, 0])
+    assert [bar.get_height() for bar in trained] == pytest.approx([0, 1000e-6, 50e-6])
+    assert [bar.get_y() for bar in trained] == pytest.approx([900e-6, 3000e-6, 0]), (
+        "the trained part stands on the frozen"
+    )
+    assert {bar.get_hatch() for bar in resting} == {"////"} and {bar.get_hatch() for bar in trained} == {None}
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [name for name, _ in STAGES]
-    assert [bar.get_hatch() for bar in ax.patches] == [None, "////", None]
-    assert [to_hex(bar.get_facecolor()).upper() for bar in ax.patches] == [style.BLUE, "#FFFFFF", style.BLUE]
+    assert [text.get_text() for text in ax.texts] == ["75.0% frozen"]
+    assert "block1 900, frozen; block2 4.0 k, 75.0% frozen; head 50" in fig.get_label()
+
+
+def test_a_stage_gets_its_gradient_or_is_hatched():
+    """Fails when a bar has another stage's norm, or a stage that is frozen in part looks as if it got nothing."""
+    (ax,) = training.gradient_flow(STAGES, {"block1": 1.0, "block2": 0.75}).axes
+    assert [bar.get_hatch() for bar in ax.patches] == ["////", None, None]
+    assert [bar.get_height() for bar in ax.patches[1:]] == [4000, 50]
+    assert [to_hex(bar.get_facecolor()).upper() for bar in ax.patches] == ["#FFFFFF", style.BLUE, style.BLUE]
 
 
 def test_bars_of_throughput_are_as_long_as_the_rates():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.lessons.heads import FrozenFeatures, frozen_features, logits_of, train_head
     from landmark.course.lessons.layers import (
         attention_layer,
+        effective_positions,
         frozen_stages,
         gradient_norms,
         self_attention_from,
@@ -58,6 +59,7 @@ __all__ = [
     "attention_on_vector",
     "batched_gap",
     "benchmark_table",
+    "effective_positions",
     "fall_steps",
     "frozen_features",
     "frozen_stages",

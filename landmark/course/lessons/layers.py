@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landmark.models.functional import count_sketch, spatial_softmax, tensor_sketch
-from landmark.models.layers import SelfAttention2d
+from landmark.models.layers import AttentionPool, SelfAttention2d, SpatialAttention
 from landmark.models.net import LandmarkNet
 from landmark.utils.device import own_random_numbers
 
@@ -20,13 +20,20 @@ def stage_sizes(module: nn.Module) -> list[tuple[str, int]]:
     return [(name, size) for name, size in sizes if size]
 
 
-def frozen_stages(module: nn.Module) -> set[str]:
-    """List the children of a module that have parameters of which none trains."""
-    return {
-        name
-        for name, child in module.named_children()
-        if list(child.parameters()) and not any(p.requires_grad for p in child.parameters())
-    }
+def frozen_stages(module: nn.Module) -> dict[str, float]:
+    """Measure the share of the parameters of a module's children that does not train, where there is one.
+
+    >>> pair = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
+    >>> _ = pair[0].requires_grad_(False), pair[1].bias.requires_grad_(False)
+    >>> frozen_stages(pair)
+    {'0': 1.0, '1': 0.5}
+    """
+    shares = {}
+    for name, size in stage_sizes(module):
+        resting = sum(p.numel() for p in module.get_submodule(name).parameters() if not p.requires_grad)
+        if resting:
+            shares[name] = resting / size
+    return shares
 
 
 def sketch_errors(dims: Sequence[int], repeats: int = 20, channels: int = 256, seed: int = 0) -> np.ndarray:
@@ -55,9 +62,24 @@ def sketch_by_hand(x: Sequence[float], h: Sequence[int], s: Sequence[int], dim: 
 
 @torch.inference_mode()
 def spatial_weights(model: LandmarkNet, images: Tensor) -> np.ndarray:
-    """Compute the weights (B, H, W) with which a `xception_spatial_map` network adds up its map's positions."""
+    """Compute the weights (B, H, W) of a network's spatial attention, on its map or on its reshaped vector."""
     x = model.forward_features(images.to(next(model.parameters()).device)).float()
-    return spatial_softmax(x / x.shape[1] ** 0.5)[:, 0].cpu().numpy()
+    for layer in model.pool:
+        if isinstance(layer, AttentionPool):
+            x = x / x.shape[1] ** 0.5
+        if isinstance(layer, (AttentionPool, SpatialAttention)):
+            return spatial_softmax(x, layer.temperature)[:, 0].cpu().numpy()
+        x = layer(x).float()
+    raise ValueError(f"model: {model.backbone_name} with {model.pool} has no spatial attention")
+
+
+def effective_positions(weights: np.ndarray) -> np.ndarray:
+    """Count the positions that share the weight of each map, 1 / Σ w²: (B, H, W) → (B,).
+
+    >>> effective_positions(np.array([[[1.0, 0.0]], [[0.5, 0.5]]])).tolist()
+    [1.0, 2.0]
+    """
+    return 1 / np.square(weights).sum(axis=(1, 2))
 
 
 def attention_layer(model: nn.Module) -> SelfAttention2d:

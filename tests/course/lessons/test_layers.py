@@ -7,7 +7,7 @@ from torch import nn
 
 from landmark.course.lessons import layers
 from landmark.models.functional import tensor_sketch
-from landmark.models.layers import SelfAttention2d
+from landmark.models.layers import AttentionPool, SelfAttention2d, SpatialAttention
 
 
 class Tiny(nn.Module):
@@ -40,12 +40,12 @@ IMAGES = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(1))
 
 
 def test_sizes_and_frozen_stages(net):
-    """Fails when a stage without parameters is listed, a bias is not counted, or a half-frozen stage counts as frozen."""
+    """Fails when a stage without parameters is listed, a bias is not counted, or a stage frozen in part counts as trained."""
     assert layers.stage_sizes(net.backbone) == [("first", 3 * 4 * 9 + 4), ("last", 4 * 8 + 8)]
-    assert layers.frozen_stages(net.backbone) == set()
+    assert layers.frozen_stages(net.backbone) == {}
     net.backbone.first.requires_grad_(False)
     net.backbone.last.bias.requires_grad_(False)
-    assert layers.frozen_stages(net.backbone) == {"first"}
+    assert layers.frozen_stages(net.backbone) == {"first": 1.0, "last": 8 / 40}
 
 
 def test_sketch_errors_are_relative_and_fall_with_the_dimension():
@@ -63,14 +63,40 @@ def test_sketch_errors_are_relative_and_fall_with_the_dimension():
     assert errors[0, 0] == pytest.approx(abs(sketched - exact) / exact, rel=1e-4)
 
 
-def test_spatial_weights_are_a_softmax_over_places(net):
+def softmax_of_sums(x, divisor):
+    """The weight of each position of a map (C, H, W), by a loop."""
+    _, height, width = x.shape
+    powers = {(i, j): np.exp(x[:, i, j].sum() / divisor) for i in range(height) for j in range(width)}
+    return {place: power / sum(powers.values()) for place, power in powers.items()}
+
+
+def test_spatial_weights_are_a_softmax_over_positions(net):
     """Fails when channels are averaged, √C is left out, or weights add to one over the batch: against a plain loop."""
-    weights = layers.spatial_weights(net, IMAGES)
+    net.pool = nn.Sequential(AttentionPool())
     maps = net.forward_features(IMAGES).detach().numpy().astype(float)
-    for got, x in zip(weights, maps, strict=True):
-        powers = {(i, j): np.exp(sum(x[c, i, j] for c in range(8)) / 8**0.5) for i in range(4) for j in range(4)}
-        for place, power in powers.items():
-            assert got[place] == pytest.approx(power / sum(powers.values()), rel=1e-4)
+    for got, x in zip(layers.spatial_weights(net, IMAGES), maps, strict=True):
+        for place, weight in softmax_of_sums(x, 8**0.5).items():
+            assert got[place] == pytest.approx(weight, rel=1e-4)
+
+
+def test_spatial_weights_of_a_reshaped_vector(net):
+    """Fails when the vector form's weights are taken of the map, or divided by √C, which that form does not do."""
+    net.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Unflatten(1, (2, 2, 2)), SpatialAttention())
+    vectors = net.forward_features(IMAGES).detach().numpy().astype(float).mean((2, 3))
+    got = layers.spatial_weights(net, IMAGES)
+    assert got.shape == (2, 2, 2)
+    for weights, vector in zip(got, vectors, strict=True):
+        for place, weight in softmax_of_sums(vector.reshape(2, 2, 2), 1).items():
+            assert weights[place] == pytest.approx(weight, rel=1e-4)
+    net.pool, net.backbone_name = nn.Sequential(nn.Flatten()), "tiny"
+    with pytest.raises(ValueError, match="has no spatial attention"):
+        layers.spatial_weights(net, IMAGES)
+
+
+def test_effective_positions_by_hand():
+    """Fails when the squares are added over the batch, or not inverted: 1 / (4 · 0.25²) = 4."""
+    weights = np.array([[[0.25, 0.25], [0.25, 0.25]], [[1.0, 0.0], [0.0, 0.0]]])
+    assert layers.effective_positions(weights).tolist() == [4.0, 1.0]
 
 
 def test_attention_from_a_place_is_that_places_row(net):
