@@ -370,6 +370,7 @@ CALLS = {
     "sketch_errors": lambda t: course_layers.sketch_errors([8], 2, 4),
     "sketch_by_hand": lambda t: course_layers.sketch_by_hand([1.0], [0], [1], 2),
     "spatial_weights": lambda t: course_layers.spatial_weights(net.create_model("resnet50_spatial_map", 3), t.images),
+    "effective_positions": lambda t: course_layers.effective_positions(np.full((1, 2, 2), 0.25)),
     "attention_layer": lambda t: course_layers.attention_layer(t.map_model),
     "self_attention_from": lambda t: course_layers.self_attention_from(t.map_model, t.images, [(0, 0)] * 2),
     "throughput": lambda t: speed.throughput(net.create_model("resnet50", 3), 32, 2, 1),
