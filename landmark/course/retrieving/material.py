@@ -60,6 +60,7 @@ class Material:
         self.weights = [1.0] * len(self.systems) if weights is None else list(weights)
         self.search, self.parts = search or SearchConfig(), parts or PartWeights()
         self.photos = open_test(data.root)
+        self._comparers: dict[str, Searcher] = {}  # by their local features
 
     @cached_property
     def _searchers(self) -> list[Searcher]:
@@ -68,8 +69,7 @@ class Material:
         made: dict[str, Searcher] = {}  # runs of one frozen network share their vectors
         for embedder in embedders:
             if embedder.network not in made:
-                made[embedder.network] = Searcher(gallery, embedder, create_local(self.parts.local), self.search,
-                                                  progress=self.progress)  # fmt: skip
+                made[embedder.network] = Searcher(gallery, embedder, None, self.search, progress=self.progress)
         return [made[embedder.network] for embedder in embedders]
 
     @cached_property
@@ -132,24 +132,45 @@ class Material:
         parts = [networks, self.weights, self.ids, first.index.ids, stamps, *more]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def inliers(self, near: Neighbours) -> np.ndarray:
-        """Count the inliers (Q, k) of the queries with their neighbours, kept on disk; -1 where none was compared."""
-        counts, searcher, search = [], self._searchers[0], self.search
-        asked = [self.parts.local, search.side, search.likeness, search.geometry, search.tolerance, search.rerank]
+    def _comparer(self, local: str) -> Searcher:
+        """The first system's searcher, with local features: those of DELF are its network's own."""
+        if local not in self._comparers:
+            one = self._searchers[0]
+            features = create_local(local, one.embedder, one.gallery, self.search.side)
+            self._comparers[local] = Searcher(one.gallery, one.embedder, features, self.search, progress=self.progress)
+        return self._comparers[local]
+
+    def inliers(self, near: Neighbours, local: str | None = None) -> np.ndarray:
+        """Count the inliers (Q, k) of the queries with their neighbours, kept on disk; -1 where none was compared.
+
+        Args:
+            near: of `near`.
+            local: features by name; those of the part `local` when left out.
+        """
+        local = local or self.parts.local
+        counts, search = [], self.search
+        asked = [local, search.side, search.likeness, search.geometry, search.tolerance, search.rerank]
         for start in range(0, len(self.ids), _BLOCK):
             part = Neighbours(*(column[start : start + _BLOCK] for column in near))
             basis = self._basis(asked, part.rows.tolist())[:32]
             file = CacheFile(self.data.root, f"inliers/{basis}.npy")
             block = file.load(_stored)
             if block is None:
-                block = searcher.compare(self.ids[start : start + _BLOCK], self.photos, part)
+                block = self._comparer(local).compare(self.ids[start : start + _BLOCK], self.photos, part)
                 file.save(partial(_store, block))
             counts.append(block)
         return np.concatenate(counts)
 
     @cached_property
     def classified(self) -> tuple[np.ndarray, np.ndarray]:
-        """Landmark ids (Q,) that the classifiers answer, and how sure they are (Q,); several are blended.
+        """Landmark ids (Q,) that the classifiers answer, and how sure they are (Q,), as of `classify`."""
+        return self.classify()
+
+    def classify(self, crops: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Answer by the classifiers: landmark ids (Q,) and how sure they are (Q,); several are blended.
+
+        Args:
+            crops: each votes over views of an image.
 
         Raises:
             InputError: an embedder, which has no classifier.
@@ -159,8 +180,8 @@ class Material:
             if isinstance(system, Embedder):
                 raise InputError(f"{system.name}: a network without a classifier has no softmax: give a run")
             solved = (self.data.root / "recognition_solution_v2.1.csv").exists()
-            record = (test_predictions(system, self.data) if solved
-                      else predict_table(system, self.data.test[["id"]], self.data.root))  # fmt: skip
+            record = (test_predictions(system, self.data, crops=crops) if solved
+                      else predict_table(system, self.data.test[["id"]], self.data.root, crops=crops))  # fmt: skip
             answers = record.mapping(system.labels)
             rows = [answers.get(image_id, (-1, -np.inf)) for image_id in self.ids]
             labels.append(np.array([row[0] for row in rows], np.int64))
