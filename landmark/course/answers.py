@@ -17,13 +17,11 @@ def truth_of(data: GoogleLandmarks, split: str = "all") -> dict[str, tuple[int, 
     return scored(data.solution, split, f"the solution of {data.root}")
 
 
-def test_predictions(
-    run: Run, data: GoogleLandmarks, keep: Collection[str] = (), *, crops: bool = False
-) -> Predictions:  # fmt: skip
+def test_predictions(run: Run, data: GoogleLandmarks, keep: Collection[str] = ()) -> Predictions:
     """Predictions of a run on the whole test set, kept beside it, see `predict_table`."""
     truth = truth_of(data)
     known = [next((x for x in truth.get(i, ()) if x in run.labels), -1) for i in data.test["id"]]
-    return predict_table(run, data.test.assign(landmark_id=known), data.root, keep=keep, crops=crops)
+    return predict_table(run, data.test.assign(landmark_id=known), data.root, keep=keep)
 
 
 def test_answers(run: Run, data: GoogleLandmarks, score: str = DEFAULT) -> dict[str, tuple[int, float]]:

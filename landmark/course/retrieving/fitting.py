@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from landmark.course.answers import truth_of
-from landmark.course.retrieving.walk import sample_queries
+from landmark.course.retrieving.material import sample_queries
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.neighbours import find_nearest
 from landmark.evaluation.report.answers import tabulate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from landmark.evaluation.neighbours import Neighbours
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder, Embeddings
 from landmark.retrieval.fusion.ensemble import blend_answers, join_vectors
-from landmark.retrieval.gallery import open_gallery, open_test
+from landmark.retrieval.gallery import Photos, open_gallery, open_test
 from landmark.retrieval.local.features import create_local
 from landmark.retrieval.recognise import Searcher
 from landmark.retrieval.scale.resumable import search_in_blocks
@@ -32,6 +33,13 @@ DEPTH = 20  # neighbours that are kept of each query, at least
 _BLOCK = 256  # queries whose inliers lie in a file
 
 
+def sample_queries(data: GoogleLandmarks, count: int = 120) -> Photos:
+    """Take test images evenly spread over the table; all where there are fewer."""
+    photos = open_test(data.root)
+    rows = np.unique(np.linspace(0, len(photos.ids) - 1, min(count, len(photos.ids))).round().astype(int))
+    return replace(photos, ids=[photos.ids[row] for row in rows])
+
+
 class Material:
     """Runs, or an embedder, on a data set: an ensemble where there are several.
 
@@ -44,6 +52,7 @@ class Material:
         weights: of the systems; all the same when left out.
         search: settings of the search; the defaults when left out.
         parts: weights of the parts; the defaults when left out.
+        count: test images that are answered, evenly spread; all when left out.
         progress: show bars.
 
     Raises:
@@ -52,14 +61,15 @@ class Material:
 
     def __init__(
         self, systems: Sequence[Run | Embedder], data: GoogleLandmarks, weights: Sequence[float] | None = None, *,
-        search: SearchConfig | None = None, parts: PartWeights | None = None, progress: bool = False,
+        search: SearchConfig | None = None, parts: PartWeights | None = None, count: int | None = None,
+        progress: bool = False,
     ):  # fmt: skip
         if not systems:
             raise InputError("no run: a recipe needs one at least")
         self.systems, self.data, self.progress = list(systems), data, progress
         self.weights = [1.0] * len(self.systems) if weights is None else list(weights)
         self.search, self.parts = search or SearchConfig(), parts or PartWeights()
-        self.photos = open_test(data.root)
+        self.photos = open_test(data.root) if count is None else sample_queries(data, count)
         self._comparers: dict[str, Searcher] = {}  # by their local features
 
     @cached_property
@@ -180,8 +190,11 @@ class Material:
             if isinstance(system, Embedder):
                 raise InputError(f"{system.name}: a network without a classifier has no softmax: give a run")
             solved = (self.data.root / "recognition_solution_v2.1.csv").exists()
-            record = (test_predictions(system, self.data, crops=crops) if solved
-                      else predict_table(system, self.data.test[["id"]], self.data.root, crops=crops))  # fmt: skip
+            if solved and not crops:
+                record = test_predictions(system, self.data)  # the notebooks' own record of all test images
+            else:
+                table = self.data.test[self.data.test["id"].isin(self.photos.ids)][["id"]]
+                record = predict_table(system, table, self.data.root, crops=crops)
             answers = record.mapping(system.labels)
             rows = [answers.get(image_id, (-1, -np.inf)) for image_id in self.ids]
             labels.append(np.array([row[0] for row in rows], np.int64))
