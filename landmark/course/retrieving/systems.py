@@ -53,10 +53,11 @@ def systems_table(
     own = own or {}
     search = SearchConfig(rerank=compared)
     groups = {name: own.get(name, runs) for name in RECIPES if name != "xception_gem" or name in own}
+    made = {id(run): Material([run], data, search=search, count=count) for some in groups.values() for run in some}
     tables: dict[str, list[Answers]] = {}
     seconds: dict[str, float] = {}
     for name, systems in groups.items():
-        materials = [Material([system], data, search=search, count=count) for system in systems]
+        materials = [made[id(run)] for run in systems]
         images = sum(len(material.ids) for material in materials)  # their vectors are made here, outside the clock
         start = time.perf_counter()
         answers = [answer(material, name) for material in materials]
