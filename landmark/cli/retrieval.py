@@ -51,8 +51,9 @@ def _search(args: argparse.Namespace) -> int:
     if args.sheet:
         sheet.check_sheet(args.sheet)
     photos = gallery.open_test(args.test) if args.test else gallery.open_photos(args.photos)
-    local = create_local(args.local)
-    searcher = Searcher(index, _embedder(args.features), local, config, workers=args.workers)
+    embedder = _embedder(args.features)
+    local = create_local(args.local, embedder, index, config.side)
+    searcher = Searcher(index, embedder, local, config, workers=args.workers)
     findings = searcher.search(photos, keep=bool(args.test))
     for image_id, reason in list(findings.bad.items())[:20]:
         print(f"{photos.name(image_id)}: {reason}: no answer", file=sys.stderr)

@@ -64,8 +64,10 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.lessons.steps import fall_steps
     from landmark.course.retrieving.answering import submit_recipe
     from landmark.course.retrieving.ladder import contributions, recipe_ladder
+    from landmark.course.retrieving.material import sample_queries
     from landmark.course.retrieving.recipes import PARTS, RECIPES
-    from landmark.course.retrieving.walk import Walk, sample_queries
+    from landmark.course.retrieving.systems import systems_table
+    from landmark.course.retrieving.walk import Walk
     from landmark.course.runs import (
         FEATURES,
         NETWORKS,
@@ -193,6 +195,7 @@ __all__ = [
     "squares",
     "stage_sizes",
     "submit_recipe",
+    "systems_table",
     "test_answers",
     "test_predictions",
     "throughput",

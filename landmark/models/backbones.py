@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from landmark.models.recipes import BACKBONES
@@ -57,6 +58,31 @@ def stage_names(backbone: nn.Module) -> list[str]:
         elif name not in ("global_pool", "fc", "classifier", "pre_logits", "head"):
             names.append(name)
     return names
+
+
+def middle_stage(backbone: nn.Module) -> str:
+    """Name the last stage whose map has a sixteenth of an image's sides: where local features are still local.
+
+    Raises:
+        InputError: there is none.
+
+    >>> middle_stage(create_backbone("resnet50")), middle_stage(create_backbone("efficientnet_lite0"))
+    ('layer3', 'blocks.4')
+
+    Source: Noh et al., "Large-scale image retrieval with attentive deep local features", 2017, section 4.1, whose
+    features are those of ResNet50's layer3.
+    """
+    x, middle = torch.zeros(1, 3, 64, 64, device=next(backbone.parameters()).device), ""
+    training = backbone.training
+    backbone.eval()
+    with torch.no_grad():
+        for name in stage_names(backbone):
+            x = backbone.get_submodule(name)(x)
+            middle = name if x.shape[2:] == (4, 4) else middle
+    backbone.train(training)
+    if not middle:
+        raise InputError("no stage of this backbone has a map of a sixteenth of the image: take another one")
+    return middle
 
 
 def split_stages(backbone: nn.Module, stage: str) -> tuple[list[str], list[str]]:

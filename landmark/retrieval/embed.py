@@ -35,8 +35,8 @@ PIECE = 4096  # images in a file, which is there whole or not at all
 class Embedder:
     """Turn images into vectors of length 1: the mean of the unit embeddings of an image's views.
 
-    Attributes: `size` of the images that it takes, `name` of the network, `network`: what its vectors depend on, as a
-    hash; those of two embedders can be compared where it is the same.
+    Attributes: `size` of the images that it takes, `name` of the network, `original`: the network as it was given,
+    `network`: what its vectors depend on, as a hash; those of two embedders can be compared where it is the same.
 
     Args:
         model: any network of `create_model`, trained or not, left as it is; its embeddings are taken in front of its
@@ -66,7 +66,7 @@ class Embedder:
             digest.update(f"{key} {tuple(value.shape)}".encode())
             digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
         self.network = digest.hexdigest()
-        self.model = fast_model(model)
+        self.original, self.model = model, fast_model(model)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:

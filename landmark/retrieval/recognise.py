@@ -35,7 +35,7 @@ log = logging.getLogger("landmark.retrieval")
 SHOWN = 10  # neighbours of each query that are listed, at least
 CALIBRATED = 100  # images of the index, and as many of no landmark, that the threshold is measured on
 _RULE = 2  # of the score; a change of it, or of what the local features do, makes stored thresholds void
-_HELD = 512  # pictures whose local features stay in memory, some 0.5 MB each
+_HELD = 2**29  # bytes of local features that stay in memory: a picture has 0.2 MB with DELF, 1 MB with SIFT
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class Searcher:
         self.others = self._embed_others(keep)
         self.burden = self._burden(self.index.vectors, OTHERS_OF_INDEX)  # (N,)
         self._features: OrderedDict[tuple[str, str, str], Features] = OrderedDict()
+        self._held = 0  # bytes of these
         self._one_at_a_time = threading.Lock()  # a network has the cores to itself; matching shares them
 
     def embed(self, photos: Photos, keep: bool = False) -> Embeddings:
@@ -186,8 +187,9 @@ class Searcher:
                 log.warning("%s: no local features", error)
                 picture = Image.new("RGB", (32, 32))
             self._features[key] = features = self.local(picture, self.config.side)
-            if len(self._features) > _HELD:
-                self._features.popitem(last=False)
+            self._held += features.descriptors.nbytes
+            while self._held > _HELD:
+                self._held -= self._features.popitem(last=False)[1].descriptors.nbytes
             return features
 
     def leave_one_out(self, rows: np.ndarray | None = None, depth: int = SHOWN) -> Findings:

@@ -14,7 +14,7 @@ import pandas as pd
 from landmark.data.dataset import LandmarkDataset, Samples
 from landmark.data.folder import GoogleLandmarks
 from landmark.data.loader import make_loader
-from landmark.evaluation.prediction import COLUMNS, Predictions, predict
+from landmark.evaluation.prediction import COLUMNS, Crops, Predictions, predict
 from landmark.evaluation.write import write_predictions
 from landmark.models.frozen import Prefix, fast_halves
 from landmark.training.frozen.uses import answering
@@ -24,7 +24,7 @@ from landmark.utils import distributed
 
 def predict_table(
     run: Run, table: pd.DataFrame, root: str | Path, split: str = "test", *, keep: Collection[str] = (),
-    workers: int | None = None, progress: bool = False,
+    crops: bool = False, workers: int | None = None, progress: bool = False,
 ) -> Predictions:  # fmt: skip
     """Predict the images of a table; the record is kept beside the run, and made again when what it rests on changes.
 
@@ -34,15 +34,21 @@ def predict_table(
         root: GLDv2 folder of the images.
         split: "train", "test" or "index".
         keep: "embedding" to keep the embeddings (N, D), "logits" to keep the logits (N, K), or both.
+        crops: vote over views of each image, see `Crops`; such a record has no embeddings.
         workers: processes that decode images, see `make_loader`.
         progress: show a bar.
     """
-    of = run.basis(table, root, split) | {"columns": [*COLUMNS, *sorted(keep)]}
+    of = run.basis(table, root, split) | {"columns": [*COLUMNS, *sorted(keep)]} | ({"crops": True} if crops else {})
     name = hashlib.sha256(json.dumps(of).encode()).hexdigest()[:16]
     path = run.path / "predictions" / f"{name}.npz"
     record = Predictions.load(path, of)
     if record is None:
-        record = _predicted(run, run.dataset(table, root, split), keep, workers, progress)
+        dataset = run.dataset(table, root, split)
+        if crops:
+            loader = make_loader(dataset, run.config.batch_size, workers=workers)
+            record = predict(Crops(run.model()), loader, progress=progress, keep=keep)
+        else:
+            record = _predicted(run, dataset, keep, workers, progress)
         with contextlib.suppress(OSError):  # no room or no right to keep it: it is as good
             record.save(path, of)
     return record

@@ -9,7 +9,7 @@ from landmark.data.dataset import Bad, Batch
 from landmark.data.folder import LabelMap
 from landmark.data.loader import Quarantine
 from landmark.evaluation import prediction
-from landmark.evaluation.prediction import Predictions, joined, merged
+from landmark.evaluation.prediction import Crops, Predictions, joined, merged
 from landmark.models.net import create_model
 from landmark.utils.errors import InputError
 from tests.helpers import Small
@@ -121,6 +121,25 @@ def test_embeddings_are_those_the_answer_was_made_of(monkeypatch):
     assert np.allclose(found.norm, np.sqrt((found.embedding.astype(float) ** 2).sum(1)))
     plain = prediction.predict(model, loader)
     assert plain.embedding is None and plain.logits is None and np.array_equal(plain.norm, found.norm)
+
+
+def test_crops_vote_by_the_mean_of_their_softmax():
+    """Fails when a corner is left out or counted twice, logits are averaged in place of votes, or a vote underflows."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5)).eval()
+    network[1].weight.data *= 30
+    images, votes = torch.randn(2, 3, 16, 16), []
+    for y, x in ((0, 0), (0, 2), (2, 0), (2, 2), (1, 1)):
+        crop = images[:, :, y : y + 14, x : x + 14]
+        votes.append(torch.nn.functional.interpolate(crop, (16, 16), mode="bilinear"))
+    votes = [view if not turned else view.flip(3) for view in (*votes, images) for turned in (False, True)]
+    with torch.no_grad():
+        expected = sum(network(view).softmax(1) for view in votes) / 12
+        got = Crops(network)(images)
+    torch.testing.assert_close(got.exp(), expected)
+    one = Predictions.of(["a", "b"], got)
+    np.testing.assert_allclose(one.score("softmax"), expected.max(1).values, rtol=1e-5)
+    network[1].weight.data *= 1e4
+    assert torch.isfinite(Crops(network)(images)).all()
 
 
 def test_logits_that_are_not_finite_are_told():

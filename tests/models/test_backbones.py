@@ -9,7 +9,14 @@ import timm
 import torch
 from torch import nn
 
-from landmark.models.backbones import create_backbone, freeze_prefix, freeze_stage, split_stages, stage_names
+from landmark.models.backbones import (
+    create_backbone,
+    freeze_prefix,
+    freeze_stage,
+    middle_stage,
+    split_stages,
+    stage_names,
+)
 from landmark.models.recipes import BACKBONES
 from landmark.utils import distributed
 from landmark.utils.errors import InputError
@@ -129,3 +136,15 @@ def test_frozen_stages_rest_when_norms_are_synchronised(monkeypatch, name, stage
     rest = children.index(net.get_submodule(stage)) + 1
     assert not any(module.training for child in children[:rest] for module in child.modules())
     assert any(isinstance(m, nn.SyncBatchNorm) and m.training for child in children[rest:] for m in child.modules())
+
+
+@pytest.mark.parametrize(("name", "stage"), [("resnet50", "layer3"), ("xception", "block11"), ("vgg16", "features.42"),
+                                             ("efficientnet_lite0", "blocks.4")])  # fmt: skip
+def test_the_middle_has_a_sixteenth_of_the_sides(name, stage):
+    """Fails when a stage before the last of that size is taken, or looking moves statistics of the norms."""
+    net = create_backbone(name)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    assert middle_stage(net) == stage and net.training
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    with pytest.raises(InputError, match="a sixteenth of the image"):
+        middle_stage(nn.Sequential(nn.Conv2d(3, 4, 3)))

@@ -6,6 +6,7 @@ fitting    Settings of a search fitted on dev worlds.
 ladder     What each part of a recipe adds to open GAP, and what each system adds to an ensemble.
 material   What recipes are made of: the vectors, answers and local features of runs on a data set.
 recipes    Named lists of parts, each a step of how a test set is answered, and the weights of the parts.
+systems    The named systems side by side: closed, open, among distractors, and their time.
 walk       One query on its way through every stage of a search.
 """
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         recipe_ladder,
         table_of,
     )
-    from landmark.course.retrieving.material import Material
+    from landmark.course.retrieving.material import Material, sample_queries
     from landmark.course.retrieving.recipes import PARTS, RECIPES, PartWeights, parts_of
-    from landmark.course.retrieving.walk import Walk, sample_queries
+    from landmark.course.retrieving.systems import systems_table
+    from landmark.course.retrieving.walk import Walk
 
 __all__ = [
     "Answered",
@@ -48,6 +50,7 @@ __all__ = [
     "recipe_ladder",
     "sample_queries",
     "submit_recipe",
+    "systems_table",
     "table_of",
 ]
 

@@ -45,15 +45,16 @@ def answer(material: Material, recipe: str | Sequence[str]) -> Answered:
         InputError: no such recipe, a classifier that is not there, or images that cannot be read.
     """
     parts, weights = parts_of(recipe), material.parts
-    if parts == ("softmax",):
-        return Answered(material.ids, *material.classified)
+    if "nearest" not in parts:
+        return Answered(material.ids, *material.classify("crops" in parts))
     queries, index, others = material.vectors("whiten" in parts, "expand" in parts)
     near = material.near("whiten" in parts, "expand" in parts)
     burden: np.ndarray | float = 0.0
     if "penalty" in parts and others is not None:
         theirs = mean_likeness(index, others, OTHERS_OF_INDEX)[near.rows]
         burden = material.search.penalty * (mean_likeness(queries, others, OTHERS)[:, None] + theirs)
-    inliers = material.inliers(near) if "local" in parts else None
+    local = "delf" if "delf" in parts else weights.local if "local" in parts else "none"
+    inliers = None if local == "none" else material.inliers(near, local)
     verdict = decide(near, material.landmark, _settings(material.search, parts), inliers=inliers, burden=burden)
     landmark, score = verdict.landmark, verdict.score
     if "centres" in parts:
@@ -61,7 +62,7 @@ def answer(material: Material, recipe: str | Sequence[str]) -> Answered:
         place = np.searchsorted(known, landmark).clip(max=len(known) - 1)
         score = score + weights.centres * (queries * centres[place]).sum(1)
     if "softmax" in parts:
-        label, sure = material.classified
+        label, sure = material.classify(crops=True) if "crops" in parts else material.classified
         score = score + weights.softmax * np.where(label == landmark, sure, 0)
     if "company" in parts:
         score = (1 - weights.company) * score + weights.company * company_score(queries, score)

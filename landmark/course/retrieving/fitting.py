@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from landmark.course.answers import truth_of
-from landmark.course.retrieving.walk import sample_queries
+from landmark.course.retrieving.material import sample_queries
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.neighbours import find_nearest
 from landmark.evaluation.report.answers import tabulate
@@ -98,7 +98,7 @@ class DevSearch:
                 key = (i, row, config.side, config.likeness, config.geometry, config.tolerance)
                 if row >= 0 and key not in self._inliers:
                     pairs = self._pairs(i, row, config.side)
-                    pairs = pairs[pairs[:, 4] > config.likeness] if self.local and self.local.name == "xfeat" else pairs
+                    pairs = pairs[pairs[:, 4] > config.likeness] if self.local and self.local.name != "sift" else pairs
                     inside = fit_inliers(pairs[:, :2], pairs[:, 2:4], config.geometry, config.tolerance)
                     self._inliers[key] = int(inside.sum())
                 counts[i, j] = self._inliers[key] if row >= 0 else -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from landmark.evaluation.neighbours import Neighbours
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder, Embeddings
 from landmark.retrieval.fusion.ensemble import blend_answers, join_vectors
-from landmark.retrieval.gallery import open_gallery, open_test
+from landmark.retrieval.gallery import Photos, open_gallery, open_test
 from landmark.retrieval.local.features import create_local
 from landmark.retrieval.recognise import Searcher
 from landmark.retrieval.scale.resumable import search_in_blocks
@@ -32,6 +33,13 @@ DEPTH = 20  # neighbours that are kept of each query, at least
 _BLOCK = 256  # queries whose inliers lie in a file
 
 
+def sample_queries(data: GoogleLandmarks, count: int = 120) -> Photos:
+    """Take test images evenly spread over the table; all where there are fewer."""
+    photos = open_test(data.root)
+    rows = np.unique(np.linspace(0, len(photos.ids) - 1, min(count, len(photos.ids))).round().astype(int))
+    return replace(photos, ids=[photos.ids[row] for row in rows])
+
+
 class Material:
     """Runs, or an embedder, on a data set: an ensemble where there are several.
 
@@ -44,6 +52,7 @@ class Material:
         weights: of the systems; all the same when left out.
         search: settings of the search; the defaults when left out.
         parts: weights of the parts; the defaults when left out.
+        count: test images that are answered, evenly spread; all when left out.
         progress: show bars.
 
     Raises:
@@ -52,14 +61,16 @@ class Material:
 
     def __init__(
         self, systems: Sequence[Run | Embedder], data: GoogleLandmarks, weights: Sequence[float] | None = None, *,
-        search: SearchConfig | None = None, parts: PartWeights | None = None, progress: bool = False,
+        search: SearchConfig | None = None, parts: PartWeights | None = None, count: int | None = None,
+        progress: bool = False,
     ):  # fmt: skip
         if not systems:
             raise InputError("no run: a recipe needs one at least")
         self.systems, self.data, self.progress = list(systems), data, progress
         self.weights = [1.0] * len(self.systems) if weights is None else list(weights)
         self.search, self.parts = search or SearchConfig(), parts or PartWeights()
-        self.photos = open_test(data.root)
+        self.photos = open_test(data.root) if count is None else sample_queries(data, count)
+        self._comparers: dict[str, Searcher] = {}  # by their local features
 
     @cached_property
     def _searchers(self) -> list[Searcher]:
@@ -68,8 +79,7 @@ class Material:
         made: dict[str, Searcher] = {}  # runs of one frozen network share their vectors
         for embedder in embedders:
             if embedder.network not in made:
-                made[embedder.network] = Searcher(gallery, embedder, create_local(self.parts.local), self.search,
-                                                  progress=self.progress)  # fmt: skip
+                made[embedder.network] = Searcher(gallery, embedder, None, self.search, progress=self.progress)
         return [made[embedder.network] for embedder in embedders]
 
     @cached_property
@@ -132,24 +142,45 @@ class Material:
         parts = [networks, self.weights, self.ids, first.index.ids, stamps, *more]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def inliers(self, near: Neighbours) -> np.ndarray:
-        """Count the inliers (Q, k) of the queries with their neighbours, kept on disk; -1 where none was compared."""
-        counts, searcher, search = [], self._searchers[0], self.search
-        asked = [self.parts.local, search.side, search.likeness, search.geometry, search.tolerance, search.rerank]
+    def _comparer(self, local: str) -> Searcher:
+        """The first system's searcher, with local features: those of DELF are its network's own."""
+        if local not in self._comparers:
+            one = self._searchers[0]
+            features = create_local(local, one.embedder, one.gallery, self.search.side)
+            self._comparers[local] = Searcher(one.gallery, one.embedder, features, self.search, progress=self.progress)
+        return self._comparers[local]
+
+    def inliers(self, near: Neighbours, local: str | None = None) -> np.ndarray:
+        """Count the inliers (Q, k) of the queries with their neighbours, kept on disk; -1 where none was compared.
+
+        Args:
+            near: of `near`.
+            local: features by name; those of the part `local` when left out.
+        """
+        local = local or self.parts.local
+        counts, search = [], self.search
+        asked = [local, search.side, search.likeness, search.geometry, search.tolerance, search.rerank]
         for start in range(0, len(self.ids), _BLOCK):
             part = Neighbours(*(column[start : start + _BLOCK] for column in near))
             basis = self._basis(asked, part.rows.tolist())[:32]
             file = CacheFile(self.data.root, f"inliers/{basis}.npy")
             block = file.load(_stored)
             if block is None:
-                block = searcher.compare(self.ids[start : start + _BLOCK], self.photos, part)
+                block = self._comparer(local).compare(self.ids[start : start + _BLOCK], self.photos, part)
                 file.save(partial(_store, block))
             counts.append(block)
         return np.concatenate(counts)
 
     @cached_property
     def classified(self) -> tuple[np.ndarray, np.ndarray]:
-        """Landmark ids (Q,) that the classifiers answer, and how sure they are (Q,); several are blended.
+        """Landmark ids (Q,) that the classifiers answer, and how sure they are (Q,), as of `classify`."""
+        return self.classify()
+
+    def classify(self, crops: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Answer by the classifiers: landmark ids (Q,) and how sure they are (Q,); several are blended.
+
+        Args:
+            crops: each votes over views of an image.
 
         Raises:
             InputError: an embedder, which has no classifier.
@@ -159,8 +190,11 @@ class Material:
             if isinstance(system, Embedder):
                 raise InputError(f"{system.name}: a network without a classifier has no softmax: give a run")
             solved = (self.data.root / "recognition_solution_v2.1.csv").exists()
-            record = (test_predictions(system, self.data) if solved
-                      else predict_table(system, self.data.test[["id"]], self.data.root))  # fmt: skip
+            if solved and not crops:
+                record = test_predictions(system, self.data)  # the notebooks' own record of all test images
+            else:
+                table = self.data.test[self.data.test["id"].isin(self.photos.ids)][["id"]]
+                record = predict_table(system, table, self.data.root, crops=crops)
             answers = record.mapping(system.labels)
             rows = [answers.get(image_id, (-1, -np.inf)) for image_id in self.ids]
             labels.append(np.array([row[0] for row in rows], np.int64))

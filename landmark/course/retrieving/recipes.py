@@ -11,13 +11,15 @@ from landmark.utils.settings import check_settings, documented, setting
 
 PARTS = {
     "softmax": "the classifier: alone its own answers, beside `nearest` what it thinks of them",
+    "crops": "the classifier votes over views of an image",
     "nearest": "the landmark of the nearest train image of all of train.csv, by cosine",
     "whiten": "embeddings whitened by the principal components of the train images",
     "expand": "queries moved towards their nearest train images",
     "vote": "a soft vote of several neighbours in place of the nearest one",
     "margin": "the second landmark's score counts against the first one's",
     "penalty": "likeness to images without a landmark counts against both sides",
-    "local": "inliers of local features",
+    "local": "inliers of local features, of XFeat or SIFT",
+    "delf": "inliers of local features of the first network's own, where it attends",
     "centres": "the cosine to the centre of the answered landmark",
     "company": "the scores of the nearest other queries, test to test",
     "overuse": "answers that are given too often count less",
@@ -26,16 +28,18 @@ PARTS = {
 
 RECIPES: dict[str, tuple[str, ...]] = {
     "paper": ("softmax",),
+    "xception_gem": ("softmax", "crops"),
     "nearest": ("nearest",),
     "gem_knn": ("nearest", "vote"),
-    "delf": ("nearest", "vote", "local"),
-    "sirius": ("nearest", "vote", "penalty", "local"),
+    "delf": ("nearest", "vote", "delf"),
+    "sirius": ("nearest", "vote", "penalty", "delf"),
     "light": ("softmax", "nearest", "vote", "margin", "centres", "company"),
     "best": ("softmax", "nearest", "vote", "margin", "centres", "company", "local"),
 }
-"""Recipes by name. `sirius` is the part of that system that follows its networks: pruning by images without a landmark,
-local re-ranking, the ensemble of the runs that it is given. `light` is what `fit_recipe` took on two dev worlds at
-90 % distractors; `best` adds local features, which were fitted on the same worlds by `fit_search`."""
+"""Recipes by name. `xception_gem` is the vote of the 2018 entry, for runs of the model of that name. `sirius` is
+what follows the networks of that system: pruning by images without a landmark, local re-ranking by the network's own
+features, the ensemble of the runs that it is given. `light` is what `fit_recipe` took on two dev worlds at 90 %
+distractors; `best` adds local features, which were fitted on the same worlds by `fit_search`."""
 
 
 @documented
@@ -59,7 +63,7 @@ class PartWeights:
     centres: float = setting(1.0, "weight of the cosine to the centre of the answer", least=0)
     company: float = setting(0.5, "share of the company's score", least=0, most=1)
     overuse: float = setting(0.1, "taken off for each e-fold that an answer is given too often", least=0)
-    local: str = setting("sift", "local features, by name")
+    local: str = setting("sift", "local features of the part `local`, by name")
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -86,6 +90,10 @@ def parts_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
     unknown = [part for part in recipe if part not in PARTS]
     if unknown or not recipe:
         raise InputError(f"parts {', '.join(map(str, unknown)) or 'none'}: choose of {', '.join(PARTS)}")
-    if "nearest" not in recipe and tuple(recipe) != ("softmax",):
+    if {"local", "delf"} <= set(recipe):
+        raise InputError("parts local, delf: either is a count of inliers: name one")
+    if "crops" in recipe and "softmax" not in recipe:
+        raise InputError(f"parts {', '.join(recipe)}: crops are the classifier's: add softmax")
+    if "nearest" not in recipe and not set(recipe) <= {"softmax", "crops"}:
         raise InputError(f"parts {', '.join(recipe)}: they rest on neighbours: add nearest")
     return tuple(part for part in PARTS if part in recipe)

@@ -20,19 +20,12 @@ from landmark.figures.pictures import nearest_neighbours
 from landmark.figures.style import credit
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion.rule import Verdict, decide
-from landmark.retrieval.gallery import Photos, open_test
+from landmark.retrieval.gallery import Photos
 from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, mean_likeness
 from landmark.retrieval.recognise import Searcher
 from landmark.utils.errors import InputError
 
 _LINES = 60  # of matches in a picture
-
-
-def sample_queries(data: GoogleLandmarks, count: int = 120) -> Photos:
-    """Take test images evenly spread over the table; all where there are fewer."""
-    photos = open_test(data.root)
-    rows = np.unique(np.linspace(0, len(photos.ids) - 1, min(count, len(photos.ids))).round().astype(int))
-    return replace(photos, ids=[photos.ids[row] for row in rows])
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,39 @@
-"""Points and descriptors of a picture: SIFT, XFeat."""
+"""Points and descriptors of a picture: SIFT, XFeat, DELF."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from landmark.evaluation.neighbours import unit
+from landmark.models.backbones import middle_stage
+from landmark.models.folding import Folded
+from landmark.models.frozen import stages_of
+from landmark.models.net import LandmarkNet
 from landmark.models.weights import read_tensors
 from landmark.retrieval.config import LOCAL, SearchConfig
 from landmark.retrieval.local.matching import LIKENESS, mutual_pairs, ratio_pairs
-from landmark.utils.errors import InputError
+from landmark.retrieval.whitening import Whitening
+from landmark.utils.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    from landmark.retrieval.embed import Embedder
+    from landmark.retrieval.gallery import Gallery
 
 SIDE = SearchConfig.side  # pixels of the longer side of what is looked at
 POINTS = 2048  # of a picture, the strongest
+STRIDE, SCALES = 16, (0.71, 1.0, 1.41)  # of DELF: pixels from position to position; its views
+ATTENDED, DIMS = 1000, 40  # its points, and the numbers of each: the authors' own
+_LEARNT = 32  # pictures of the index that its components are learnt on
+_CONTRAST = 2.0  # grey levels by which a patch must vary to be found again
 _LEAST = 32  # pixels of the shorter side: XFeat's map has a thirty-second of them
 _WEIGHTS = "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b"  # SHA-256 of XFeat's
 
@@ -48,18 +63,39 @@ class Local(Protocol):
         """
 
 
-def create_local(name: str) -> Local | None:
-    """Make local features by name: "xfeat", "sift", or None for "none".
+def create_local(
+    name: str, embedder: Embedder | None = None, gallery: Gallery | None = None, side: int = SIDE
+) -> Local | None:
+    """Make local features by name: "xfeat", "sift", "delf", or None for "none".
+
+    Args:
+        name: of the features.
+        embedder: whose network DELF looks with.
+        gallery: on whose pictures, some evenly spread ones, DELF's components are learnt.
+        side: pixels of the longer side of these pictures.
 
     Raises:
-        InputError: an unknown name, or a package that is not installed.
+        InputError: an unknown name, or a package that is not installed; DELF without a network and pictures.
 
     >>> create_local("sift").name
     'sift'
     """
     if name not in LOCAL:
         raise InputError(f"no local features {name!r}: choose one of {', '.join(LOCAL)}")
+    if name == "delf":
+        if embedder is None or gallery is None:
+            raise InputError("delf: its features are a network's own: give an embedder and a gallery")
+        rows = np.unique(np.linspace(0, len(gallery.ids) - 1, _LEARNT).round().astype(int))
+        return Delf(embedder.original, _readable(gallery, [gallery.ids[row] for row in rows]), side)
     return None if name == "none" else XFeat() if name == "xfeat" else Sift()
+
+
+def _readable(gallery: Gallery, ids: list[str]) -> Iterable[Image.Image]:
+    for image_id in ids:
+        try:
+            yield gallery.picture(image_id)
+        except ImageError:  # the search has told of it
+            continue
 
 
 class Sift:
@@ -123,6 +159,71 @@ class XFeat:
     def match(self, first: Features, second: Features, likeness: float = LIKENESS) -> np.ndarray:
         """Pair points of two pictures that are nearest to each other."""
         return mutual_pairs(first.descriptors, second.descriptors, likeness)
+
+
+class Delf:
+    """Features of a network's own middle block where it attends most, in several views, matched as mutual neighbours.
+
+    A position p of the map x attends by the length of its vector, ‖x_p‖: attention without parameters, as the course's
+    spatial attention is, where DELF's authors learn two layers for it. Its descriptor is x_p, of length 1, in 40
+    whitened principal components of the index. A patch of one colour is no point, however much it is attended to.
+
+    Args:
+        model: any network of `create_model`, trained or not, left as it is.
+        pictures: of the index, to learn the components on.
+        side: pixels of their longer side.
+
+    Raises:
+        InputError: too few points in the pictures.
+
+    Source: Noh et al., "Large-scale image retrieval with attentive deep local features", 2017, sections 4 and 5.
+    """
+
+    name = "delf"
+
+    def __init__(self, model: LandmarkNet, pictures: Iterable[Image.Image], side: int = SIDE):
+        self.where, self.data_config = next(model.parameters()).device, model.data_config
+        self.network = Folded(stages_of(model.backbone, middle_stage(model.backbone))[0])
+        seen = [self.look(picture, side)[1] for picture in pictures]
+        vectors = np.concatenate(seen) if seen else np.zeros((0, DIMS))
+        try:
+            self.components = Whitening.fit(vectors, min(DIMS, vectors.shape[1]))
+        except InputError as error:
+            raise InputError(f"delf: too little is seen in the index ({error}): take --local sift") from None
+
+    def __call__(self, image: Image.Image, side: int = SIDE) -> Features:
+        """Find the points of a picture, scaled to a longer side of so many pixels."""
+        points, vectors, size = self.look(image, side)
+        return Features(points, self.components(vectors), size)
+
+    @torch.inference_mode()
+    def look(self, image: Image.Image, side: int) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+        """Find the most attended positions of all views: points (N, 2), their vectors (N, C), the picture's size."""
+        picture = _scaled(image, side)
+        size, points, vectors = np.array(picture.size), [], []
+        for scale in SCALES:
+            columns, rows = (size * scale / STRIDE).round().astype(int).clip(2)
+            view = np.array(picture.resize((columns * STRIDE, rows * STRIDE), Image.Resampling.BICUBIC), np.float32)
+            mean, std = (255 * np.array(self.data_config[key], np.float32) for key in ("mean", "std"))
+            pixels = torch.from_numpy((view - mean) / std).permute(2, 0, 1)[None].to(self.where)
+            maps = self.network.forward_features(pixels)[0].permute(1, 2, 0).cpu().numpy()  # (H, W, C)
+            y, x = np.nonzero(_patch_contrast(view)[: len(maps), : maps.shape[1]] > _CONTRAST)
+            points.append((np.stack([x, y], 1) + 0.5) * size / (maps.shape[1], len(maps)))
+            vectors.append(maps[y, x])
+        place, vector = np.concatenate(points), np.concatenate(vectors)
+        best = np.argsort(-np.linalg.norm(vector, axis=1), kind="stable")[:ATTENDED]
+        return place[best].astype(np.float32), unit(vector[best]), picture.size
+
+    def match(self, first: Features, second: Features, likeness: float = LIKENESS) -> np.ndarray:
+        """Pair points of two pictures that are nearest to each other."""
+        return mutual_pairs(first.descriptors, second.descriptors, likeness)
+
+
+def _patch_contrast(view: np.ndarray) -> np.ndarray:
+    """Standard deviation of the grey levels of a picture (H, W, 3) below each position: (H / 16, W / 16)."""
+    grey = torch.from_numpy(view).mean(2)[None]
+    mean, square = F.avg_pool2d(grey, STRIDE), F.avg_pool2d(grey**2, STRIDE)
+    return (square - mean**2).clamp(min=0).sqrt()[0].numpy()
 
 
 def _scaled(image: Image.Image, side: int) -> Image.Image:

@@ -1,14 +1,18 @@
 """Recipes at work: the parts that are added, against the functions they stand for; submissions."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from landmark.course.answers import test_answers as answers_of
+from landmark.course.retrieving import answering
 from landmark.course.retrieving.answering import answer, submit_recipe
 from landmark.course.retrieving.material import Material
 from landmark.course.retrieving.recipes import RECIPES, PartWeights
 from landmark.evaluation.neighbours import unit
 from landmark.evaluation.submission import read_submission
+from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion.crowd import overuse
 from landmark.utils.errors import InputError
 
@@ -51,8 +55,9 @@ def test_each_part_adds_what_it_says(course):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_writes_a_submission(course, tmp_path, recipe):
+def test_every_recipe_writes_a_submission(course, tmp_path, monkeypatch, recipe):
     """Fails when a recipe by name does not run, leaves an image out, or writes what cannot be read back."""
+    monkeypatch.setattr(answering, "Material", partial(Material, search=SearchConfig(side=64, rerank=3)))
     run, data, _ = course
     report = submit_recipe([run], data, recipe, tmp_path / "s.csv", progress=False)
     rows = read_submission(tmp_path / "s.csv")

@@ -8,7 +8,10 @@ import pytest
 from landmark.course.retrieving import material
 from landmark.course.retrieving.material import Material
 from landmark.evaluation.neighbours import find_nearest
+from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder, embed_images
+from landmark.retrieval.local.features import create_local
+from landmark.retrieval.recognise import Searcher
 from landmark.utils.errors import InputError
 
 
@@ -59,6 +62,17 @@ def test_inliers_are_counted_once(course, monkeypatch):
     assert first.shape == made.near().rows.shape and first.min() >= -1
     made.inliers(made.near(whiten=True))
     assert asked == [1, 1]
+
+
+def test_delf_is_the_first_networks_own(course):
+    """Fails when DELF looks with another network, or is compared by the settings of SIFT."""
+    run, data, _ = course
+    made = Material([run], data, search=SearchConfig(rerank=2, side=96))
+    near, searcher = made.near(), made._searchers[0]
+    got = made.inliers(near, "delf")
+    local = create_local("delf", Embedder(run.model(), run.config.size), searcher.gallery, 96)
+    theirs = Searcher(searcher.gallery, searcher.embedder, local, made.search, keep=False, progress=False)
+    assert np.array_equal(got, theirs.compare(made.ids, made.photos, near)) and got.max() > 0
 
 
 def test_a_damaged_block_is_counted_anew(tmp_path):

@@ -23,6 +23,8 @@ def test_parts_come_in_the_order_of_work():
         ([], "parts none: choose of"),
         (["vote", "margin"], "parts vote, margin: they rest on neighbours: add nearest"),
         (["softmax", "vote"], "add nearest"),
+        (["nearest", "crops"], "parts nearest, crops: .* add softmax"),
+        (["nearest", "local", "delf"], "parts local, delf: .* name one"),
     ],
 )
 def test_what_is_no_recipe(recipe, words):

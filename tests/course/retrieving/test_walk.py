@@ -5,7 +5,8 @@ import pytest
 
 from landmark.course.answers import truth_of
 from landmark.course.retrieving import walk as walks
-from landmark.course.retrieving.walk import Walk, sample_queries
+from landmark.course.retrieving.material import sample_queries
+from landmark.course.retrieving.walk import Walk
 from landmark.evaluation.metrics import global_average_precision, top1_accuracy
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder

