@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from landmark.models.functional import count_sketch, spatial_softmax, tensor_sketch
-from landmark.models.layers import SelfAttention2d
+from landmark.models.layers import AttentionPool, SelfAttention2d
 from landmark.models.net import LandmarkNet
 from landmark.utils.device import own_random_numbers
 
@@ -55,9 +56,9 @@ def sketch_by_hand(x: Sequence[float], h: Sequence[int], s: Sequence[int], dim: 
 
 @torch.inference_mode()
 def spatial_weights(model: LandmarkNet, images: Tensor) -> np.ndarray:
-    """Compute the weights (B, H, W) with which a `xception_spatial_map` network adds up its map's positions."""
+    """Compute the weights (B, H, W) with which a network such as `xception_spatial_map` adds up its map's positions."""
     x = model.forward_features(images.to(next(model.parameters()).device)).float()
-    return spatial_softmax(x / x.shape[1] ** 0.5)[:, 0].cpu().numpy()
+    return spatial_softmax(x / x.shape[1] ** 0.5, cast(AttentionPool, model.pool[0]).temperature)[:, 0].cpu().numpy()
 
 
 def attention_layer(model: nn.Module) -> SelfAttention2d:

@@ -7,7 +7,7 @@ from torch import nn
 
 from landmark.course.lessons import layers
 from landmark.models.functional import tensor_sketch
-from landmark.models.layers import SelfAttention2d
+from landmark.models.layers import AttentionPool, SelfAttention2d
 
 
 class Tiny(nn.Module):
@@ -20,6 +20,7 @@ class Tiny(nn.Module):
         self.backbone.add_module("act", nn.ReLU())
         self.backbone.add_module("last", nn.Conv2d(4, 8, 1))
         self.attention = SelfAttention2d(8, 2)
+        self.pool = nn.Sequential(AttentionPool())
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 3))
 
     def forward_features(self, x):
@@ -63,12 +64,17 @@ def test_sketch_errors_are_relative_and_fall_with_the_dimension():
     assert errors[0, 0] == pytest.approx(abs(sketched - exact) / exact, rel=1e-4)
 
 
-def test_spatial_weights_are_a_softmax_over_places(net):
-    """Fails when channels are averaged, √C is left out, or weights add to one over the batch: against a plain loop."""
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_spatial_weights_are_a_softmax_over_places(net, temperature):
+    """Fails when channels are averaged, √C or the network's temperature is left out, or weights add to one over the
+    batch: against a plain loop."""
+    net.pool[0].temperature = temperature
     weights = layers.spatial_weights(net, IMAGES)
     maps = net.forward_features(IMAGES).detach().numpy().astype(float)
     for got, x in zip(weights, maps, strict=True):
-        powers = {(i, j): np.exp(sum(x[c, i, j] for c in range(8)) / 8**0.5) for i in range(4) for j in range(4)}
+        powers = {
+            (i, j): np.exp(sum(x[c, i, j] for c in range(8)) / 8**0.5 / temperature) for i in range(4) for j in range(4)
+        }
         for place, power in powers.items():
             assert got[place] == pytest.approx(power / sum(powers.values()), rel=1e-4)
 
