@@ -24,7 +24,7 @@ demo: $(STAMP)  ## a first result in a minute: a published run answers three pic
 notebooks: $(STAMP)  ## run all notebooks on the miniature world; results in runs/report/html/index.html
 	@$(BIN)/python notebooks/run.py
 
-quick: $(STAMP)  ## run all notebooks in quick mode
+quick: $(STAMP)  ## run all notebooks and solutions in quick mode, as many at a time as there are cores
 	@LANDMARK_QUICK=1 $(BIN)/python notebooks/run.py --report runs/quick-report
 
 test: $(STAMP)  ## run the tests, those of arithmetic once more as on a chip without bfloat16 and VNNI
@@ -49,7 +49,7 @@ site: $(STAMP)  ## make runs/site of the notebooks as they are kept: a folder to
 release-check:  ## refuse a release whose public address is not decided
 	@! grep -rn "OWNER/landmark" pyproject.toml README.md docs notebooks || { echo "put the public address in place of OWNER/landmark"; exit 1; }
 
-publish: $(STAMP)  ## run all notebooks and keep their outputs and figures in the work tree
+publish: $(STAMP)  ## run all notebooks and solutions and keep their outputs and figures in the work tree
 	@$(BIN)/python notebooks/run.py --publish
 
 clean:  ## remove runs, data and caches

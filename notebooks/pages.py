@@ -59,18 +59,7 @@ def build(out: Path, report: Path | None = None, root: Path = ROOT) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         source, new = Path(scratch) / "source", Path(scratch) / "new"
         lay_out(source, report, root)
-        command = [
-            sys.executable,
-            "-m",
-            "sphinx",
-            "-q",
-            "-b",
-            "html",
-            "-W",
-            "--keep-going",
-            "-c",
-            str(ROOT / "docs/site"),
-        ]
+        command = [sys.executable, *"-m sphinx -q -b html -j auto -W --keep-going -c".split(), str(ROOT / "docs/site")]
         settings = ["-D", "root_doc=README", "-d", str(Path(scratch) / "trees")]
         done = subprocess.run([*command, *settings, str(source), str(new)], capture_output=True, text=True)
         if done.returncode:

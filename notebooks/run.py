@@ -2,7 +2,8 @@
 
 Executed copies, figures, a site (html/index.html) and a costs.toml go to the report's folder; the work tree stays as it
 is, unless --publish copies outputs and figures back into it. Training runs are kept by the package, so a second start
-only repeats what is quick.
+only repeats what is quick. Solutions are run with --publish and in quick mode. In quick mode as many notebooks run at a
+time as there are cores, with one thread each; costs are measured by full runs alone.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Event
 
 import nbformat
+import psutil
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from landmark.utils import device, files
+from landmark.utils.process import usable_cpus
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -67,41 +74,92 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def execute(path: Path, report: Path) -> float:
-    """Run one notebook into the report; returns its seconds, exits with the cell's error."""
-    notebook = nbformat.read(path, as_version=4)
-    scratch = report / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
+def name_of(path: Path) -> str:
+    """Tell a notebook from its solutions, which bear the same name."""
+    return f"{path.parent.name}/{path.name}" if path.parent.name == "solutions" else path.name
+
+
+def execute(path: Path, report: Path, stopped: Event | None = None) -> float:
+    """Run one notebook into the report; returns its seconds, exits with the cell's error.
+
+    Args:
+        path: of the notebook.
+        report: folder for the executed copy.
+        stopped: set when all kernels are killed; given when others run at the same time.
+    """
+    notebook, name = nbformat.read(path, as_version=4), name_of(path)
+    executed = report / name
+    executed.parent.mkdir(parents=True, exist_ok=True)
     total = sum(cell.cell_type == "code" for cell in notebook.cells)
     done = 0
 
     def progress(cell: nbformat.NotebookNode, cell_index: int, **_: object) -> None:
         nonlocal done
         done += cell.cell_type == "code"
-        if sys.stdout.isatty():
-            print(f"\r{path.name:34} cell {done:2}/{total}", end="", flush=True)
+        if sys.stdout.isatty() and stopped is None:
+            print(f"\r{name:44} cell {done:2}/{total}", end="", flush=True)
 
-    client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=None, on_cell_execute=progress,
-                            resources={"metadata": {"path": str(scratch)}})  # fmt: skip
+    client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=None, on_cell_execute=progress)
     # nbclient plays the browser of Output widgets: it answers them on the very socket on which it awaits the cell's
     # reply. A reply that comes while it writes wakes nobody, and it waits for ever; so it gets none of them to play.
     client.widget_registry = {}
     start = time.monotonic()
     try:
-        client.execute()
+        with tempfile.TemporaryDirectory(prefix="scratch-", dir=report) as scratch:
+            client.resources = {"metadata": {"path": scratch}}
+            client.execute()
     except CellExecutionError as error:
-        print(f"\n{path.name}: cell {done} of {total} failed\n{str(error)[-3000:]}", file=sys.stderr)
+        print(f"\n{name}: cell {done} of {total} failed\n{str(error)[-3000:]}", file=sys.stderr)
         sys.exit(1)
-    except DeadKernelError:
-        print(f"\n{path.name}: the kernel died in cell {done} of {total} (out of memory?)", file=sys.stderr)
+    except Exception as error:  # of a kernel that is killed a client may say anything
+        if stopped and stopped.is_set():
+            sys.exit(1)
+        if not isinstance(error, DeadKernelError):
+            raise
+        print(f"\n{name}: the kernel died in cell {done} of {total} (out of memory?)", file=sys.stderr)
         sys.exit(1)
     seconds = time.monotonic() - start
     start_line = "\r" if sys.stdout.isatty() else ""
-    print(f"{start_line}{path.name:34} {total:2} cells {seconds:7.1f} s", flush=True)
+    print(f"{start_line}{name:44} {total:2} cells {seconds:7.1f} s", flush=True)
     notebook = tidy(notebook)
-    with files.atomic_path(report / path.name) as part:
+    with files.atomic_path(executed) as part:
         part.write_text(nbformat.writes(notebook) + "\n")
     return seconds
+
+
+def stop_kernels() -> None:
+    """End all processes that this one has started, kernels and what trains for them; they have seconds to save."""
+    started = psutil.Process().children(recursive=True)
+    for end in ("terminate", "kill"):
+        for process in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                getattr(process, end)()
+        _, started = psutil.wait_procs(started, timeout=10)
+
+
+def execute_beside(paths: Sequence[Path], report: Path, at_once: int) -> None:
+    """Run several notebooks at a time; the first error, or Ctrl-C, stops the kernels of all."""
+    stopped = Event()
+    with ThreadPoolExecutor(at_once) as pool:
+        running = [pool.submit(execute, path, report, stopped) for path in paths]
+        try:
+            for one in as_completed(running):
+                one.result()
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_kernels()
+            raise
+
+
+def execute_in_order(paths: Sequence[Path], report: Path) -> None:
+    """Run notebooks one after another, and write what each costs into the report."""
+    lines, before = [COSTS], used()
+    for path in paths:
+        seconds = execute(path, report)
+        before, added = (now := used()), now - before
+        lines.append(f"{path.stem} = {{seconds = {seconds:.0f}, megabytes = {added / 1e6:.0f}}}")
+    (report / "costs.toml").write_text("\n".join(lines) + "\n")
 
 
 def used() -> int:
@@ -113,15 +171,16 @@ def used() -> int:
     return total
 
 
-def publish(report: Path, names: list[str]) -> None:
+def publish(report: Path, paths: Sequence[Path]) -> None:
     """Copy executed notebooks and their figures into the work tree."""
     figures = ROOT / "figures"
     figures.mkdir(exist_ok=True)
-    for name in names:
-        shutil.copyfile(report / f"{name}.ipynb", HERE / f"{name}.ipynb")
-        for old in figures.glob(f"{name[:2]}-*"):
+    for path in paths:
+        shutil.copyfile(report / name_of(path), path)
+    for number in {path.name[:2] for path in paths}:
+        for old in figures.glob(f"{number}-*"):
             old.unlink()
-        for figure in (report / "figures").glob(f"{name[:2]}-*"):
+        for figure in (report / "figures").glob(f"{number}-*"):
             shutil.copyfile(figure, figures / figure.name)
 
 
@@ -138,6 +197,8 @@ def main() -> None:
         parser.error(f"no notebook {' '.join(args.numbers)} in {HERE}")
     if args.publish and files.quick():
         parser.error("--publish in quick mode would keep meaningless numbers: unset LANDMARK_QUICK")
+    solutions = [path.parent / "solutions" / path.name for path in paths] if args.publish or files.quick() else []
+    solutions = [path for path in solutions if path.exists()]
     figures = report / "figures"
     for path in paths:  # figures that are no longer drawn must not linger
         for old in figures.glob(f"{path.name[:2]}-*"):
@@ -145,18 +206,20 @@ def main() -> None:
     os.environ["LANDMARK_FIGURES"] = str(figures)
     os.environ.setdefault("PYTHONHASHSEED", "0")
     print(device.describe(), flush=True)
-    start, lines, before = time.monotonic(), [COSTS], used()
-    for path in paths:
-        seconds = execute(path, report)
-        before, added = (now := used()), now - before
-        lines.append(f"{path.stem} = {{seconds = {seconds:.0f}, megabytes = {added / 1e6:.0f}}}")
-    (report / "costs.toml").write_text("\n".join(lines) + "\n")
-    shutil.rmtree(report / "scratch", ignore_errors=True)
+    start = time.monotonic()
+    if files.quick():
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        execute_beside([*paths, *solutions], report, usable_cpus())
+    else:
+        execute_in_order(paths, report)
+        for path in solutions:  # of which the costs do not tell: who reads the course need not run them
+            execute(path, report)
     if args.publish:
-        publish(report, [path.stem for path in paths])
+        publish(report, [*paths, *solutions])
     import pages  # beside this script: found when it is run, and not when another program reads it
 
-    print(f"{len(paths)} notebooks, {time.monotonic() - start:.0f} s: {pages.build(report / 'html', report)}")
+    site = pages.build(report / "html", report)
+    print(f"{len(paths)} notebooks, {len(solutions)} with solutions, {time.monotonic() - start:.0f} s: {site}")
 
 
 if __name__ == "__main__":

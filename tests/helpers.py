@@ -61,6 +61,9 @@ class Small(nn.Module):
     def forward(self, x):
         return self.forward_head(self.forward_features(x))
 
+    def learnt_numbers(self):
+        return {}
+
 
 CONFIG = TrainConfig(
     model="resnet50", size=32, batch_size=4, steps=5, min_images=2, dev_fraction=0.3, weights="none", lr=0.01

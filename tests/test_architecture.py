@@ -181,7 +181,9 @@ def cells(path):
             yield re.sub(r"^(\s*)[%!].*$", r"\1pass", "".join(cell["source"]), flags=re.M)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks").rglob("*.ipynb")), ids=lambda p: f"{p.parent.name}/{p.stem}"
+)
 def test_notebooks_use_faces(path):
     """Fails when a notebook reaches behind a face, needs more than one wing beside the course, or a private name."""
     trees = [ast.parse(cell) for cell in cells(path)]

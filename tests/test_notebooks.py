@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 ADDRESS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 spec = importlib.util.spec_from_file_location("costs", ROOT / "notebooks" / "costs.py")
 costs_of_pages = importlib.util.module_from_spec(spec)
@@ -20,6 +21,13 @@ TRAINS = re.compile(
     r"|recipe_ladder|dev_table)\(|landmark\.(fit|launch)\("
 )
 LOOPS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While)
+
+
+def name_of(path):
+    return path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
+
+
+every_notebook = pytest.mark.parametrize("path", PATHS + SOLUTIONS, ids=name_of)
 
 
 def code_cells(path):
@@ -37,7 +45,7 @@ def test_fourteen_of_them():
     assert [p.name[:2] for p in PATHS] == [f"{i:02}" for i in range(14)]
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", PATHS, ids=name_of)
 def test_header_leads_to_the_neighbours(path):
     """Fails when a notebook that was added, renamed or moved is not reached from the one before it or after it."""
     i = PATHS.index(path)
@@ -75,12 +83,11 @@ def test_costs_by_hand():
     assert costs_of_pages.stamped("01_a", "After: [2](02_b.ipynb). 9 minutes.", costs).endswith(" 1 minute.")
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
-def test_template(path):
-    """Fails on a cell that should be a function of the package, or a part of the template that is missing."""
+@every_notebook
+def test_cells(path):
+    """Fails on a cell that should be a function of the package, or a page that cannot be opened on Colab."""
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert 15 <= len(notebook.cells) <= 45 and path.stat().st_size <= 3_000_000
     lines = 0
     for cell in code_cells(path):
         source = "\n".join(line for line in cell.source.splitlines() if not line.strip().startswith(("%", "!")))
@@ -89,15 +96,58 @@ def test_template(path):
         lines += len(cell.source.splitlines())
         assert not [n for n in ast.walk(ast.parse(source)) if isinstance(n, LOOPS)], cell.source
     assert lines <= 150
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    for heading in ("**Question.**", "**Answer.**", "What this does not show", "Questions", "References"):
-        assert heading in text, heading
-    assert ADDRESS.removeprefix("https://github.com/") in notebook.cells[0].source
+    assert (
+        f"{ADDRESS.removeprefix('https://github.com/')}/blob/main/notebooks/{name_of(path)}.ipynb"
+        in notebook.cells[0].source
+    )
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells) == 1
     assert any(f"git+{ADDRESS}" in cell.source for cell in code_cells(path))
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", PATHS, ids=name_of)
+def test_template(path):
+    """Fails when a part of the template is missing, or a page grows too long to read."""
+    notebook = nbformat.read(path, as_version=4)
+    assert 15 <= len(notebook.cells) <= 45 and path.stat().st_size <= 3_000_000
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for heading in ("**Question.**", "**Answer.**", "What this does not show", "Questions", "References"):
+        assert heading in text, heading
+
+
+def questions(path):
+    """The part of a notebook that asks, and its questions."""
+    text = "\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+    part = re.search(r"^## Questions$(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
+    return part, re.findall(r"^(\d+\. .+)$", part, re.M)
+
+
+def test_every_lesson_has_solutions():
+    """Fails when a notebook is renamed or added and its solutions are not."""
+    assert [path.name for path in SOLUTIONS] == [path.name for path in PATHS[1:]]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=name_of)
+def test_every_question_has_a_folded_answer(path):
+    """Fails when a question is asked and not answered, numbered twice, or its code cannot be found."""
+    part, asked = questions(path)
+    assert len(asked) >= 3 and [line.split(".")[0] for line in asked] == [str(i + 1) for i in range(len(asked))]
+    assert part.count("<details>") == part.count("</details>") == len(asked)
+    assert (f"](solutions/{path.name})" in part) == (path != PATHS[0])
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=name_of)
+def test_solutions_answer_the_questions_of_their_notebook(path):
+    """Fails when a question was reworded on one page alone, or stands there without code or without a sentence."""
+    cells = nbformat.read(path, as_version=4).cells
+    assert f"](../{path.name})" in cells[0].source and path.stat().st_size <= 600_000
+    heads = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")]
+    assert [cells[i].source.removeprefix("## ") for i in heads] == questions(path.parents[1] / path.name)[1]
+    for start, end in zip(heads, [*heads[1:], len(cells)], strict=True):
+        kinds = [cell.cell_type for cell in cells[start + 1 : end]]
+        assert kinds[0] == "code" and kinds[-1] == "markdown" and cells[end - 1].source.rstrip().endswith((".", ")"))
+
+
+@every_notebook
 def test_a_failed_install_stops_with_a_line(path, monkeypatch):
     """Fails when a reader on Colab meets a ModuleNotFoundError in place of what to do, or an install where none is due."""
     (setup,) = [cell.source for cell in code_cells(path) if f"%pip install -q git+{ADDRESS}" in cell.source]
@@ -111,7 +161,7 @@ def test_a_failed_install_stops_with_a_line(path, monkeypatch):
     assert pip == [True]
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+@every_notebook
 def test_what_trains_asks_colab_for_a_gpu(path):
     """Fails when a page that trains networks opens on a CPU there, or one that trains none takes a GPU."""
     code = "".join(cell.source for cell in code_cells(path))
@@ -119,7 +169,7 @@ def test_what_trains_asks_colab_for_a_gpu(path):
     assert asked == ("GPU" if TRAINS.search(code) else None)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+@every_notebook
 def test_outputs_are_those_of_one_run(path):
     """Fails when a notebook is committed without outputs, with an error, or run in another order."""
     cells = code_cells(path)
@@ -138,7 +188,7 @@ def test_a_figure_that_is_saved_is_shown(path):
 
 def test_figures_belong_to_notebooks():
     """Fails on a figure that no notebook draws, one that was not committed, or one that is too large."""
-    drawn = {name for path in PATHS for cell in code_cells(path) for name in re.findall(r'"(\d\d-[a-z0-9-]+)"', cell.source)
+    drawn = {name for path in PATHS + SOLUTIONS for cell in code_cells(path) for name in re.findall(r'"(\d\d-[a-z0-9-]+)"', cell.source)
              if name[:2] == path.name[:2]}  # fmt: skip
     files = sorted((ROOT / "figures").iterdir())
     assert sorted(path.stem for path in files) == sorted(drawn)

@@ -53,6 +53,25 @@ def test_executed_outputs_come_from_the_report(course, tmp_path):
     assert "made just now" not in (tmp_path / "source" / "notebooks" / "02_b.ipynb").read_text()
 
 
+def test_solutions_are_pages_beside_their_notebook(course, tmp_path):
+    """Fails when the way to the solutions or back is a dead link, or their executed outputs are not taken."""
+    folder = course / "notebooks" / "solutions"
+    folder.mkdir()
+    book = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python"}})
+    book.cells = [nbformat.v4.new_markdown_cell("# Solutions\n\n[back](../01_a.ipynb)")]
+    nbformat.write(book, folder / "01_a.ipynb")
+    lesson = nbformat.read(course / "notebooks" / "01_a.ipynb", as_version=4)
+    lesson.cells[0].source += "\n\n[solutions](solutions/01_a.ipynb)"
+    nbformat.write(lesson, course / "notebooks" / "01_a.ipynb")
+    book.cells.append(nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", text="just now")]))
+    (tmp_path / "report" / "solutions").mkdir(parents=True)
+    nbformat.write(book, tmp_path / "report" / "solutions" / "01_a.ipynb")
+    first = pages.build(tmp_path / "site", tmp_path / "report", course)
+    assert 'href="solutions/01_a.html"' in (first.parent / "notebooks" / "01_a.html").read_text()
+    page = (first.parent / "notebooks" / "solutions" / "01_a.html").read_text()
+    assert 'href="../01_a.html"' in page and "just now" in page
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [("[gone](03_c.ipynb)", "03_c.ipynb"), (r"$$a &= b$$", "one formula a line")],

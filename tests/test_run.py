@@ -11,19 +11,23 @@ from tests.helpers import load_script
 run = load_script("run")
 
 
-def notebook(tmp_path, *sources):
+def kernels():
+    return [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in " ".join(p.cmdline())]
+
+
+def notebook(tmp_path, *sources, name="01_x.ipynb"):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     cells = [nbformat.v4.new_markdown_cell("# 1. A title\n\n**Question.** Does it run?")]
     book = nbformat.v4.new_notebook(cells=cells + [nbformat.v4.new_code_cell(s) for s in sources])
-    nbformat.write(book, tmp_path / "01_x.ipynb")
-    return tmp_path / "01_x.ipynb"
+    nbformat.write(book, tmp_path / name)
+    return tmp_path / name
 
 
 def test_executes_and_reports(tmp_path):
     """Fails when outputs or execution counts are missing, or a kernel stays."""
     path = notebook(tmp_path, "print(1)\nprint(2)", "1 + 1")
     assert run.execute(path, tmp_path / "report") > 0
-    left = [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in " ".join(p.cmdline())]
-    assert not left, "a kernel that stays keeps its memory while the next notebook runs"
+    assert not kernels(), "a kernel that stays keeps its memory while the next notebook runs"
     done = nbformat.read(tmp_path / "report" / "01_x.ipynb", as_version=4)
     assert [c.execution_count for c in done.cells[1:]] == [1, 2] and done.cells[1].outputs[0].text == "1\n2\n"
 
@@ -35,6 +39,64 @@ def test_a_failing_cell_stops_with_its_error(tmp_path, capsys):
         run.execute(path, tmp_path / "report")
     assert stop.value.code == 1 and "ZeroDivisionError" in capsys.readouterr().err
     assert not (tmp_path / "report" / "01_x.ipynb").exists()
+
+
+def test_several_at_a_time_and_solutions_apart(tmp_path, capsys):
+    """Fails when notebooks are run one after another, share a folder, or solutions overwrite their notebook."""
+    meet = "import pathlib, time\npathlib.Path('own').touch()\nthere = pathlib.Path({!r})\nthere.touch()\n"
+    meet += "while not all((there.parent / x).exists() for x in 'ab'): time.sleep(0.05)\nsorted(p.name for p in pathlib.Path().iterdir())"
+    paths = [notebook(tmp_path, meet.format(str(tmp_path / "a"))),
+             notebook(tmp_path, meet.format(str(tmp_path / "b")), name="solutions/01_x.ipynb")]  # fmt: skip
+    report = tmp_path / "report"
+    run.execute_beside(paths, report, 2)
+    for name in ("01_x.ipynb", "solutions/01_x.ipynb"):
+        done = nbformat.read(report / name, as_version=4)
+        assert done.cells[1].outputs[0].data["text/plain"] == "['own']"
+        assert name in capsys.readouterr().out or name == "solutions/01_x.ipynb"
+    assert not kernels() and not list(report.glob("scratch-*"))
+
+
+@pytest.mark.parametrize("how", ["an error", "Ctrl-C"])
+def test_the_first_error_or_ctrl_c_stops_all(tmp_path, capsys, monkeypatch, how):
+    """Fails when a kernel outlives the run, the error does not name notebook and cell, or killed ones are told as well."""
+    began = tmp_path / "began"
+    paths = [notebook(tmp_path, f"open({str(began)!r}, 'w')", "import time\ntime.sleep(600)", name="02_y.ipynb")]
+    wait = f"import os, time\nwhile not os.path.exists({str(began)!r}): time.sleep(0.05)"
+    paths += [
+        notebook(tmp_path, wait, "1 / 0" if how == "an error" else "2"),
+        notebook(tmp_path, "3", name="03_z.ipynb"),
+    ]
+    if how == "Ctrl-C":
+        first = run.as_completed
+
+        def interrupted(running):
+            yield next(first(running))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run, "as_completed", interrupted)
+    with pytest.raises(SystemExit if how == "an error" else KeyboardInterrupt):
+        run.execute_beside(paths, tmp_path / "report", 2)
+    told = capsys.readouterr().err
+    assert "02_y" not in told and not kernels() and not (tmp_path / "report" / "02_y.ipynb").exists()
+    if how == "an error":
+        assert "01_x.ipynb: cell 2 of 2 failed" in told and "ZeroDivisionError" in told
+
+
+def test_what_is_published(tmp_path, monkeypatch):
+    """Fails when solutions are left out or go to the wrong place, or a figure that is no longer drawn stays."""
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    paths = [notebook(tmp_path, "old"), notebook(tmp_path, "old", name="solutions/01_x.ipynb")]
+    for name in ("01_x.ipynb", "solutions/01_x.ipynb"):
+        (tmp_path / "report" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "report" / name).write_text(f"new {name}")
+    (tmp_path / "report" / "figures").mkdir()
+    (tmp_path / "report" / "figures" / "01-new.png").touch()
+    (tmp_path / "figures").mkdir()
+    for name in ("01-old.png", "02-other.png"):
+        (tmp_path / "figures" / name).touch()
+    run.publish(tmp_path / "report", paths)
+    assert [path.read_text() for path in paths] == ["new 01_x.ipynb", "new solutions/01_x.ipynb"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["01-new.png", "02-other.png"]
 
 
 @pytest.mark.timeout(60)

@@ -22,7 +22,7 @@ from landmark.utils.faces import lazy
 
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.course.ablation.study import ablate
-    from landmark.course.answers import test_answers, test_predictions, truth_of
+    from landmark.course.answers import answers_table, test_answers, test_predictions, truth_of
     from landmark.course.bench.speed import bench_train
     from landmark.course.demo import demo_answers, demo_photographs, demo_scores, published_run
     from landmark.course.drive import keep_on_drive
@@ -98,6 +98,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     )
     from landmark.course.tables import (
         PAPER,
+        compare_runs,
         course_evaluation,
         dev_table,
         distractor_curves,
@@ -121,12 +122,14 @@ __all__ = [
     "RECIPES",
     "Walk",
     "ablate",
+    "answers_table",
     "attention_layer",
     "attention_on_vector",
     "batch_of",
     "batched_gap",
     "bench_train",
     "benchmark_table",
+    "compare_runs",
     "contributions",
     "copy_photographs",
     "course_config",

@@ -8,6 +8,7 @@ from landmark.data.folder import GoogleLandmarks
 from landmark.data.tables import scored
 from landmark.evaluation.confidence import DEFAULT
 from landmark.evaluation.prediction import Predictions
+from landmark.evaluation.report.answers import Answers, tabulate
 from landmark.training.predict_run import predict_table
 from landmark.training.run import Run
 
@@ -34,3 +35,15 @@ def test_answers(run: Run, data: GoogleLandmarks, score: str = DEFAULT) -> dict[
     """
     truth, answers = truth_of(data), test_predictions(run, data).mapping(run.labels, score)
     return {image_id: answer for image_id, answer in answers.items() if image_id in truth}
+
+
+def answers_table(run: Run, data: GoogleLandmarks, split: str = "all") -> Answers:
+    """Lay a run's answers beside the truth, one row for each image of a part of the test set.
+
+    Args:
+        run: a finished run.
+        data: with the test set and its solution.
+        split: "public", "private" or "all".
+    """
+    truth, answers = truth_of(data, split), test_answers(run, data)
+    return tabulate({i: answers[i] for i in truth if i in answers}, truth, run.labels.landmark_ids, name=run.path.name)

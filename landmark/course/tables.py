@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from landmark.course.answers import test_answers, test_predictions, truth_of
+from landmark.course.answers import answers_table, test_answers, test_predictions, truth_of
 from landmark.course.runs import course_runs, trained
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import tabulate
@@ -18,7 +18,7 @@ from landmark.evaluation.report.hits import Ranking, gap
 from landmark.evaluation.report.resamples import Difference
 from landmark.evaluation.report.results import Evaluation, System
 from landmark.evaluation.report.summary import evaluate
-from landmark.training.run import open_run
+from landmark.training.run import Run, open_run
 
 DENSE = (*np.linspace(0, 0.9, 19).tolist(), 0.925, 0.95, 0.965, 0.975, 0.983, 0.99)  # shares of distractors
 PAPER = pd.DataFrame(
@@ -97,6 +97,33 @@ def paired_differences(pairs: Sequence[tuple[str, str]], data: GoogleLandmarks, 
             low, high = (-x.high, -x.low) if turned else (x.low, x.high)
             difference = -x.difference if turned else x.difference
             rows[f"{first} − {second}"] |= {short: difference, f"{short}_low": low, f"{short}_high": high}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def compare_runs(runs: Mapping[str, Run], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
+    """GAP of single runs, closed and open, and the difference of each to the first one, on the same test images.
+
+    The 95 % intervals are over the images alone: another seed may move a run further than they reach.
+
+    Args:
+        runs: by the names that they shall have in the table, two or more.
+        data: with the test set and its solution.
+        n: resamples.
+
+    Returns:
+        A row for each run: closed, open, then difference (of closed GAP), low and high, NaN for the first run.
+    """
+    report = evaluate({name: answers_table(run, data) for name, run in runs.items()}, n=n)
+    first, *others = runs
+    pairs = {(x.a, x.b): x for x in report.paired["gap_closed"]}
+    rows = {system.run: {"closed": system.scores["gap_closed"].value, "open": system.scores["gap"].value}
+            for system in report.runs}  # fmt: skip
+    for name in others:
+        turned = (first, name) in pairs
+        x = pairs[(first, name) if turned else (name, first)]
+        ends = (-x.high, -x.low) if turned else (x.low, x.high)
+        difference = -x.difference if turned else x.difference
+        rows[name] |= {"difference": difference, "low": ends[0], "high": ends[1]}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

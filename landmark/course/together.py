@@ -20,6 +20,8 @@ from landmark.training.trainer import fit
 from landmark.utils import distributed
 from landmark.utils.device import device
 from landmark.utils.errors import InputError
+from landmark.utils.files import quick
+from landmark.utils.locks import alone, lock_of
 from landmark.utils.process import usable_cpus
 
 Job = tuple[TrainConfig, Path, Path]  # settings, folder of the data, folder of the run
@@ -29,8 +31,9 @@ _CHILD = "from landmark.course.together import train_each; train_each()"
 def fit_all(jobs: Sequence[Job]) -> list[Run]:
     """Train runs, or load those that are finished; stopped ones go on.
 
-    On a CPU with several cores each run that is left has a process and one thread of its own. Beside a GPU, and in the
-    processes of `torchrun`, they are trained one after the other.
+    On a CPU with several cores each run that is left has a process and one thread of its own. Beside a GPU, in the
+    processes of `torchrun`, and in quick mode, where a process takes longer to start than a run to end, they are
+    trained one after the other. A run that another notebook is training is waited for.
 
     Args:
         jobs: arguments of `fit` for each.
@@ -43,10 +46,19 @@ def fit_all(jobs: Sequence[Job]) -> list[Run]:
         KeyboardInterrupt: asked to stop; every run has saved its state.
     """
     waiting = [job for job in jobs if not (job[2] / "result.json").exists()]
-    cores = usable_cpus() if device().type == "cpu" and distributed.size() == 1 else 1
+    cores = usable_cpus() if device().type == "cpu" and distributed.size() == 1 and not quick() else 1
     if cores > 1 and len(waiting) > 1:
         _train_beside(waiting, min(cores, len(waiting)))
-    return [fit(*job) for job in jobs]  # what failed above fails here as well, with its error
+    return [_fitted(job) for job in jobs]  # what failed above fails here as well, with its error
+
+
+def _fitted(job: Job, progress: bool = True) -> Run:
+    """Train a run or load it, once whoever trains it is done."""
+    config, root, out = job
+    if (out / "result.json").exists() or distributed.size() > 1:
+        return fit(config, root, out, progress=progress)
+    with alone(lock_of(out), waiting=f"{out.name}: another process is training this run, and is waited for"):
+        return fit(config, root, out, progress=progress)
 
 
 def train_each() -> None:
@@ -55,7 +67,7 @@ def train_each() -> None:
     for line in sys.stdin:
         settings, root, out = json.loads(line)
         with contextlib.suppress(InputError):  # it is told by whoever loads the run
-            fit(TrainConfig(**settings), root, out, progress=False)
+            _fitted((TrainConfig(**settings), Path(root), Path(out)), progress=False)
         print(file=answers, flush=True)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.evaluation.open_world import answers_by_kind, closed_set, gap_against_distractors, restrict
     from landmark.evaluation.prediction import Predictions, predict, predictions
     from landmark.evaluation.report.calibration import reliability
-    from landmark.evaluation.report.risk import answered, operate, risk_coverage
+    from landmark.evaluation.report.risk import answered, certified_threshold, operate, plain_threshold, risk_coverage
     from landmark.evaluation.saliency.deletion import deletion_curve, deletion_score, deletion_table
     from landmark.evaluation.saliency.maps import correlation, grad_cam, random_saliency, smooth_grad, vanilla_gradient
     from landmark.evaluation.submission import read_submission, write_submission
@@ -48,6 +48,7 @@ __all__ = [
     "answered",
     "answers_by_kind",
     "auroc",
+    "certified_threshold",
     "closed_set",
     "correlation",
     "deletion_curve",
@@ -63,6 +64,7 @@ __all__ = [
     "mean_average_precision",
     "operate",
     "paired_gap_bootstrap",
+    "plain_threshold",
     "predict",
     "predictions",
     "random_saliency",

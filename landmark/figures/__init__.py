@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         sketch_error,
         waterfall,
     )
-    from landmark.figures.training import gradient_flow, learning_curves, parameter_bars, throughput_bars
+    from landmark.figures.training import gradient_flow, learning_curves, number_curves, parameter_bars, throughput_bars
 
 __all__ = [
     "answered_bars",
@@ -65,6 +65,7 @@ __all__ = [
     "interval_bars",
     "learning_curves",
     "nearest_neighbours",
+    "number_curves",
     "open_world",
     "oscr_curves",
     "parameter_bars",

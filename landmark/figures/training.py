@@ -73,6 +73,37 @@ def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = 
     return describe(fig, title, *words)
 
 
+@styled
+def number_curves(runs: Mapping[str, pd.DataFrame], column: str, *, start: Mapping[str, float], symbol: str,
+                  title: str) -> Figure:  # fmt: skip
+    """Draw one number of a log against the training step, one colour per run.
+
+    Args:
+        runs: name → table with columns `step` and `column`.
+        column: of the number, such as "gamma".
+        start: name → its value before the first step.
+        symbol: of the number, for the axis.
+        title: of the figure.
+
+    >>> table = pd.DataFrame({"step": [5, 10], "gamma": [0.1, 0.2]})
+    >>> figure = number_curves({"a": table}, "gamma", start={"a": 0.0}, symbol="γ", title="γ in training")
+    >>> figure.axes[0].lines[0].get_ydata().tolist()
+    [0.0, 0.1, 0.2]
+    """
+    fig, (ax,) = canvas(title, 1, 1, (6.4, 3.4))
+    words = []
+    for (name, table), colour in zip(named(runs, "runs").items(), CYCLE * len(runs), strict=False):
+        if column not in table or name not in start:
+            raise ValueError(f"run {name!r}: needs a column {column} and a start")
+        values = pd.Series([start[name], *table[column]])
+        ax.plot([0, *table["step"]], values, color=colour, marker="o", markersize=3, label=label(name, 40))
+        words.append(_trend(name, symbol, table["step"], values))
+    reference(ax, 0, "switched off", vertical=False)
+    ax.set(xlabel="training step", ylabel=symbol)
+    ax.legend(loc="best")
+    return describe(fig, title, *words)
+
+
 def _trend(name: str, what: str, steps: pd.Series, values: pd.Series) -> str:
     """Put a curve into words: where it starts and ends, and its best value when that lies between."""
     text = f"{name}, {what} from {values.iloc[0]:.2f} to {values.iloc[-1]:.2f} at step {steps.iloc[-1]:.0f}"

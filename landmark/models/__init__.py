@@ -37,7 +37,9 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
         CompactBilinearPooling,
         GeM,
         Normalise,
+        RandomProjection,
         SelfAttention2d,
+        Shuffle,
         SpatialAttention,
     )
     from landmark.models.net import LandmarkNet, create_model
@@ -53,7 +55,9 @@ __all__ = [
     "GeM",
     "LandmarkNet",
     "Normalise",
+    "RandomProjection",
     "SelfAttention2d",
+    "Shuffle",
     "SpatialAttention",
     "bilinear_sketch",
     "count_sketch",

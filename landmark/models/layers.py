@@ -88,11 +88,12 @@ class AttentionPool(nn.Module):
 class SelfAttention2d(nn.Module):
     """Let positions attend to each other: `y = γ · v(x) softmax(f(x)ᵀ g(x)) + x`, (B, C, H, W) → (B, C, H, W).
 
-    f, g and v are 1×1 convolutions with spectral normalisation; γ is learned and starts at 0.
+    f, g and v are 1×1 convolutions with spectral normalisation; γ is learned.
 
     Args:
         channels: C of the input.
         reduction: f and g have C / reduction channels, at least one.
+        gamma: γ before it learns; at 0 the layer does nothing.
 
     >>> layer = SelfAttention2d(8)
     >>> x = torch.randn(2, 8, 4, 4)
@@ -102,13 +103,13 @@ class SelfAttention2d(nn.Module):
     Source: Zhang et al., "Self-Attention Generative Adversarial Networks", equations 1-3.
     """
 
-    def __init__(self, channels: int, reduction: int = 8):
+    def __init__(self, channels: int, reduction: int = 8, gamma: float = 0.0):
         super().__init__()
         inner = max(1, channels // reduction)
         self.query = spectral_norm(nn.Conv2d(channels, inner, 1, bias=False))
         self.key = spectral_norm(nn.Conv2d(channels, inner, 1, bias=False))
         self.value = spectral_norm(nn.Conv2d(channels, channels, 1, bias=False))
-        self.gamma = nn.Parameter(torch.zeros(()))
+        self.gamma = nn.Parameter(torch.tensor(float(gamma)))
 
     def attention(self, x: Tensor) -> Tensor:
         """Compute the weights (B, N, N) with N = H W: row i is where position i looks, and sums to one."""
@@ -157,6 +158,37 @@ class CompactBilinearPooling(nn.Module):
         return functional.bilinear_sketch(positions, self.h1, self.s1, self.h2, self.s2, self.dim)  # (B, D)
 
 
+class RandomProjection(nn.Module):
+    """Multiply by a fixed random matrix: `y = R x / √C` with entries ±1, (B, C) → (B, D).
+
+    It gives as many numbers as a sketch of pairs, and none of them holds a product: what is left of a gain with it was
+    not due to pairs.
+
+    Args:
+        in_channels: C of the input.
+        dim: D.
+        seed: of the matrix, which is drawn anew when the layer is built, and not saved with the weights.
+
+    >>> x = torch.randn(4, 64)
+    >>> bool((RandomProjection(64, 4096)(x).norm(dim=1) / x.norm(dim=1) / 4096**0.5 * 64**0.5 - 1).abs().max() < 0.1)
+    True
+
+    Source: Achlioptas, "Database-friendly random projections", 2003.
+    """
+
+    signs: Tensor
+
+    def __init__(self, in_channels: int, dim: int, seed: int = 0):
+        super().__init__()
+        random = torch.Generator().manual_seed(seed)
+        signs = torch.randint(2, (dim, in_channels), generator=random, dtype=torch.int8) * 2.0 - 1
+        self.register_buffer("signs", signs / in_channels**0.5, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project vectors (B, C) to (B, D)."""
+        return F.linear(x, self.signs.to(x.dtype))
+
+
 class Normalise(nn.Module):
     """Take the signed square root, then scale to L2 norm one: a bilinear vector becomes easy to classify.
 
@@ -175,6 +207,34 @@ class Normalise(nn.Module):
         """Normalise vectors (B, D)."""
         x = functional.signed_sqrt(x) if self.root else x
         return F.normalize(x, dim=-1) if self.l2 else x
+
+
+class Shuffle(nn.Module):
+    """Put the numbers of a vector into another order, drawn once: (B, C) → (B, C).
+
+    Args:
+        size: C of the input.
+        seed: of the order, which is drawn anew when the layer is built, and not saved with the weights.
+
+    >>> sorted(Shuffle(4, seed=1)(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))[0].tolist())
+    [1.0, 2.0, 3.0, 4.0]
+    """
+
+    order: Tensor
+
+    def __init__(self, size: int, seed: int):
+        super().__init__()
+        self.seed = seed
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("order", order, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reorder vectors (B, C)."""
+        return x[:, self.order]
+
+    def extra_repr(self) -> str:
+        """Give size and seed, for `print(model)`."""
+        return f"{len(self.order)}, seed={self.seed}"
 
 
 class Reshape(nn.Module):

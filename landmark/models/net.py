@@ -19,33 +19,40 @@ from landmark.models.layers import (
     GeM,
     MaxPool,
     Normalise,
+    RandomProjection,
     Reshape,
     SelfAttention2d,
+    Shuffle,
     SpatialAttention,
 )
-from landmark.models.recipes import BACKBONES, NORMALISED, RECIPES, check_switches, data_config, recipe
+from landmark.models.recipes import BACKBONES, NORMALISED, RECIPES, Switches, check_switches, data_config, recipe
 from landmark.models.weights import load_weights
 from landmark.utils.device import float32_by_default, own_random_numbers, reseed
 from landmark.utils.errors import InputError
 
 SKETCH = 8192  # numbers of a compact bilinear embedding
 MAPS = 8  # that a vector is laid out as
+LEARNT = ("gamma", "p")  # single numbers worth watching while they learn
 
 
-# pooling: the layers from a map (B, C, H, W) to a vector (B, D), for C channels; what normalises a bilinear vector, if
-# anything does; and the temperature of spatial attention
-POOLING_LAYERS: dict[str, Callable[[int, list[nn.Module], float], list[nn.Module]]] = {
-    "average": lambda c, norm, t: [AveragePool()],
-    "max": lambda c, norm, t: [MaxPool()],
-    "gem": lambda c, norm, t: [GeM()],
-    "spatial": lambda c, norm, t: [AveragePool(), as_map(c), SpatialAttention(t), nn.Flatten()],
-    "cbp": lambda c, norm, t: [AveragePool(), CompactBilinearPooling(c, SKETCH), *norm],
-    "cbp_attention": lambda c, norm, t: [
-        AveragePool(), CompactBilinearPooling(c, SKETCH), *norm, as_map(SKETCH), SelfAttention2d(MAPS), nn.Flatten(),
+# pooling: the layers from a map (B, C, H, W) to a vector (B, D), for C channels, what normalises a bilinear vector, if
+# anything does, and the switches
+POOLING_LAYERS: dict[str, Callable[[int, list[nn.Module], Switches], list[nn.Module]]] = {
+    "average": lambda c, norm, s: [AveragePool()],
+    "max": lambda c, norm, s: [MaxPool()],
+    "gem": lambda c, norm, s: [GeM()],
+    "spatial": lambda c, norm, s: [AveragePool(), *laid_out(c, s), SpatialAttention(s.temperature), nn.Flatten()],
+    "projection": lambda c, norm, s: [AveragePool(), RandomProjection(c, SKETCH)],
+    "cbp": lambda c, norm, s: [AveragePool(), CompactBilinearPooling(c, SKETCH), *norm],
+    "cbp_attention": lambda c, norm, s: [
+        AveragePool(), CompactBilinearPooling(c, SKETCH), *norm, *laid_out(SKETCH, s),
+        SelfAttention2d(MAPS, gamma=s.gamma), nn.Flatten(),
     ],
-    "spatial_map": lambda c, norm, t: [AttentionPool(t)],
-    "cbp_map": lambda c, norm, t: [CompactBilinearPooling(c, SKETCH), *norm],
-    "cbp_attention_map": lambda c, norm, t: [SelfAttention2d(c), CompactBilinearPooling(c, SKETCH), *norm],
+    "spatial_map": lambda c, norm, s: [AttentionPool(s.temperature)],
+    "cbp_map": lambda c, norm, s: [CompactBilinearPooling(c, SKETCH), *norm],
+    "cbp_attention_map": lambda c, norm, s: [
+        SelfAttention2d(c, gamma=s.gamma), CompactBilinearPooling(c, SKETCH), *norm,
+    ],
 }  # fmt: skip
 
 
@@ -67,6 +74,15 @@ def as_map(size: int) -> Reshape:
     return Reshape(MAPS, height, places // height)
 
 
+def laid_out(size: int, switches: Switches) -> list[nn.Module]:
+    """Lay out a vector as maps, in an order of its own when one is asked for.
+
+    >>> laid_out(2048, Switches(shuffle=7))
+    [Shuffle(2048, seed=7), Reshape(8×16×16)]
+    """
+    return [*([Shuffle(size, switches.shuffle)] if switches.shuffle else []), as_map(size)]
+
+
 def map_channels(backbone: Backbone, name: str) -> int:
     """Channels C of a backbone's feature map, seen on a blank image; InputError when it gives no map of C channels."""
     channels = backbone.num_features
@@ -78,12 +94,8 @@ def map_channels(backbone: Backbone, name: str) -> int:
     return channels
 
 
-def build_pooling(
-    pooling: str, channels: int, root: bool | None = None, l2: bool | None = None, temperature: float = 1.0
-) -> tuple[nn.Sequential, int]:
+def build_pooling(pooling: str, channels: int, switches: Switches | None = None) -> tuple[nn.Sequential, int]:
     """Build the layers from a map of `channels` channels to a vector; returns them and the vector's size D.
-
-    Switches as of `create_model`.
 
     Raises:
         InputError: the layers do not take such a map, or give no vector (B, D) of the same size for any map.
@@ -92,10 +104,10 @@ def build_pooling(
     8192
     """
     try:
-        normal = pooling in NORMALISED
-        root, l2 = normal if root is None else root, normal if l2 is None else l2
+        normal, switches = pooling in NORMALISED, switches or Switches()
+        root, l2 = (normal if value is None else value for value in (switches.root, switches.l2))
         norm: list[nn.Module] = [Normalise(root, l2)] if root or l2 else []
-        layers = POOLING_LAYERS[pooling](channels, norm, temperature)
+        layers = POOLING_LAYERS[pooling](channels, norm, switches)
         pool = nn.Sequential(*layers).eval()  # in training it would move spectral norms
         with torch.no_grad():
             shapes = [tuple(pool(torch.zeros(1, channels, *places)).shape) for places in ((1, 1), (2, 3))]
@@ -133,7 +145,7 @@ class LandmarkNet(nn.Module):
         self.name, self.num_classes, self.data_config = name, num_classes, data_config(name)
         self.backbone = create_backbone(self.backbone_name)
         channels = map_channels(self.backbone, self.backbone_name)
-        self.pool, self.num_features = build_pooling(pooling, channels, **switches)
+        self.pool, self.num_features = build_pooling(pooling, channels, Switches(**switches))
         self.head: nn.Module = nn.Identity()
         if num_classes:
             neck, self.head, self.num_features = build_head(head, self.num_features, num_classes)
@@ -151,6 +163,15 @@ class LandmarkNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) → logits (B, K), or embeddings (B, D) of a network without classes."""
         return self.forward_head(self.forward_features(x))
+
+    def learnt_numbers(self) -> dict[str, float]:
+        """Name the numbers that the pooling learns one at a time: γ of self-attention, p of GeM.
+
+        >>> LandmarkNet("resnet50_gem", 0).learnt_numbers()
+        {'p': 3.0}
+        """
+        named = ((name.split(".")[-1], parameter) for name, parameter in self.pool.named_parameters())
+        return {name: parameter.item() for name, parameter in named if name in LEARNT}
 
     @torch.no_grad()
     def shapes(self, image_size: int) -> list[tuple[str, tuple[int, ...], int]]:
@@ -172,7 +193,7 @@ class LandmarkNet(nn.Module):
 
 def create_model(
     name: str, num_classes: int, *, weights: str | Path | None = None, freeze: int | str = 0, seed: int = 0,
-    head: str = "mlp", root: bool | None = None, l2: bool | None = None, temperature: float = 1.0,
+    head: str = "mlp", **switches: Any,
 ) -> LandmarkNet:  # fmt: skip
     """Build a network by name.
 
@@ -183,9 +204,7 @@ def create_model(
         freeze: the first N parameter tensors of the backbone, or all up to the named stage ("block7").
         seed: of the initial weights; the caller's random numbers are left as they are.
         head: a line of `recipes.HEADS`: what makes logits of the embedding.
-        root: take the signed square root of a bilinear vector; None: if the pooling is of a map.
-        l2: scale a bilinear vector to norm one; None: if the pooling is of a map.
-        temperature: of spatial attention; the larger, the more even.
+        switches: `root`, `l2`, `temperature`, `gamma` and `shuffle`, see `recipes.Switches`.
 
     Raises:
         InputError: an unknown name, stage or number of classes, a switch of layers that the model does not have, or
@@ -201,7 +220,7 @@ def create_model(
     cpu = torch.device("cpu")
     with own_random_numbers(cpu), float32_by_default():
         reseed(seed, cpu)
-        model = LandmarkNet(name, num_classes, head, root=root, l2=l2, temperature=temperature)
+        model = LandmarkNet(name, num_classes, head, **switches)
     load_weights(model.backbone, model.backbone_name, weights)
     if isinstance(freeze, str):
         freeze_stage(model.backbone, freeze)

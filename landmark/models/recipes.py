@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from itertools import product
+from typing import Any
 
 from landmark.utils.errors import InputError
 
@@ -68,6 +70,7 @@ POOLINGS = {
     "max": "maximum over the positions",
     "gem": "generalised mean over the positions, its exponent learned",
     "spatial": "mean, laid out as a map, spatial attention",
+    "projection": "mean, a fixed random matrix to as many numbers as a sketch has, and no products",
     "cbp": "mean, compact bilinear pooling",
     "cbp_attention": "mean, compact bilinear pooling, laid out as a map, self-attention",
     "spatial_map": "sum over the positions, weighted by spatial attention",
@@ -155,10 +158,45 @@ def data_config(name: str) -> dict[str, tuple[float, ...]]:
     return {key: BACKBONES[backbone_of(name)][key] for key in ("mean", "std")}
 
 
-def check_switches(
-    name: str, head: str = "mlp", root: bool | None = None, l2: bool | None = None, temperature: float = 1.0
-) -> None:
+@dataclass(frozen=True)
+class Switches:
+    """What may be changed in the layers of a pooling; left alone, they are the paper's.
+
+    Args:
+        root: take the signed square root of a bilinear vector; None: if the pooling is of a map.
+        l2: scale a bilinear vector to norm one; None: if the pooling is of a map.
+        temperature: of spatial attention; the larger, the more even.
+        gamma: of self-attention, before it learns.
+        shuffle: seed of the order that a vector's numbers are put into before they are laid out as a map; 0: their own.
+
+    >>> Switches(gamma=1.0).temperature
+    1.0
+    """
+
+    root: bool | None = None
+    l2: bool | None = None
+    temperature: float = 1.0
+    gamma: float = 0.0
+    shuffle: int = 0
+
+
+# switch: what has it, in words, and the ends of the names of the models that do
+_SWITCHED = {
+    "root": ("compact bilinear pooling", ("cbp_map", "cbp", "cbp_attention", "cbp_attention_map")),
+    "l2": ("compact bilinear pooling", ("cbp_map", "cbp", "cbp_attention", "cbp_attention_map")),
+    "temperature": ("spatial attention", ("spatial_map", "spatial")),
+    "gamma": ("self-attention", ("cbp_attention_map", "cbp_attention")),
+    "shuffle": ("a vector that is laid out as a map", ("spatial", "cbp_attention")),
+}
+
+
+def check_switches(name: str, head: str = "mlp", **switches: Any) -> None:
     """Refuse what a model cannot be switched to: an unknown head, or a switch of layers that it does not have.
+
+    Args:
+        name: of the model.
+        head: a line of `HEADS`.
+        switches: of `Switches`.
 
     Raises:
         InputError: names the switch, and the models that have it.
@@ -168,10 +206,9 @@ def check_switches(
     pooling = recipe(name)[1]
     if head not in HEADS:
         raise InputError(f"no head {head!r}: choose one of {', '.join(HEADS)}")
-    for switch, value in (("root", root), ("l2", l2)):
-        if value is not None and "cbp" not in pooling:
-            raise InputError(f"{switch} is for compact bilinear pooling, and {name} has none: try a model such as "
-                             f"{backbone_of(name)}_cbp_map")  # fmt: skip
-    if temperature != 1 and "spatial" not in pooling:
-        raise InputError(f"temperature is for spatial attention, and {name} has none: try a model such as "
-                         f"{backbone_of(name)}_spatial_map")  # fmt: skip
+    given = Switches(**switches)
+    for switch in fields(Switches):
+        what, poolings = _SWITCHED[switch.name]
+        if getattr(given, switch.name) != switch.default and pooling not in poolings:
+            raise InputError(f"{switch.name} is for {what}, and {name} has none: try a model such as "
+                             f"{backbone_of(name)}_{poolings[0]}")  # fmt: skip

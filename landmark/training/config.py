@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from landmark.models.recipes import BINARY, COSINES, FOR_NONE, LOSSES, check_switches
+from landmark.models.recipes import BINARY, COSINES, FOR_NONE, LOSSES, Switches, check_switches
 from landmark.utils.errors import InputError
 from landmark.utils.settings import check_settings, documented, setting
 
@@ -67,6 +67,11 @@ class TrainConfig:
     )
     l2: bool | None = setting(None, "norm one of a bilinear vector; as root when left out")
     temperature: float = setting(1.0, "of the softmax of spatial attention; the larger, the more even", above=0)
+    gamma: float = setting(0.0, "of self-attention before it learns; at 0 the layer is switched off")
+    shuffle: int = setting(
+        0, "seed of the order that a vector's numbers are put into before they are laid out as a map; 0: their own",
+        least=0,
+    )  # fmt: skip
     loss: str = setting(
         "cross_entropy", "cross_entropy, arcface, subcenter_arcface or cosface; or of those that learn from images "
         "without a landmark: uniform, bce, bce_ranked",
@@ -115,7 +120,7 @@ class TrainConfig:
     def network(self) -> dict[str, Any]:
         """The switches of `create_model`."""
         head = LOSSES[self.loss] if self.head is None else self.head
-        return {"head": head, "root": self.root, "l2": self.l2, "temperature": self.temperature}
+        return {"head": head} | {switch.name: getattr(self, switch.name) for switch in fields(Switches)}
 
     @property
     def without(self) -> float:

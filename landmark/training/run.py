@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
     from torch.utils.tensorboard import SummaryWriter
 
+# The columns of a log; behind them come the network's `learnt_numbers`, where it has some
 LOG = ("step", "epoch", "seconds", "train_loss", "dev_loss", "dev_gap", "dev_top1", "images_per_second", "lr")
 
 
@@ -60,10 +61,11 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 def write_log(path: Path, rows: list[dict[str, float]], board: SummaryWriter | None = None) -> None:
     """Write the log of a run, and its last row for TensorBoard."""
+    columns = [*LOG, *(name for name in rows[-1] if name not in LOG)]
     with atomic_path(path / "metrics.csv") as part:
-        pd.DataFrame(rows, columns=LOG).to_csv(part, index=False, lineterminator="\n")
+        pd.DataFrame(rows, columns=columns).to_csv(part, index=False, lineterminator="\n")
     if board:
-        for name in LOG[2:]:
+        for name in columns[2:]:
             board.add_scalar(name, rows[-1][name], rows[-1]["step"])
 
 

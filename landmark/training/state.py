@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,20 +48,21 @@ class State:
         progress["losses"] = [(loss, count) for loss, count in progress["losses"]]
         return cls(split, weights=saved.get("weights_sha256"), ranges=saved.get("ranges"), **progress)
 
-    def log(self, scores: dict[str, float], per_epoch: int, rate: float) -> bool:
+    def log(self, scores: dict[str, float], per_epoch: int, rate: float, learnt: Mapping[str, float] = {}) -> bool:
         """Add a row of the log for the steps since the last one; returns whether the dev GAP is the best so far.
 
         Args:
             scores: of the dev set now.
             per_epoch: steps in an epoch.
             rate: learning rate of the next step.
+            learnt: single numbers of the network, by name.
         """
         count = sum(n for _, n in self.losses)
         speed = count / max(self.seconds - (self.rows[-1]["seconds"] if self.rows else 0), 1e-9)
         mean = sum(loss * n for loss, n in self.losses) / count if count else float("nan")
         self.rows.append({
             "step": self.step, "epoch": round(self.step / per_epoch, 3), "seconds": round(self.seconds, 2),
-            "train_loss": mean, **scores, "images_per_second": round(speed, 2), "lr": rate,
+            "train_loss": mean, **scores, "images_per_second": round(speed, 2), "lr": rate, **learnt,
         })  # fmt: skip
         better = scores["dev_gap"] > self.best
         self.losses, self.best = [], max(self.best, scores["dev_gap"])

@@ -253,7 +253,8 @@ class Trainer:
         predictions = merged(distributed.gather(predict(self.judge(), loader, quarantine=self.quarantine)))
         self._tick()
         rate = learning_rate(self.config, self.state.step, self.steps)
-        better = self.state.log(dev_scores(predictions, self.labels, self.state.split.dev), self.per_epoch, rate)
+        scores = dev_scores(predictions, self.labels, self.state.split.dev)
+        better = self.state.log(scores, self.per_epoch, rate, self.model.learnt_numbers())
         if distributed.rank():
             return
         if better:

@@ -8,7 +8,10 @@ from tests.helpers import load_script
 
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "runs" / "browser"
-PAGES = ["README", *(f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")))]
+PAGES = [
+    "README",
+    *(path.relative_to(ROOT).with_suffix("").as_posix() for path in sorted((ROOT / "notebooks").rglob("*.ipynb"))),
+]
 # texts whose contrast with what lies behind them is below the 4.5 : 1 that WCAG 2 asks for (AA)
 PALE = """() => {
   const parse = (c) => c.match(/[\\d.]+/g).map(Number);

@@ -26,3 +26,9 @@ def test_answers_are_to_the_images_that_are_scored(tmp_path, world):
             assert (loss == loss) == any(x in run.labels for x in truth[image_id])
     public = answers.truth_of(data, "public")
     assert 0 < len(public) < len(truth)
+    parts = {part: answers.answers_table(run, data, part) for part in ("public", "private", "all")}
+    assert {*parts["public"].ids} == public.keys() and not {*parts["public"].ids} & {*parts["private"].ids}
+    assert sorted([*parts["public"].ids, *parts["private"].ids]) == sorted(parts["all"].ids) == sorted(truth)
+    rows = dict(zip(parts["all"].ids, zip(parts["all"].score, parts["all"].correct, strict=True), strict=True))
+    plain = answers.test_answers(run, data)
+    assert all(rows[i] == (score, mark in truth[i]) for i, (mark, score) in plain.items())

@@ -48,6 +48,25 @@ def test_scores_are_means_over_seeds(course):
     assert table.loc["resnet50", "paper"] == 0.241 and np.isnan(table.loc["resnet50_gem", "paper"])
 
 
+def test_single_runs_are_compared_with_the_first(course):
+    """Fails when a sign is turned by the order of the runs, or a score is that of another run."""
+    found, data = course
+    runs = {"a": found["resnet50"][0], "b": found["resnet50_gem"][0]}
+    there, back = tables.compare_runs(runs, data, n=20), tables.compare_runs({k: runs[k] for k in "ba"}, data, n=20)
+    assert list(there.index) == ["a", "b"] and list(back.index) == ["b", "a"]
+    truth = answers.truth_of(data)
+    for name, run in runs.items():
+        made, closed = answers.test_answers(run, data), open_world.closed_set(truth, run.labels.landmark_ids)
+        assert there.loc[name, "open"] == pytest.approx(metrics.global_average_precision(made, truth))
+        assert there.loc[name, "closed"] == pytest.approx(
+            metrics.global_average_precision(open_world.restrict(made, closed), closed)
+        )
+    assert there.loc["b", "difference"] == pytest.approx(there.loc["b", "closed"] - there.loc["a", "closed"])
+    ends = there.loc["b", ["difference", "low", "high"]].to_numpy(float)
+    assert ends == pytest.approx(-back.loc["a", ["difference", "high", "low"]].to_numpy(float))
+    assert np.isnan(there.loc["a", "difference"])
+
+
 def test_differences_are_of_the_pair_as_it_is_named(course):
     """Fails when a pair that is given the other way round keeps its sign, or open and closed change places."""
     _, data = course

@@ -13,6 +13,7 @@ from landmark.course import together
 from landmark.training.config import TrainConfig
 from landmark.training.trainer import fit
 from landmark.utils.errors import InputError
+from landmark.utils.locks import alone, lock_of
 
 SMALL = TrainConfig(model="efficientnet_lite0", size=32, steps=2, batch_size=4, min_images=2, weights="none")
 
@@ -41,6 +42,31 @@ def test_what_fails_in_a_process_fails_here(tmp_path, world, monkeypatch):
     (tmp_path / "run2/other.txt").touch()
     with pytest.raises(InputError, match="run2: exists and is not a training run"):
         together.fit_all(jobs)
+
+
+def test_a_run_that_another_notebook_trains_is_waited_for(tmp_path, monkeypatch):
+    """Fails when two notebooks that want the same run are told that one of them must not, or both train it."""
+    asked: list = []
+    monkeypatch.setattr(together, "fit", lambda *job, **more: asked.append(job[2]))
+    out = tmp_path / "run"
+    with alone(lock_of(out)):
+        other = threading.Thread(target=together.fit_all, args=[[(SMALL, tmp_path, out)]])
+        other.start()
+        other.join(0.6)
+        assert other.is_alive() and not asked
+    other.join(20)
+    assert asked == [out] and not list(tmp_path.iterdir())
+
+
+def test_quick_runs_need_no_process(tmp_path, monkeypatch):
+    """Fails when two steps of training wait for a process that takes longer to start."""
+    asked: list = []
+    monkeypatch.setattr(together, "fit", lambda *job, **more: asked.append(job[2]))
+    monkeypatch.setattr(together, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(together, "_train_beside", lambda *jobs: pytest.fail("a process"))
+    monkeypatch.setenv("LANDMARK_QUICK", "1")
+    together.fit_all([(SMALL, tmp_path, tmp_path / name) for name in "ab"])
+    assert asked == [tmp_path / "a", tmp_path / "b"]
 
 
 def test_one_process_trains_several_runs(tmp_path, world, monkeypatch):

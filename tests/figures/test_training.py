@@ -77,3 +77,15 @@ def test_bars_of_throughput_are_as_long_as_the_rates():
     assert [bar.get_width() for bar in ax.patches] == [10, 1234]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["float32", "bfloat16"] and ax.yaxis_inverted()
     assert [text.get_text() for text in ax.texts] == ["10", "1,234"]
+
+
+def test_a_learnt_number_is_drawn_from_its_start():
+    """Fails when the value before the first step is left out, or two runs share one curve."""
+    table = pd.DataFrame({"step": [5, 10], "gamma": [0.2, 0.4]})
+    runs = {"from 0": table, "from 1": table.assign(gamma=[0.9, 0.8])}
+    fig = training.number_curves(runs, "gamma", start={"from 0": 0.0, "from 1": 1.0}, symbol="γ", title="γ")
+    curves = [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in fig.axes[0].lines[:2]]
+    assert curves == [([0, 5, 10], [0.0, 0.2, 0.4]), ([0, 5, 10], [1.0, 0.9, 0.8])]
+    assert fig.axes[0].get_ylabel() == "γ" and "from 1" in fig.get_label()
+    with pytest.raises(ValueError, match="gamma"):
+        training.number_curves({"a": table.drop(columns="gamma")}, "gamma", start={"a": 0}, symbol="γ", title="γ")

@@ -14,8 +14,10 @@ from landmark.models.layers import (
     GeM,
     MaxPool,
     Normalise,
+    RandomProjection,
     Reshape,
     SelfAttention2d,
+    Shuffle,
     SpatialAttention,
 )
 from landmark.utils import distributed
@@ -195,6 +197,31 @@ def test_reshape_is_the_plain_loop(shape):
     assert y.shape == (2, *shape)
     for b, c, i, j in torch.cartesian_prod(*map(torch.arange, y.shape)).tolist():
         assert y[b, c, i, j] == x[b, (c * height + i) * width + j]
+
+
+def test_shuffle_is_an_order_of_the_same_numbers():
+    """Fails when a number is lost or doubled, images get different orders, or every seed gives the same one."""
+    x = torch.arange(12.0)[None] + torch.tensor([[0.0], [100.0]])
+    y = Shuffle(12, seed=1)(x)
+    assert torch.equal(y.sort(1).values, x) and torch.equal(y[1], y[0] + 100)
+    assert not torch.equal(y, x) and not torch.equal(y, Shuffle(12, seed=2)(x))
+
+
+def test_random_projection_is_the_plain_loop():
+    """Fails when the matrix is not of signs alone, is drawn anew at each call or saved, or a product slips in."""
+    layer, x = RandomProjection(6, 9, seed=2), _random(3, 6)
+    y = layer(x)
+    assert torch.equal(y, RandomProjection(6, 9, seed=2)(x)) and not layer.state_dict()
+    signs = (layer.signs * 6**0.5).round()
+    assert set(signs.flatten().tolist()) == {-1, 1}
+    _close(
+        y,
+        [
+            [sum(s * v for s, v in zip(row, image, strict=True)) / 6**0.5 for row in signs.tolist()]
+            for image in x.tolist()
+        ],
+    )
+    torch.testing.assert_close(layer(3 * x), 3 * y)  # a sketch of pairs would be nine times as large
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

@@ -9,7 +9,7 @@ from landmark.models import net
 from landmark.models.folding import fast_model
 from landmark.models.layers import AveragePool, CompactBilinearPooling, Normalise, SelfAttention2d
 from landmark.models.net import as_map, build_pooling, create_model, embedding_sizes, map_channels
-from landmark.models.recipes import BACKBONES, COSINES, HEADS, POOLINGS, RECIPES, list_models
+from landmark.models.recipes import BACKBONES, COSINES, HEADS, POOLINGS, RECIPES, Switches, list_models
 from landmark.utils.errors import InputError
 
 LITE = [name for name in list_models() if name.startswith("efficientnet_lite0")]
@@ -48,7 +48,14 @@ def test_embedding_sizes_of_all_combinations():
     assert torch.equal(first, torch.rand(1))
     assert list(sizes) == list_models()
     assert sizes == {
-        name: 8192 if "cbp" in name else 1280 if "lite" in name else 512 if "vgg" in name else 2048 for name in RECIPES
+        name: 8192
+        if "cbp" in name or "projection" in name
+        else 1280
+        if "lite" in name
+        else 512
+        if "vgg" in name
+        else 2048
+        for name in RECIPES
     }
 
 
@@ -195,7 +202,7 @@ def test_switches_of_the_bilinear_recipes():
     }  # fmt: skip
     for pooling, usual in kinds.items():
         for root, l2 in ((None, None), (True, None), (None, False), (False, False)):
-            pool, _ = build_pooling(pooling, 16, root, l2)
+            pool, _ = build_pooling(pooling, 16, Switches(root=root, l2=l2))
             found = [(layer.root, layer.l2) for layer in pool if isinstance(layer, Normalise)] or [(False, False)]
             assert found == [(usual[0] if root is None else root, usual[1] if l2 is None else l2)]
     model = create_model("resnet50_cbp", 0, root=True).eval()
@@ -204,3 +211,20 @@ def test_switches_of_the_bilinear_recipes():
     with torch.no_grad():
         torch.testing.assert_close(model(x), Normalise(True, False)(plain(x)))
     assert create_model("resnet50_spatial_map", 0, temperature=2.0).pool[0].temperature == 2
+
+
+def test_switches_of_attention_reach_their_layer():
+    """Fails when γ starts elsewhere, an order is drawn but not used, or the same seed gives another one."""
+    for pooling in ("cbp_attention", "cbp_attention_map"):
+        model = create_model(f"efficientnet_lite0_{pooling}", 0, gamma=1)
+        assert model.learnt_numbers() == {"gamma": 1.0}
+        assert create_model(f"efficientnet_lite0_{pooling}", 0).learnt_numbers() == {"gamma": 0.0}
+    x = torch.rand(2, 16, 3, 3)
+    plain, one, again = (build_pooling("spatial", 16, Switches(shuffle=seed))[0] for seed in (0, 5, 5))
+    order = one[1].order
+    assert not torch.equal(plain(x), one(x)) and torch.equal(one(x), again(x))
+    torch.testing.assert_close(one(x), plain(x[:, order]))  # as if the channels had come in that order
+    assert "order" not in "".join(one.state_dict())
+    model = create_model("resnet50_gem", 0)
+    model.pool[0].p.data.fill_(2.5)
+    assert model.learnt_numbers() == {"p": 2.5} and not create_model("resnet50", 3, head="neck").learnt_numbers()

@@ -64,11 +64,13 @@ def test_the_parts_of_tables_name_lines_of_them():
 @pytest.mark.parametrize(
     ("name", "switches", "words"),
     [("xception", {"root": False}, "^root is .*xception has none.*xception_cbp_map$"), ("vgg16_gem", {"l2": True}, "^l2 is .*vgg16_cbp_map$"),
-     ("xception_cbp", {"temperature": 2.0}, "^temperature .*xception_spatial_map$"), ("xception", {"head": "big"}, "^no head 'big': choose one of mlp")],
+     ("xception_cbp", {"temperature": 2.0}, "^temperature .*xception_spatial_map$"), ("xception_cbp", {"gamma": 1.0}, "^gamma .*xception_cbp_attention_map$"), ("xception_spatial_map", {"shuffle": 3}, "^shuffle .*xception_spatial$"),
+     ("xception", {"head": "big"}, "^no head 'big': choose one of mlp")],
 )  # fmt: skip
 def test_a_switch_that_a_model_lacks_is_one_line(name, switches, words):
     """Fails when a switch that changes nothing is taken, and two runs pass for different ones."""
     with pytest.raises(InputError, match=words):
         check_switches(name, **switches)
     check_switches("xception_cbp_map", head="cosine", root=False, l2=False)
-    check_switches("xception_spatial", temperature=0.5)
+    check_switches("xception_spatial", temperature=0.5, shuffle=3)
+    check_switches("xception_cbp_attention", gamma=1.0, shuffle=3)

@@ -10,7 +10,7 @@ from landmark.training.run import open_run
 from landmark.training.splits import split_dev
 from landmark.training.trainer import fit
 from landmark.utils.errors import InputError
-from tests.helpers import CONFIG
+from tests.helpers import CONFIG, Small
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -27,6 +27,15 @@ def test_a_run_and_its_files(tmp_path, world):
     assert fit(CONFIG, world, tmp_path / "run", workers=0, progress=False).result == run.result
     assert (run.path / "best.safetensors").stat().st_mtime_ns == before
     assert len(run.labels) == 3 and run.result["bad_images"]
+
+
+def test_numbers_that_a_network_learns_stand_in_the_log(tmp_path, world, monkeypatch):
+    """Fails when γ is not logged, is logged as it was before learning, or takes another column's place."""
+    seen = iter([0.1, 0.2, 0.3, 0.4, 0.5])
+    monkeypatch.setattr(Small, "learnt_numbers", lambda self: {"gamma": next(seen)})
+    run = fit(CONFIG, world, tmp_path / "run", workers=0, progress=False, tensorboard=True)
+    assert tuple(run.metrics.columns) == (*training_run.LOG, "gamma")
+    assert run.metrics["gamma"].tolist() == [0.1, 0.2, 0.3, 0.4, 0.5][: len(run.metrics)]
 
 
 def test_a_run_knows_its_images(tmp_path, world):

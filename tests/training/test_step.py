@@ -143,6 +143,7 @@ SWITCHED = {
     "frozen": {"loss": "bce_ranked", "freeze": "layer3", "views": 1},
     "bilinear": {"model": "resnet50_cbp", "root": True, "l2": True, "head": "mlp_plain"},
     "attention": {"model": "resnet50_spatial_map", "temperature": 3.0, "head": "neck"},
+    "shuffled": {"model": "resnet50_spatial", "shuffle": 3},
 }
 
 
@@ -196,7 +197,7 @@ def test_images_without_a_landmark_are_seen_and_tell_runs_apart(tmp_path, world,
 
 def test_a_run_from_before_the_switches(tmp_path, world):
     """Fails when a finished run that recorded none of the newer settings is taken for another one."""
-    new = {"head", "root", "l2", "temperature", "loss", "label_smoothing", "nonlandmarks"}
+    new = {"head", "root", "l2", "temperature", "gamma", "shuffle", "loss", "label_smoothing", "nonlandmarks"}
     settings = {name: value for name, value in RUN.__dict__.items() if name not in new}
     (tmp_path / "config.json").write_text(json.dumps({"settings": settings, "data": {"images": 3}}))
     (tmp_path / "result.json").write_text("{}")

@@ -20,6 +20,7 @@ class Tiny(nn.Module):
         self.backbone.add_module("act", nn.ReLU())
         self.backbone.add_module("last", nn.Conv2d(4, 8, 1))
         self.attention = SelfAttention2d(8, 2)
+        self.pool = nn.Sequential(AttentionPool())
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 3))
 
     def forward_features(self, x):
@@ -71,11 +72,11 @@ def softmax_of_sums(x, divisor):
 
 
 def test_spatial_weights_are_a_softmax_over_positions(net):
-    """Fails when channels are averaged, √C is left out, or weights add to one over the batch: against a plain loop."""
-    net.pool = nn.Sequential(AttentionPool())
+    """Fails when channels are averaged, √C is left out, or the temperature: against a plain loop."""
+    net.pool = nn.Sequential(AttentionPool(temperature=4.0))
     maps = net.forward_features(IMAGES).detach().numpy().astype(float)
     for got, x in zip(layers.spatial_weights(net, IMAGES), maps, strict=True):
-        for place, weight in softmax_of_sums(x, 8**0.5).items():
+        for place, weight in softmax_of_sums(x, 8**0.5 * 4).items():
             assert got[place] == pytest.approx(weight, rel=1e-4)
 
 
