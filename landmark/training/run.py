@@ -61,7 +61,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 def write_log(path: Path, rows: list[dict[str, float]], board: SummaryWriter | None = None) -> None:
     """Write the log of a run, and its last row for TensorBoard."""
-    columns = [*LOG, *(name for name in rows[-1] if name not in LOG)]
+    columns = [*LOG, *(name for row in rows[-1:] for name in row if name not in LOG)]
     with atomic_path(path / "metrics.csv") as part:
         pd.DataFrame(rows, columns=columns).to_csv(part, index=False, lineterminator="\n")
     if board:
