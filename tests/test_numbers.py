@@ -8,9 +8,10 @@ reader can see ("five models"), and a four-digit number between 1990 and 2029 is
 - Questions and References: the answers have notebooks of their own, in `notebooks/solutions/`.
 
 Bounds of an interval, and the value in front of them, must stand in one row or line of an output, and the numbers of a
-row of README in rows that bear its name. Any other number is found when an output (alt texts of figures included, which are written from what is drawn), or the code of
-a cell, has it to the digits of the prose, or when a sum in the prose has it as its result: `624/936 = 0.667` is worked
-out. A sign in the prose must be that of the output. What stands in none of these is in `ELSEWHERE`, with a reason.
+row of README in rows that bear its name. Any other number is found when an output (alt texts of figures included, which
+are written from what is drawn), or the code of a cell, has it to the digits of the prose, or when a sum in the prose has
+it as its result: `624/936 = 0.667` is worked out. A sign in the prose must be that of the output. What stands in none of
+these is in `ELSEWHERE`, with a reason.
 """
 
 import ast

@@ -92,12 +92,18 @@ def paired_differences(pairs: Sequence[tuple[str, str]], data: GoogleLandmarks, 
         nothing = Difference("", "", 0.0, 0.0, 0.0, 1.0, 1.0)  # of a model to itself
         found |= {(first, second): nothing for first, second in pairs if first == second}
         for first, second in pairs:
-            turned = (first, second) not in found
-            x = found[(second, first) if turned else (first, second)]
-            low, high = (-x.high, -x.low) if turned else (x.low, x.high)
-            difference = -x.difference if turned else x.difference
+            difference, low, high = _less(found, first, second)
             rows[f"{first} − {second}"] |= {short: difference, f"{short}_low": low, f"{short}_high": high}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _less(found: Mapping[tuple[str, str], Difference], first: str, second: str) -> tuple[float, float, float]:
+    """Read the first one's score less the second's, and its interval, from pairs that stand in either order."""
+    if (first, second) in found:
+        x = found[first, second]
+        return x.difference, x.low, x.high
+    x = found[second, first]
+    return -x.difference, -x.high, -x.low
 
 
 def compare_runs(runs: Mapping[str, Run], data: GoogleLandmarks, n: int = 1000) -> pd.DataFrame:
@@ -119,11 +125,7 @@ def compare_runs(runs: Mapping[str, Run], data: GoogleLandmarks, n: int = 1000) 
     rows = {system.run: {"closed": system.scores["gap_closed"].value, "open": system.scores["gap"].value}
             for system in report.runs}  # fmt: skip
     for name in others:
-        turned = (first, name) in pairs
-        x = pairs[(first, name) if turned else (name, first)]
-        ends = (-x.high, -x.low) if turned else (x.low, x.high)
-        difference = -x.difference if turned else x.difference
-        rows[name] |= {"difference": difference, "low": ends[0], "high": ends[1]}
+        rows[name] |= dict(zip(("difference", "low", "high"), _less(pairs, name, first), strict=True))
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

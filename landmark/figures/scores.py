@@ -169,7 +169,9 @@ def batch_gap_noise(
     >>> len(batch_gap_noise({16: [0.7, 0.9], 64: [0.79, 0.82]}, 0.8).axes)
     2
     """
-    rows = {size: numbers(values, f"gaps of batch size {size}") for size, values in named(gaps, "gaps").items()}
+    rows = {
+        size: numbers(values, f"gaps of batch size {size}", least=2) for size, values in named(gaps, "gaps").items()
+    }
     fig, axes = canvas(title, len(rows), 1, (6.8, 1.3 + 1.05 * len(rows)), sharex=True)
     everything = np.concatenate([*rows.values(), [true_gap]])
     bins = np.linspace(everything.min() - 0.01, everything.max() + 0.01, 41)

@@ -154,7 +154,7 @@ REFUSED = {
     "more hits than landmarks": lambda: scores.gap_walk([True, True], 1),
     "no scores": lambda: scores.open_world({}, [0, 1], [1, 0]),
     "one share": lambda: scores.open_world({"right": [1.0]}, [0], [1]),
-    "no batch": lambda: scores.batch_gap_noise({16: []}, 0.5),
+    "one batch": lambda: scores.batch_gap_noise({16: [0.5]}, 0.5),
     "a curve of one step": lambda: scores.deletion_curves({"a": [[0.5]]}),
     "one dimension": lambda: scores.sketch_error([64], [[0.1]]),
     "NaN errors": lambda: scores.sketch_error([64, 128], [[0.1], [np.nan]]),

@@ -111,9 +111,8 @@ def rules_table(
 
     Raises:
         InputError: no run, runs of different label sets, another number of `trained` ones or one with the name of a
-            rule, fewer than two dev worlds, one that shares images with
-            another or with the test set, or shows no landmark of the label set, a run that was trained on what it is
-            asked about, or what `fit_rules` cannot fit.
+            rule, fewer than two dev worlds, one that shares images with another or with the test set, or shows no
+            landmark of the label set, a run that was trained on what it is asked about, or what `fit_rules` cannot fit.
     """
     if not runs:
         raise InputError("no run to compare rules on")

@@ -62,7 +62,7 @@ def answer(material: Material, recipe: str | Sequence[str]) -> Answered:
         place = np.searchsorted(known, landmark).clip(max=len(known) - 1)
         score = score + weights.centres * (queries * centres[place]).sum(1)
     if "softmax" in parts:
-        label, sure = material.classify(crops=True) if "crops" in parts else material.classified
+        label, sure = material.classify("crops" in parts)
         score = score + weights.softmax * np.where(label == landmark, sure, 0)
     if "company" in parts:
         score = (1 - weights.company) * score + weights.company * company_score(queries, score)

@@ -71,6 +71,7 @@ class Material:
         self.search, self.parts = search or SearchConfig(), parts or PartWeights()
         self.photos = open_test(data.root) if count is None else sample_queries(data, count)
         self._comparers: dict[str, Searcher] = {}  # by their local features
+        self._answers: dict[bool, tuple[np.ndarray, np.ndarray]] = {}  # of the classifiers, without and with crops
 
     @cached_property
     def _searchers(self) -> list[Searcher]:
@@ -171,11 +172,6 @@ class Material:
             counts.append(block)
         return np.concatenate(counts)
 
-    @cached_property
-    def classified(self) -> tuple[np.ndarray, np.ndarray]:
-        """Landmark ids (Q,) that the classifiers answer, and how sure they are (Q,), as of `classify`."""
-        return self.classify()
-
     def classify(self, crops: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Answer by the classifiers: landmark ids (Q,) and how sure they are (Q,); several are blended.
 
@@ -185,6 +181,11 @@ class Material:
         Raises:
             InputError: an embedder, which has no classifier.
         """
+        if crops not in self._answers:
+            self._answers[crops] = self._classified(crops)
+        return self._answers[crops]
+
+    def _classified(self, crops: bool) -> tuple[np.ndarray, np.ndarray]:
         labels, scores = [], []
         for system in self.systems:
             if isinstance(system, Embedder):

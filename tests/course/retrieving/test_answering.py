@@ -42,7 +42,7 @@ def test_each_part_adds_what_it_says(course):
     queries, index, _ = made.vectors()
     centre = [unit(index[made.landmark == mark].mean(0)[None])[0] @ query
               for mark, query in zip(base.landmark, queries, strict=True)]  # fmt: skip
-    label, sure = made.classified
+    label, sure = made.classify()
     added = {
         "centres": 0.5 * np.array(centre),
         "softmax": 2.0 * np.where(label == base.landmark, sure, 0),

@@ -35,8 +35,8 @@ def test_an_ensemble_of_one_run_is_that_run(course):
     run, data, _ = course
     one, two = Material([run], data), Material([run, run], data, [1, 3])
     assert np.array_equal(one.near().rows[:, 0], two.near().rows[:, 0])
-    label, score = one.classified
-    both, blended = two.classified
+    label, score = one.classify()
+    both, blended = two.classify()
     assert np.array_equal(label, both) and np.array_equal(
         np.argsort(np.argsort(score)), np.argsort(np.argsort(blended))
     )
@@ -85,6 +85,6 @@ def test_what_has_no_classifier(course):
     """Fails when an embedder, or nothing at all, is asked for a softmax in a traceback."""
     run, data, _ = course
     with pytest.raises(InputError, match="without a classifier"):
-        _ = Material([Embedder(run.model(), 32)], data).classified
+        Material([Embedder(run.model(), 32)], data).classify()
     with pytest.raises(InputError, match="no run"):
         Material([], data)
