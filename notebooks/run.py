@@ -1,9 +1,11 @@
 """Run the numbered notebooks headless, in order: `python notebooks/run.py [--publish] [--report FOLDER] [NN …]`.
 
-Executed copies, figures, a site (html/index.html) and a costs.toml go to the report's folder; the work tree stays as it
-is, unless --publish copies outputs and figures back into it. Training runs are kept by the package, so a second start
-only repeats what is quick. Solutions are run with --publish and in quick mode. In quick mode as many notebooks run at a
-time as there are cores, with one thread each; costs are measured by full runs alone.
+Executed copies, figures and a site (html/index.html) go to the report's folder; the work tree stays as it is, unless
+--publish copies outputs and figures back into it. Training runs are kept by the package, so a second start only repeats
+what is quick. Solutions are run with --publish and in quick mode.
+
+On a CPU as many notebooks run at a time as there are cores, with one thread each, and those that measure time after the
+others, alone. With --publish, and beside a GPU, one runs after another, and a costs.toml tells what each has taken.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Event
@@ -32,6 +34,8 @@ from landmark.utils.process import usable_cpus
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+TIMED = ("07", "13")  # notebooks whose outputs are timings
+KERNEL = 3e9  # bytes of memory that a notebook and what trains for it may take
 COSTS = "# Of each notebook, when all run in order: seconds, and megabytes that it adds to data and runs."
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -96,7 +100,7 @@ def execute(path: Path, report: Path, stopped: Event | None = None) -> float:
     def progress(cell: nbformat.NotebookNode, cell_index: int, **_: object) -> None:
         nonlocal done
         done += cell.cell_type == "code"
-        if sys.stdout.isatty() and stopped is None:
+        if sys.stdout.isatty():
             print(f"\r{name:44} cell {done:2}/{total}", end="", flush=True)
 
     client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=None, on_cell_execute=progress)
@@ -150,6 +154,34 @@ def execute_beside(paths: Sequence[Path], report: Path, at_once: int) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
             stop_kernels()
             raise
+
+
+def execute_all(paths: Sequence[Path], report: Path, at_once: int) -> None:
+    """Run notebooks some at a time, and those that measure time alone, when the others are done."""
+    timed = [path for path in paths if path.name[:2] in TIMED and not files.quick()]
+    with one_thread():
+        execute_beside([path for path in paths if path not in timed], report, at_once)
+    for path in timed:
+        execute(path, report)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Give the processes that are started inside one thread each, unless the user has set how many."""
+    before = os.environ.copy()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        yield
+    finally:
+        if "OMP_NUM_THREADS" not in before:
+            del os.environ["OMP_NUM_THREADS"]
+
+
+def notebooks_at_once() -> int:
+    """Count the notebooks that this machine can run beside each other: cores and free memory set the limit."""
+    if device.device().type != "cpu":
+        return 1
+    return max(1, min(usable_cpus(), int(psutil.virtual_memory().available // KERNEL)))
 
 
 def execute_in_order(paths: Sequence[Path], report: Path) -> None:
@@ -207,9 +239,9 @@ def main() -> None:
     os.environ.setdefault("PYTHONHASHSEED", "0")
     print(device.describe(), flush=True)
     start = time.monotonic()
-    if files.quick():
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        execute_beside([*paths, *solutions], report, usable_cpus())
+    at_once = 1 if args.publish else notebooks_at_once()
+    if at_once > 1:
+        execute_all([*paths, *solutions], report, at_once)
     else:
         execute_in_order(paths, report)
         for path in solutions:  # of which the costs do not tell: who reads the course need not run them

@@ -1,10 +1,12 @@
 """The runner of the notebooks, on a notebook of its own."""
 
+import os
 import select
 
 import nbformat
 import psutil
 import pytest
+import torch
 
 from tests.helpers import load_script
 
@@ -55,6 +57,31 @@ def test_several_at_a_time_and_solutions_apart(tmp_path, capsys):
         assert done.cells[1].outputs[0].data["text/plain"] == "['own']"
         assert len([line for line in told if line.startswith(f"{name} ")]) == 1
     assert not kernels() and not list(report.glob("scratch-*"))
+
+
+def test_what_measures_time_runs_alone_at_last(tmp_path, monkeypatch):
+    """Fails when timings are taken beside other notebooks, with one thread, or a setting of the user is changed."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("LANDMARK_QUICK", raising=False)
+    told = f"import os\nopen({str(tmp_path / 'log')!r}, 'a').write('{{}} ' + os.environ.get('OMP_NUM_THREADS', 'all') + '\\n')"
+    paths = [notebook(tmp_path, told.format(n), name=f"{n}_x.ipynb") for n in ("06", "07", "08")]
+    run.execute_all(paths, tmp_path / "report", 2)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert sorted(lines[:2]) == ["06 1", "08 1"] and lines[2:] == ["07 all"] and "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with run.one_thread():
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_cores_and_free_memory_limit_the_notebooks_at_a_time(monkeypatch):
+    """Fails when a machine with many cores and little memory is asked for more than it has, or a GPU is shared."""
+    free = psutil.virtual_memory()._replace(available=7e9)
+    monkeypatch.setattr(run.psutil, "virtual_memory", lambda: free)
+    for cores, at_once in ((1, 1), (2, 2), (16, 2)):
+        monkeypatch.setattr(run, "usable_cpus", lambda cores=cores: cores)
+        assert run.notebooks_at_once() == at_once
+    monkeypatch.setattr(run.device, "device", lambda: torch.device("cuda"))
+    assert run.notebooks_at_once() == 1
 
 
 @pytest.mark.parametrize("how", ["an error", "Ctrl-C"])

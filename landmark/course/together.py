@@ -1,4 +1,4 @@
-"""Train several runs, on a CPU as many at a time as it has cores: small networks leave a second core idle."""
+"""Train several runs, on a CPU one for each core: small networks leave a second core idle."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from tqdm.auto import tqdm
 
 from landmark.training.config import TrainConfig
@@ -21,7 +22,7 @@ from landmark.utils import distributed
 from landmark.utils.device import device
 from landmark.utils.errors import InputError
 from landmark.utils.files import quick
-from landmark.utils.locks import alone, lock_of
+from landmark.utils.locks import alone, held, lock_of
 from landmark.utils.process import usable_cpus
 
 Job = tuple[TrainConfig, Path, Path]  # settings, folder of the data, folder of the run
@@ -31,9 +32,10 @@ _CHILD = "from landmark.course.together import train_each; train_each()"
 def fit_all(jobs: Sequence[Job]) -> list[Run]:
     """Train runs, or load those that are finished; stopped ones go on.
 
-    On a CPU with several cores each run that is left has a process and one thread of its own. Beside a GPU, in the
-    processes of `torchrun`, and in quick mode, where a process takes longer to start than a run to end, they are
-    trained one after the other. A run that another notebook is training is waited for.
+    On a CPU with several cores each run that is left has a process and one thread of its own, as many at a time as
+    this process may have threads. Beside a GPU, in the processes of `torchrun`, and in quick mode, where a process
+    takes longer to start than a run to end, they are trained one after the other. A run that another notebook is
+    training comes last: by then it is done, or waited for.
 
     Args:
         jobs: arguments of `fit` for each.
@@ -46,10 +48,22 @@ def fit_all(jobs: Sequence[Job]) -> list[Run]:
         KeyboardInterrupt: asked to stop; every run has saved its state.
     """
     waiting = [job for job in jobs if not (job[2] / "result.json").exists()]
-    cores = usable_cpus() if device().type == "cpu" and distributed.size() == 1 and not quick() else 1
-    if cores > 1 and len(waiting) > 1:
-        _train_beside(waiting, min(cores, len(waiting)))
-    return [_fitted(job) for job in jobs]  # what failed above fails here as well, with its error
+    many = device().type == "cpu" and distributed.size() == 1 and not quick()
+    at_once = min(len(waiting), usable_cpus(), torch.get_num_threads()) if many else 1
+    if at_once > 1:
+        _train_beside(waiting, at_once)  # what fails there fails below as well, with its error
+    in_turn = _free_first(jobs) if distributed.size() == 1 else jobs  # all ranks take them in the same order
+    found = {job[2]: _fitted(job) for job in in_turn}
+    return [found[out] for _, _, out in jobs]
+
+
+def _free_first(jobs: Sequence[Job]) -> Iterator[Job]:
+    """Yield jobs in order, but those that another process works at when there is nothing else left to do."""
+    left = list(jobs)
+    while left:
+        job = next((job for job in left if not held(lock_of(job[2]))), left[0])
+        left.remove(job)
+        yield job
 
 
 def _fitted(job: Job, progress: bool = True) -> Run:

@@ -74,3 +74,18 @@ def alone(
             for folder in made:
                 folder.rmdir()
         lock.release()
+
+
+def held(path: str | Path) -> bool:
+    """Tell whether another process or thread holds a lock file just now.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, alone(f"{folder}/x.lock"):
+    ...     held(f"{folder}/x.lock"), held(f"{folder}/y.lock")
+    (True, False)
+    """
+    try:
+        with alone(path, busy="held"):
+            return False
+    except InputError:
+        return True

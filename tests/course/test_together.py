@@ -18,9 +18,14 @@ from landmark.utils.locks import alone, lock_of
 SMALL = TrainConfig(model="efficientnet_lite0", size=32, steps=2, batch_size=4, min_images=2, weights="none")
 
 
+def two_cores(monkeypatch):
+    monkeypatch.setattr(together, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(together.torch, "get_num_threads", lambda: 2)
+
+
 def test_side_by_side_or_one_by_one_is_the_same(tmp_path, world, monkeypatch):
     """Fails when a process trains with other settings, runs change places, or all are trained in one process."""
-    monkeypatch.setattr(together, "usable_cpus", lambda: 2)
+    two_cores(monkeypatch)
     monkeypatch.setattr(together, "fit", lambda *job, **more: alone.append(job[2]) or fit(*job, progress=False))
     alone: list = []
     jobs = [(replace(SMALL, seed=seed), world, tmp_path / f"run{seed}") for seed in (1, 2)]
@@ -36,7 +41,7 @@ def test_side_by_side_or_one_by_one_is_the_same(tmp_path, world, monkeypatch):
 
 def test_what_fails_in_a_process_fails_here(tmp_path, world, monkeypatch):
     """Fails when a run that could not be trained is left out without a word."""
-    monkeypatch.setattr(together, "usable_cpus", lambda: 2)
+    two_cores(monkeypatch)
     jobs = [(replace(SMALL, seed=seed), world, tmp_path / f"run{seed}") for seed in (1, 2)]
     (tmp_path / "run2").mkdir()
     (tmp_path / "run2/other.txt").touch()
@@ -58,11 +63,39 @@ def test_a_run_that_another_notebook_trains_is_waited_for(tmp_path, monkeypatch)
     assert asked == [out] and not list(tmp_path.iterdir())
 
 
+def test_what_another_notebook_trains_comes_last(tmp_path, monkeypatch):
+    """Fails when a notebook waits for a run while others are left to train, or runs come back in another order."""
+    monkeypatch.setattr(together, "fit", lambda *job, **more: asked.append(job[2].name) or job[2].name)
+    asked: list = []
+    jobs = [(SMALL, tmp_path, tmp_path / name) for name in "abcd"]
+    left: list = []
+    with alone(lock_of(tmp_path / "b")):
+        other = threading.Thread(target=lambda: left.extend(together.fit_all(jobs)))
+        other.start()
+        other.join(0.6)
+        assert asked == ["a", "c", "d"]
+    other.join(20)
+    assert asked[3:] == ["b"] and left == ["a", "b", "c", "d"]
+
+
+def test_as_many_at_a_time_as_threads_are_allowed(tmp_path, monkeypatch):
+    """Fails when a notebook that shares the machine with others, and has one thread for that, fills all cores."""
+    asked: list = []
+    monkeypatch.setattr(together, "fit", lambda *job, **more: None)
+    monkeypatch.setattr(together, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(together, "_train_beside", lambda jobs, at_once: asked.append(at_once))
+    jobs = [(SMALL, tmp_path, tmp_path / name) for name in "abc"]
+    for threads in (1, 2, 8):
+        monkeypatch.setattr(together.torch, "get_num_threads", lambda threads=threads: threads)
+        together.fit_all(jobs)
+    assert asked == [2, 3]
+
+
 def test_quick_runs_need_no_process(tmp_path, monkeypatch):
     """Fails when two steps of training wait for a process that takes longer to start."""
     asked: list = []
     monkeypatch.setattr(together, "fit", lambda *job, **more: asked.append(job[2]))
-    monkeypatch.setattr(together, "usable_cpus", lambda: 2)
+    two_cores(monkeypatch)
     monkeypatch.setattr(together, "_train_beside", lambda *jobs: pytest.fail("a process"))
     monkeypatch.setenv("LANDMARK_QUICK", "1")
     together.fit_all([(SMALL, tmp_path, tmp_path / name) for name in "ab"])
@@ -100,7 +133,7 @@ def test_processes_are_asked_to_save_when_it_is_stopped(tmp_path, world, monkeyp
         time.sleep(1)  # some steps
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(together, "usable_cpus", lambda: 2)
+    two_cores(monkeypatch)
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from landmark.utils.errors import InputError, WriteError
-from landmark.utils.locks import alone
+from landmark.utils.locks import alone, held
 
 HOLD = "import sys, time; from landmark.utils.locks import alone\nwith alone(sys.argv[1]): print(1, flush=True); time.sleep(60)"
 
@@ -104,6 +104,17 @@ def test_a_folder_that_was_made_for_a_lock_goes_with_it(tmp_path):
     with alone(tmp_path / "b" / "c" / ".lock"):
         (tmp_path / "b" / "mine").touch()
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["b", "mine", "theirs"]
+
+
+def test_held_looks_and_takes_nothing(tmp_path):
+    """Fails when looking at a lock leaves a file behind, keeps it from its next holder, or sees one that nobody holds."""
+    path = tmp_path / "x.lock"
+    assert not held(path) and not path.exists()
+    with alone(path, busy="busy"):
+        assert held(path) and path.exists()
+    with alone(path, busy="busy"):
+        pass
+    assert not held(path)
 
 
 def test_no_place_for_a_lock_is_one_line(tmp_path):
