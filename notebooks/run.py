@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -157,10 +158,16 @@ def execute_beside(paths: Sequence[Path], report: Path, at_once: int) -> None:
 
 
 def execute_all(paths: Sequence[Path], report: Path, at_once: int) -> None:
-    """Run notebooks some at a time, and those that measure time alone, when the others are done."""
+    """Run notebooks some at a time, and those that measure time alone, when the others are done.
+
+    The longest begin first, or one of them would be left alone at the end; each trains what it finds missing.
+    """
     timed = [path for path in paths if path.name[:2] in TIMED and not files.quick()]
+    costs = tomllib.loads((HERE / "costs.toml").read_text())
+    others = [path for path in paths if path not in timed]
+    others.sort(key=lambda path: -costs.get(path.stem, {}).get("seconds", 0))
     with one_thread():
-        execute_beside([path for path in paths if path not in timed], report, at_once)
+        execute_beside(others, report, at_once)
     for path in timed:
         execute(path, report)
 

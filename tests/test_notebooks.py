@@ -137,9 +137,11 @@ def test_every_question_has_a_folded_answer(path):
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=name_of)
 def test_solutions_answer_the_questions_of_their_notebook(path):
-    """Fails when a question was reworded on one page alone, or stands there without code or without a sentence."""
+    """Fails when a title or question was reworded on one page alone, or stands there without code or a sentence."""
     cells = nbformat.read(path, as_version=4).cells
-    assert f"](../{path.name})" in cells[0].source and path.stat().st_size <= 600_000
+    title = nbformat.read(path.parents[1] / path.name, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
+    assert cells[0].source.startswith(f"# Solutions: {title}\n") and f"[{title}](../{path.name})" in cells[0].source
+    assert path.stat().st_size <= 600_000
     heads = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")]
     assert [cells[i].source.removeprefix("## ") for i in heads] == questions(path.parents[1] / path.name)[1]
     for start, end in zip(heads, [*heads[1:], len(cells)], strict=True):

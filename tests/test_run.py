@@ -73,6 +73,17 @@ def test_what_measures_time_runs_alone_at_last(tmp_path, monkeypatch):
         assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
+def test_the_longest_begin_first(tmp_path, monkeypatch):
+    """Fails when the longest notebook of all begins last, and one core idles until it is done."""
+    monkeypatch.setenv("LANDMARK_QUICK", "1")
+    began: list = []
+    monkeypatch.setattr(run, "execute_beside", lambda paths, report, at_once: began.extend(p.stem for p in paths))
+    (tmp_path / "costs.toml").write_text("a = {seconds = 3}\nb = {seconds = 50}\nc = {seconds = 7}\n")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    run.execute_all([tmp_path / f"{name}.ipynb" for name in "axbc"], tmp_path, 2)
+    assert began == ["b", "c", "a", "x"]
+
+
 def test_cores_and_free_memory_limit_the_notebooks_at_a_time(monkeypatch):
     """Fails when a machine with many cores and little memory is asked for more than it has, or a GPU is shared."""
     free = psutil.virtual_memory()._replace(available=7e9)

@@ -256,7 +256,7 @@ def reliability_diagram(
             for s, right, n in zip(x, y, count, strict=True)
         ]
     _unit(upper, "", "accuracy")
-    lower.set(xlabel="mean score of the bin", ylabel="answers", yscale="log")
+    lower.set(xlabel="mean score of the bin", ylabel="answers, log", yscale="log")
     plain_log(lower.yaxis)
     upper.legend()
     return describe(fig, title, *words)

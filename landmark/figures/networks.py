@@ -163,7 +163,7 @@ def evaluation_flow() -> Figure:
     for i, (text, colour) in enumerate((("right", BLUE), ("wrong", RED), ("a distractor", SLATE))):
         ax.add_patch(Rectangle((0.17, 0.85 - 0.27 * i), 0.17, 0.17, color=colour))
         write(ax, 0.45, 0.93 - 0.27 * i, text, size=8, ha="left")
-    worlds = (("closed: landmark images only", 2.9, "++-+"), ("open: every image", 1.3, "+o+-oo+"))
+    worlds = (("closed: known landmarks only", 2.9, "++-+"), ("open: every image", 1.3, "+o+-oo+"))
     words = []
     for name, y, ranked in worlds:
         arrow(ax, (4.0, 2.5 + (y - 2.5) * 0.2), (4.65, y))

@@ -117,10 +117,9 @@ def open_world(
     right.plot(100 * x, y, color=BLUE, marker="o", markersize=3.5)
     if here is not None:
         reference(right, 100 * here, f"this test set: {here:.0%}")
-    reference(right, 1, "perfect", vertical=False)
-    right.legend(loc="lower left")
+        right.legend(loc="lower left")
     right.set(title="GAP as distractors join", xlabel="distractors among the test images (%)", ylabel="GAP")
-    right.set_ylim(0, 1.04)
+    right.set_ylim(bottom=0)
     words = [f"{name} ({len(value):,}) with a median score of {np.median(value):.2f}" for name, value in values.items()]
     return describe(fig, title, *words, f"GAP from {y[0]:.3f} at {x[0]:.0%} to {y[-1]:.3f} at {x[-1]:.0%}")
 

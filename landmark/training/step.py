@@ -140,7 +140,8 @@ def train_step(learning: Learning, batch: Batch, number: int, lr: float, count: 
         Mean loss of all `count` images, in nats.
 
     Raises:
-        InputError: the loss or its gradient is not finite; no weight has moved.
+        InputError: the loss is not finite, or its gradient (in float16 the scaler leaves out such a step); no weight
+            has moved.
 
     Source: the paper, section 5.2; Micikevicius et al., "Mixed precision training", section 3.
     """
