@@ -116,7 +116,7 @@ def interval(value: float, resampled: np.ndarray, level: float = 0.95) -> Interv
     return Interval(float(value), float(low), float(high))
 
 
-def over_seeds(resampled: np.ndarray, seed: int = 0) -> np.ndarray:
+def over_seeds(resampled: np.ndarray, seed: int | Sequence[int] = 0) -> np.ndarray:
     """Resample training seeds beside images: the mean score of as many runs, drawn with replacement, of each resample.
 
     Args:
@@ -132,7 +132,7 @@ def over_seeds(resampled: np.ndarray, seed: int = 0) -> np.ndarray:
     Source: Bouthillier et al., Accounting for variance in machine learning benchmarks, MLSys 2021, section 3.
     """
     n, runs = resampled.shape
-    drawn = np.random.default_rng((seed, runs)).integers(runs, size=(n, runs))
+    drawn = np.random.default_rng((*np.atleast_1d(seed).tolist(), runs)).integers(runs, size=(n, runs))
     return np.take_along_axis(resampled, drawn, axis=1).mean(axis=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -120,13 +121,10 @@ def evaluate(
     }
     together = []
     if models and any(len(members) > 1 for members in models.values()):
-        for number, (model, members) in enumerate(models.items()):
-            scores = list(values[members[0]])
+        for model, members in models.items():
+            scores, own = list(values[members[0]]), (seed, zlib.crc32(model.encode()))  # whatever else is in the table
             values[model] = {s: np.mean([values[run][s] for run in members], axis=0) for s in scores}
-            samples[model] = {
-                s: over_seeds(np.stack([samples[run][s] for run in members], axis=1), seed * len(models) + number)
-                for s in scores
-            }
+            samples[model] = {s: over_seeds(np.stack([samples[run][s] for run in members], 1), own) for s in scores}
             together.append(_intervals(model, values[model], samples[model], shares, level, len(members)))
         for score in ("gap", "gap_closed"):
             paired[f"model {score}"] = _differences(list(models), score, values, samples, level)

@@ -103,6 +103,23 @@ def test_seeds_are_scored_together():
     assert len(report.paired["model gap"]) == 1 and report.to_dict()["paired_models"][0]["a"] == "m"
 
 
+def test_an_interval_is_the_same_in_whatever_company():
+    """Fails when two tables print two intervals for the same model, or the seeds of two models are drawn together."""
+    base = table(1)
+    tables = {f"run {k}": Answers(np.where(base.answered, table(k + 10).score, np.nan), base.correct &
+              ~np.isnan(table(k + 10).score), base.kind) for k in range(4)}  # fmt: skip
+    models = {"m": ["run 0", "run 1"], "n": ["run 2", "run 3"]}
+    both = evaluate(tables, models=models, n=50)
+    alone = evaluate({name: tables[name] for name in models["n"]}, models={"n": models["n"]}, n=50)
+    for score in ("gap", "gap_closed"):
+        assert both.models[1].scores[score] == alone.models[0].scores[score]
+    back = evaluate(tables, models=dict(reversed(models.items())), n=50)
+    one, other = both.paired["model gap"][0], back.paired["model gap"][0]
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+    twice = evaluate(tables, models={"m": models["m"], "same": models["m"]}, n=50)
+    assert twice.paired["model gap"][0].high > 0, "drawn apart, two groups of the same runs differ by luck"
+
+
 def test_parts_of_the_known_queries():
     """Fails when a part counts the images of another, or distractors."""
     answers = Answers([0.9, 0.8, 0.7, 0.95], [True, False, True, False], [0, 0, 0, 2], group=["s", "s", "l", "s"])
