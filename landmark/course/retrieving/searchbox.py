@@ -18,13 +18,15 @@ from landmark.retrieval.recognise import Searcher
 from landmark.retrieval.sheet import describe_findings, draw_sheet, summarise_findings
 from landmark.utils.errors import ImageError, InputError, file_errors
 
+AT_ONCE = "10 MB"  # in one message: what is more never reaches a kernel, unless its Jupyter server is told to take it
+
 
 class SearchBox:
     """Answer photographs that a reader uploads as `landmark search` answers files: a line for each, and the sheet.
 
     In a notebook that runs it is a button with the answers below it. On a rendered page, and where ipywidgets is not
     installed, the answer to an example stands in its place. The vectors of the index are stored as the command stores
-    them. Uploads are searched for from a temporary folder, and nothing of them is kept.
+    them. Uploads lie in a temporary folder until they are answered, and nothing is stored about them.
 
     Attributes: `lines` and `sheet`, a JPEG, answer the photographs that were asked about last; `report` is what
     `landmark search --json` says of those that could be read.
@@ -49,8 +51,9 @@ class SearchBox:
         self.lines: list[str] = []
         self.report: dict[str, Any] = {}
         self.sheet = b""
-        self._search(replace(photos, names=dict.fromkeys(photos.ids, Path(example).name)))
-        self.box = self._box()
+        name = Path(example).name
+        self._search(replace(photos, names=dict.fromkeys(photos.ids, name)))
+        self.box = self._box(f"Choose photographs, at most {AT_ONCE} at a time. The picture answers {name}.")
 
     def _search(self, photos: Photos) -> None:
         """Answer photographs of which one or more can be read."""
@@ -86,8 +89,8 @@ class SearchBox:
             self.lines = [str(error)]
         self.lines = [*bad.values(), *self.lines]
 
-    def _box(self) -> Any:
-        """Make the button above the answers; None, and a line that says so, without ipywidgets."""
+    def _box(self, hint: str) -> Any:
+        """Make the button above a hint or the answers; None, and a line that says so, without ipywidgets."""
         try:
             import ipywidgets
         except ImportError:
@@ -96,22 +99,19 @@ class SearchBox:
         button = ipywidgets.FileUpload(
             accept="image/*", multiple=True, description="Upload photographs", layout={"width": "max-content"}
         )
-        text = ipywidgets.HTML()
-        picture = ipywidgets.Image(format="jpeg", layout={"max_width": "100%", "object_fit": "contain"})
-
-        def show() -> None:
-            text.value = _preformatted(self.lines)
-            picture.layout.display = None if self.sheet else "none"
-            picture.value = self.sheet
+        text = ipywidgets.HTML(_preformatted([hint]))
+        look = {"max_width": "100%", "object_fit": "contain"}
+        picture = ipywidgets.Image(value=self.sheet, format="jpeg", layout=look)
 
         def asked(change: Mapping) -> None:
             if files := _uploaded(change["new"]):
                 text.value = _preformatted([f"searching with {len(files)} …"])
                 self.answer(files)
-                show()
+                text.value = _preformatted(self.lines)
+                picture.layout.display = None if self.sheet else "none"
+                picture.value = self.sheet
                 button.set_trait("value", type(change["new"])())  # else a saved page holds the photographs
 
-        show()
         button.observe(asked, names="value")
         return ipywidgets.VBox([button, text, picture])
 
