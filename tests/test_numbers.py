@@ -38,6 +38,7 @@ ELSEWHERE = {  # page → reason → what its prose has from elsewhere
     "07_training_on_gpu": {
         "float16 and bfloat16, by their definition": "6e-8; 1e-38; 0.001; 0.008; 6.6e-4",
         "the course's learning rate, `course_config`": "1e-3",
+        "pixels of the paper's networks here, and a default of Adam": "128; 0.999",
     },
     "08_gap_evaluation": {"pixels of the paper's networks here": "128", "resamples of the bootstrap": "1,000"},
     "10_real_landmarks": {"pixels of the paper's reduced version": "256"},

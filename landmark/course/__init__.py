@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.retrieving.ladder import contributions, recipe_ladder
     from landmark.course.retrieving.material import sample_queries
     from landmark.course.retrieving.recipes import PARTS, RECIPES
+    from landmark.course.retrieving.searchbox import SearchBox
     from landmark.course.retrieving.systems import systems_table
     from landmark.course.retrieving.walk import Walk
     from landmark.course.runs import (
@@ -120,6 +121,7 @@ __all__ = [
     "PAPER",
     "PARTS",
     "RECIPES",
+    "SearchBox",
     "Walk",
     "ablate",
     "answers_table",

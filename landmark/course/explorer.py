@@ -19,6 +19,24 @@ def _png(figure: Figure) -> bytes:
     return out.getvalue()
 
 
+def still_and_live(kind: str, picture: bytes, text: str, box: Any) -> dict[str, Any]:
+    """Bundle a widget with the picture that stands in its place on a page without a kernel.
+
+    Args:
+        kind: of the picture, such as "image/png".
+        picture: its bytes; none where there is nothing to show.
+        text: for where there are no pictures.
+        box: the widget; None without ipywidgets.
+    """
+    bundle: dict[str, Any] = {"text/plain": text}
+    if picture:
+        bundle[kind] = base64.b64encode(picture).decode()
+    if box is not None:  # written out, because ipywidgets 7, which Colab ships, has no bundle of its own
+        widget = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+        bundle["application/vnd.jupyter.widget-view+json"] = widget
+    return bundle
+
+
 class Explorer:
     """Show a figure with a slider or a menu for each of its choices; moving one draws it anew.
 
@@ -84,8 +102,4 @@ class Explorer:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         """Offer the widget and, for a page without a kernel, the picture."""
-        bundle: dict[str, Any] = {"image/png": base64.b64encode(self.png).decode(), "text/plain": f"{self.values}"}
-        if self.box is not None:  # written out, because ipywidgets 7, which Colab ships, has no bundle of its own
-            widget = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
-            bundle["application/vnd.jupyter.widget-view+json"] = widget
-        return bundle
+        return still_and_live("image/png", self.png, f"{self.values}", self.box)

@@ -1,12 +1,17 @@
-"""Notebooks in JupyterLab: run from top to bottom in quick mode, their explorers moved by mouse."""
+"""Notebooks in JupyterLab: run from top to bottom in quick mode, their explorers moved by mouse, a photograph uploaded."""
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 # notebook → the controls of its explorer, in their order; none for a notebook that has no explorer
 NOTEBOOKS = {
     "00_start_here": [],
     "08_gap_evaluation": ["slider"],
     "09_saliency_maps": ["slider", "menu"],
+    "10_real_landmarks": ["upload"],
 }
 PROMPTS = "[...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(p => p.textContent.trim())"
 MINUTES = 8 * 60_000  # in milliseconds, for a slow machine on which no run is trained yet
@@ -50,10 +55,24 @@ def drag(page, share):
     page.mouse.up()
 
 
+def upload(page, *files):
+    """Choose files, (name, content) each, in the dialogue that the button opens."""
+    with page.expect_file_chooser() as dialogue:
+        page.locator(".widget-upload").click()
+    dialogue.value.set_files([{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files])
+
+
+def noise():
+    """A photograph of nothing, as a PNG."""
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)).save(out, format="png")
+    return out.getvalue()
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook(name, lab, open_page):
-    """Fails when a cell stops, the browser complains, or a control of the explorer leaves the picture as it is."""
+    """Fails when a cell stops, the browser complains, or a control of the explorer, or an upload, leaves the picture as it is."""
     window = open_page(lab(name))
     page = window.page
     prompts = run_all(page)
@@ -68,6 +87,14 @@ def test_notebook(name, lab, open_page):
             assert moved != before, "the slider was moved and the picture stayed"
             drag(page, 0.1)
             assert changed(page, moved) != moved, "the slider was moved back and the picture stayed"
+        elif control == "upload":
+            upload(page, ("noise.png", noise()), ("broken.png", noise()[:1000]))
+            answers = page.locator(".widget-html pre")
+            answers.filter(has_text=", score ").wait_for(timeout=MINUTES)
+            broken, noisy = answers.inner_text().splitlines()
+            assert broken.startswith("broken.png: ") and broken.endswith(": no answer")
+            assert noisy.startswith("noise.png: ")
+            assert changed(page, before) != before, "a photograph was uploaded and the picture stayed"
         else:
             menu = page.locator(".widget-dropdown select")
             menu.select_option(index=0 if menu.evaluate("menu => menu.selectedIndex") else 1)

@@ -6,6 +6,7 @@ fitting    Settings of a search fitted on dev worlds.
 ladder     What each part of a recipe adds to open GAP, and what each system adds to an ensemble.
 material   What recipes are made of: the vectors, answers and local features of runs on a data set.
 recipes    Named lists of parts, each a step of how a test set is answered, and the weights of the parts.
+searchbox  A box that takes photographs from a reader's own disk and answers them below.
 systems    The named systems side by side: closed, open, among distractors, and their time.
 walk       One query on its way through every stage of a search.
 """
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     )
     from landmark.course.retrieving.material import Material, sample_queries
     from landmark.course.retrieving.recipes import PARTS, RECIPES, PartWeights, parts_of
+    from landmark.course.retrieving.searchbox import SearchBox
     from landmark.course.retrieving.systems import systems_table
     from landmark.course.retrieving.walk import Walk
 
@@ -38,6 +40,7 @@ __all__ = [
     "PARTS",
     "PartWeights",
     "RECIPES",
+    "SearchBox",
     "Walk",
     "answer",
     "bench_retrieval",
