@@ -225,7 +225,7 @@ def deletion_curves(
 def sketch_error(
     dimensions: Sequence[int], errors: Sequence, *, title: str = "Error of the sketch against its dimension"
 ) -> Figure:
-    """Draw the relative error of sketched inner products against the dimension D, with the 1/√D of theory.
+    """Draw the relative error of sketched inner products by dimension D, its median beside the 1/√D of theory.
 
     Args:
         dimensions: (S,) sketch dimensions D, S >= 2.
@@ -240,12 +240,12 @@ def sketch_error(
     x, array = numbers(dimensions, "dimensions", least=2), numbers(errors, "errors", ndim=2)
     if len(x) != len(array) or array.min() < 0 or x.min() < 1:
         raise ValueError(f"errors: needs {len(x)} rows of errors >= 0, one per dimension >= 1, got shape {array.shape}")
-    typical = np.sqrt((array**2).mean(axis=1))
+    typical = np.median(array, axis=1)
     fig, (ax,) = canvas(title, size=(6.4, 3.8))
     ax.fill_between(x, *np.percentile(array, [5, 95], axis=1), color=BLUE, alpha=0.15, linewidth=0, label="5 to 95 %")
-    ax.plot(x, typical, color=BLUE, marker="o", markersize=4, label="root mean square")
+    ax.plot(x, typical, color=BLUE, marker="o", markersize=4, label="median")
     guide = np.exp(np.mean(np.log(typical * np.sqrt(x))))
-    ax.plot(x, guide / np.sqrt(x), color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="1/√D")
+    ax.plot(x, guide / np.sqrt(x), color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="proportional to 1/√D")
     ax.set(xscale="log", yscale="log", xlabel="dimension D of the sketch", ylabel="relative error")
     ax.set_xticks(x, [f"{int(d):,}" for d in x])
     plain_log(ax.yaxis)

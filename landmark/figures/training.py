@@ -148,35 +148,27 @@ def parameter_bars(
 
 
 @styled
-def gradient_flow(
-    stages: Sequence[tuple[str, float]],
-    frozen: Mapping[str, float] | None = None,
-    *,
-    title: str = "Gradient that reaches each stage",
-) -> Figure:
-    """Draw the norm of the gradient of each stage of a network, on a logarithmic axis; a frozen stage gets none.
+def gradient_flow(stages: Sequence[tuple[str, float]], *, title: str = "Gradient that reaches each stage") -> Figure:
+    """Draw the norm of the gradient of each stage of a network, on a logarithmic axis; a stage without one has no bar.
 
     Args:
         stages: (name, gradient norm) in the order of the network.
-        frozen: name of a stage → share of its parameters that does not train; with 1 it has a hatched stub.
         title: over the figure.
 
-    >>> gradient_flow([("block1", 0.0), ("head", 2.5)], {"block1": 1.0}).axes[0].get_yscale()
+    >>> gradient_flow([("block1", 0.0), ("head", 2.5)]).axes[0].get_yscale()
     'log'
     """
-    whole = {name: share for name, share in (frozen or {}).items() if share == 1}
     fig = _stage_bars(stages, "gradient norm", title)
     (ax,) = fig.axes
-    for i, (name, value) in enumerate(stages):
-        if name in whole:
-            ax.bar(i, 0.05, 0.72, transform=ax.get_xaxis_transform(), **_RESTING)  # a stub: there is no bar
-        else:
+    for i, (_, value) in enumerate(stages):
+        if value:
             ax.bar(i, value, 0.72, **_TRAINED)
-    ax.set_yscale("log")
+        else:  # in words: a short bar would be read as a value
+            ax.text(i, 0.02, "none", transform=ax.get_xaxis_transform(), ha="center", size=8)
+    ax.set(yscale="log", xlim=(-0.6, len(stages) - 0.4))
     if positive := [value for _, value in stages if value > 0]:
-        ax.set_ylim(bottom=min(positive) / 3)  # a bar that stands out from the stubs
+        ax.set_ylim(bottom=min(positive) / 3)
     plain_log(ax.yaxis)
-    _name_both(fig, whole)
     return describe(fig, title, *(f"{name} {value:.2g}" if value else f"{name} none" for name, value in stages))
 
 

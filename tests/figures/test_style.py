@@ -51,7 +51,7 @@ SAMPLES = {
     "parameter_bars": lambda: training.parameter_bars(
         [(n, i) for i, n in enumerate(NAMES)], {NAMES[0]: 1.0, NAMES[1]: 0.5}
     ),
-    "gradient_flow": lambda: training.gradient_flow([("a", 0.0), ("b", 0.2), ("c", 1e-4)], {"a": 1.0}),
+    "gradient_flow": lambda: training.gradient_flow([("a", 0.0), ("b", 0.2), ("c", 1e-4)]),
     "throughput_bars": lambda: training.throughput_bars({n: 10.0 for n in NAMES}, device="a $ GPU"),
     "image_grid": lambda: pictures.image_grid(
         PICTURES, NAMES[:4], columns=2, frames=[None, style.RED] * 2, row_labels=NAMES[4:6], title="$"

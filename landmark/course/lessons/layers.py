@@ -36,7 +36,7 @@ def frozen_stages(module: nn.Module) -> dict[str, float]:
     return shares
 
 
-def sketch_errors(dims: Sequence[int], repeats: int = 20, channels: int = 256, seed: int = 0) -> np.ndarray:
+def sketch_errors(dims: Sequence[int], repeats: int = 200, channels: int = 256, seed: int = 0) -> np.ndarray:
     """Measure the relative error of ⟨TS(x), TS(y)⟩ against ⟨x, y⟩², (len(dims), repeats), each time on new vectors."""
     generator = torch.Generator().manual_seed(seed)
     errors = np.empty((len(dims), repeats))
