@@ -22,6 +22,7 @@ NEIGHBOURS = 60
 SHARE = 0.975  # of neighbours with another label, from which on a label is suspected
 TURN = 2.5  # gain from which on a picture is suspected to lie on its side
 _FOLDS = 5
+_Z = 1.96  # of a 95 % interval
 
 
 def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) -> np.ndarray:
@@ -158,16 +159,25 @@ def detector_scores(flagged: Mapping[str, Collection[str]], planted: pd.DataFram
         planted: columns id, fault; a miniature world's planted.csv.
 
     Returns:
-        A row for each detector: planted, found, precision, recall; NaN where nothing was found or planted.
+        A row for each detector: planted, found, precision and recall with the ends of their 95 % intervals (Wilson);
+        NaN where nothing was found or planted.
 
     >>> planted = pd.DataFrame({"id": ["a", "b"], "fault": ["grey", "grey"]})
-    >>> detector_scores({"grey": ["a", "c"]}, planted).loc["grey"].tolist()
-    [2.0, 2.0, 0.5, 0.5]
+    >>> detector_scores({"grey": ["a", "c"]}, planted).loc["grey"].round(2).tolist()
+    [2.0, 2.0, 0.5, 0.09, 0.91, 0.5, 0.09, 0.91]
     """
     rows = {}
     for name, ids in flagged.items():
         true, alarms = set(planted.loc[planted["fault"] == name, "id"]), set(ids)
         hits = len(true & alarms)
-        precision, recall = hits / len(alarms) if alarms else np.nan, hits / len(true) if true else np.nan
-        rows[name] = len(true), len(alarms), precision, recall
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["planted", "found", "precision", "recall"])
+        rows[name] = len(true), len(alarms), *_share(hits, len(alarms)), *_share(hits, len(true))
+    shares = [f"{share}{end}" for share in ("precision", "recall") for end in ("", "_low", "_high")]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["planted", "found", *shares])
+
+
+def _share(hits: int, of: int) -> tuple[float, float, float]:
+    """Compute a share and the ends of Wilson's 95 % interval."""
+    if not of:
+        return np.nan, np.nan, np.nan
+    middle, wide = hits / of + _Z**2 / 2 / of, _Z * (hits * (of - hits) / of**3 + _Z**2 / 4 / of**2) ** 0.5
+    return hits / of, (middle - wide) / (1 + _Z**2 / of), (middle + wide) / (1 + _Z**2 / of)

@@ -12,7 +12,7 @@ from landmark.figures.style import BLUE, ORANGE, canvas, describe, numbers, plai
 
 
 @styled
-def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "A long tail of landmarks") -> Figure:
+def class_sizes(counts: Sequence[int], min_images: int, *, title: str = "Photographs of each landmark") -> Figure:
     """Draw the images of each landmark, sorted, and the cut that the min-images filter makes.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -63,14 +64,21 @@ def learning_curves(runs: Mapping[str, pd.DataFrame], *, chance: float | None = 
         )
         words.append(_trend(name, "dev GAP", score["step"], score["dev_gap"]))
     if chance is not None:
-        reference(loss, chance, "chance", vertical=False)
-        loss.legend(loc="upper right")
+        _name_line(loss, chance, "a uniform guess", "right")
     loss.set(title="Loss: train (thin), dev (thick)", xlabel="training step", ylabel="cross-entropy (nats)")
     loss.set_ylim(bottom=0)
-    reference(gap, 1, "perfect", vertical=False)
-    gap.set(title="GAP on the whole dev set", xlabel="training step", ylabel="GAP", ylim=(0, 1.04))
     fig.legend(*gap.get_legend_handles_labels(), loc="outside lower left", ncols=3)
+    _name_line(gap, 1, "perfect", "left")  # where no curve has come near it yet
+    gap.set(title="GAP on the whole dev set", xlabel="training step", ylabel="GAP", ylim=(0, 1.04))
     return describe(fig, title, *words)
+
+
+def _name_line(ax: Axes, value: float, text: str, side: str) -> None:
+    """Draw a known value as a dashed line with its name below it: two panels with two such lines need no legend."""
+    reference(ax, value, text, vertical=False)
+    place: dict[str, Any] = {"textcoords": "offset points", "va": "top", "ha": side, "size": 7.5}
+    ax.annotate(text, (float(side == "right"), value), (-4 if side == "right" else 4, -3),
+                xycoords=("axes fraction", "data"), **place)  # fmt: skip
 
 
 @styled

@@ -175,7 +175,11 @@ class LandmarkNet(nn.Module):
 
     @torch.no_grad()
     def shapes(self, image_size: int) -> list[tuple[str, tuple[int, ...], int]]:
-        """Stages from image to logits as (name, shape without the batch, parameters), for a diagram."""
+        """Stages from image to logits as (name, shape without the batch, parameters), for a diagram.
+
+        >>> [name for name, *_ in LandmarkNet("resnet50", 48).shapes(32)]
+        ['image', 'resnet50', 'AveragePool', 'fully connected: 512, 48']
+        """
         was_training = self.training
         self.eval()
         where = next(self.parameters()).device
@@ -185,8 +189,9 @@ class LandmarkNet(nn.Module):
         for layer in [*self.pool, self.head]:
             x = layer(x)
             count = sum(p.numel() for p in layer.parameters())
-            name = "fully connected" if layer is self.head else type(layer).__name__
-            stages.append((name, tuple(x.shape[1:]), count))
+            stages.append((type(layer).__name__, tuple(x.shape[1:]), count))
+        if widths := [str(layer.out_features) for layer in self.head.modules() if isinstance(layer, nn.Linear)]:
+            stages[-1] = (f"fully connected: {', '.join(widths)}", *stages[-1][1:])
         self.train(was_training)
         return stages if self.num_classes else stages[:-1]
 

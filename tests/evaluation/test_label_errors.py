@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from landmark.data.dataset import LandmarkDataset, eval_transform
 from landmark.data.folder import GoogleLandmarks
@@ -68,9 +69,19 @@ def test_scores_by_hand():
     """Fails when precision and recall change places, or a detector that finds nothing divides by zero."""
     planted = pd.DataFrame({"id": list("abcd"), "fault": ["grey", "grey", "grey", "cmyk"]})
     scores = detector_scores({"grey": ["a", "x"], "cmyk": set(), "tiny": ["y"]}, planted)
-    assert scores.loc["grey"].tolist() == [3, 2, 0.5, pytest.approx(1 / 3)]
+    assert scores.loc["grey", ["planted", "found", "precision", "recall"]].tolist() == [3, 2, 0.5, pytest.approx(1 / 3)]
     assert np.isnan(scores.loc["cmyk", "precision"]) and scores.loc["cmyk", "recall"] == 0
     assert np.isnan(scores.loc["tiny", "recall"]) and scores.loc["tiny", "precision"] == 0
+
+
+@pytest.mark.parametrize(("hits", "found"), [(0, 4), (1, 3), (20, 20)])
+def test_intervals_of_shares_are_scipys(hits, found):
+    """Fails when an interval is another share's, is not Wilson's, or shrinks to a point where all or none are true."""
+    planted = pd.DataFrame({"id": range(20), "fault": "grey"})
+    row = detector_scores({"grey": [*range(hits), *range(100, 100 + found - hits)]}, planted).loc["grey"]
+    for name, of in (("precision", found), ("recall", 20)):
+        low, high = binomtest(hits, of).proportion_ci(method="wilson")
+        assert row[[name, f"{name}_low", f"{name}_high"]].tolist() == pytest.approx([hits / of, low, high], abs=1e-4)
 
 
 def test_from_images_to_suspects(world):

@@ -15,7 +15,7 @@ from tests.helpers import texts
 LONG = [
     ("image", (3, 299, 299), 0), ("xception", (2048, 10, 10), 20806952), ("AveragePool", (2048,), 0),
     ("CompactBilinearPooling", (8192,), 0), ("Reshape", (8, 32, 32), 0), ("SelfAttention2d", (8, 32, 32), 81),
-    ("Flatten", (8192,), 0), ("fully connected", (6512,), 53354816),
+    ("Flatten", (8192,), 0), ("fully connected: 512, 6512", (6512,), 53354816),
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ STAGES = [("block1", 900), ("block2", 4000), ("head", 50)]
 
 
 def test_learning_curves_draw_each_run_from_its_own_rows():
-    """Fails when a run is drawn from another's table, a row without a value counts as zero, or dev GAP is the loss."""
+    """Fails when a run is drawn from another's table, a row without a value counts as zero, or a line has another's name."""
     table = pd.DataFrame(
         {"step": [0, 5, 9], "train_loss": [3, 2, 1.0], "dev_loss": [3, np.nan, 1.5], "dev_gap": [np.nan, 0.2, 0.4]}
     )
@@ -22,6 +22,11 @@ def test_learning_curves_draw_each_run_from_its_own_rows():
     curves = {line.get_label(): line.get_ydata() for line in gap.lines}
     assert list(curves["a"]) == [0.2, 0.4] and list(curves["b"]) == [0.1, 0.9]
     assert list(curves["perfect"]) == [1, 1] and list(loss.lines[-1].get_ydata()) == [2.5, 2.5]
+    assert [(text.get_text(), text.xy[1]) for ax in (loss, gap) for text in ax.texts] == [
+        ("a uniform guess", 2.5),
+        ("perfect", 1),
+    ]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"] and not loss.get_legend()
     assert "a, dev loss from 3.00 to 1.50 at step 9; a, dev GAP from 0.20 to 0.40 at step 9; b" in fig.get_label()
 
 

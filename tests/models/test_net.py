@@ -175,7 +175,7 @@ def test_vgg_ends_with_its_map():
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("name", ["resnet50_gem", "vgg16_cbp_map"])
 def test_every_head_learns_and_gives_logits_of_the_embedding(name, head):
-    """Fails when a head loses a gradient, the exponent of GeM stays, or what stands before it is not the embedding."""
+    """Fails when a head loses a gradient, GeM's exponent stays, or the embedding or the name in drawings is another's."""
     model, x = create_model(name, 5, head=head).train(), torch.rand(3, 3, 64, 64)
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
     adam = torch.optim.Adam(model.parameters(), 0.01)
@@ -192,7 +192,9 @@ def test_every_head_learns_and_gives_logits_of_the_embedding(name, head):
         torch.testing.assert_close(model.head(embedding), model(x))
         if head in COSINES:
             assert model(x).abs().max() <= 45.001
-    assert model.shapes(64)[-1][1] == (5,)
+    name, shape, _ = model.shapes(64)[-1]
+    widths = {"mlp": ": 512, 5", "mlp_plain": ": 512, 5", "neck": ": 5"}
+    assert shape == (5,) and name == (f"fully connected{widths[head]}" if head in widths else "CosineClassifier")
 
 
 def test_switches_of_the_bilinear_recipes():
