@@ -48,6 +48,7 @@ class SpatialAttention(nn.Module):
 
     Args:
         temperature: T of the softmax; the larger, the more even the weights.
+        root: weight by the square root of it, for a bilinear layer behind, which squares what it is given.
 
     >>> SpatialAttention()(torch.tensor([3.0, 1.0]).log().view(1, 1, 1, 2)).exp()  # weights 3/4 and 1/4
     tensor([[[[2.2795, 1.0000]]]])
@@ -55,14 +56,16 @@ class SpatialAttention(nn.Module):
     Source: the paper, section 4.
     """
 
-    def __init__(self, temperature: float = 1.0):
+    def __init__(self, temperature: float = 1.0, root: bool = False):
         super().__init__()
-        self.temperature = temperature
+        self.temperature, self.root = temperature, root
 
     def forward(self, x: Tensor) -> Tensor:
         """Weight every position of a map (B, C, H, W) by its share of the attention."""
         x = x.float()  # the softmax of a sum of many channels is nearly one-hot: keep its small weights
-        return x * functional.spatial_softmax(x, self.temperature)
+        weights = functional.spatial_softmax(x, self.temperature)
+        # A weight may underflow to 0, where the slope of a root is infinite
+        return x * (functional.signed_sqrt(weights, eps=1e-20) if self.root else weights)
 
 
 class AttentionPool(nn.Module):

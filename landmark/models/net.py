@@ -50,6 +50,11 @@ POOLING_LAYERS: dict[str, Callable[[int, list[nn.Module], Switches], list[nn.Mod
     ],
     "spatial_map": lambda c, norm, s: [AttentionPool(s.temperature)],
     "cbp_map": lambda c, norm, s: [CompactBilinearPooling(c, SKETCH), *norm],
+    # A sketch holds products of two numbers, so that of a position times √a is a times the position's own. The softmax
+    # is that of `AttentionPool`
+    "cbp_spatial_map": lambda c, norm, s: [
+        SpatialAttention(s.temperature * c**0.5, root=True), CompactBilinearPooling(c, SKETCH), *norm,
+    ],
     "cbp_attention_map": lambda c, norm, s: [
         SelfAttention2d(c, gamma=s.gamma), CompactBilinearPooling(c, SKETCH), *norm,
     ],

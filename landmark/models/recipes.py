@@ -75,10 +75,12 @@ POOLINGS = {
     "cbp_attention": "mean, compact bilinear pooling, laid out as a map, self-attention",
     "spatial_map": "sum over the positions, weighted by spatial attention",
     "cbp_map": "compact bilinear pooling of every position, summed",
+    "cbp_spatial_map": "compact bilinear pooling of every position, summed with the weights of spatial attention",
     "cbp_attention_map": "self-attention, compact bilinear pooling of every position, summed",
 }
 
-NORMALISED = ("cbp_map", "cbp_attention_map")  # poolings with signed square root and L2 norm unless told otherwise
+# Poolings with signed square root and L2 norm unless told otherwise
+NORMALISED = ("cbp_map", "cbp_spatial_map", "cbp_attention_map")
 
 # What makes logits of an embedding; its layers are a line of `heads.classifier.HEAD_LAYERS`
 HEADS = {
@@ -180,11 +182,12 @@ class Switches:
     shuffle: int = 0
 
 
+_BILINEAR = ("compact bilinear pooling", ("cbp_map", "cbp", "cbp_attention", "cbp_spatial_map", "cbp_attention_map"))
 # switch: what has it, in words, and the ends of the names of the models that do
 _SWITCHED = {
-    "root": ("compact bilinear pooling", ("cbp_map", "cbp", "cbp_attention", "cbp_attention_map")),
-    "l2": ("compact bilinear pooling", ("cbp_map", "cbp", "cbp_attention", "cbp_attention_map")),
-    "temperature": ("spatial attention", ("spatial_map", "spatial")),
+    "root": _BILINEAR,
+    "l2": _BILINEAR,
+    "temperature": ("spatial attention", ("spatial_map", "spatial", "cbp_spatial_map")),
     "gamma": ("self-attention", ("cbp_attention_map", "cbp_attention")),
     "shuffle": ("a vector that is laid out as a map", ("spatial", "cbp_attention")),
 }

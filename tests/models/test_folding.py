@@ -21,7 +21,13 @@ pytestmark = pytest.mark.arithmetic
 
 @pytest.mark.parametrize(
     ("name", "chips"),
-    [("xception", folding.X86), ("resnet50", folding.X86), ("xception", {}), ("efficientnet_lite0", folding.X86)],
+    [
+        ("xception", folding.X86),
+        ("resnet50", folding.X86),
+        ("xception", {}),
+        ("efficientnet_lite0", folding.X86),
+        ("vgg16_cbp_spatial_map", folding.X86),
+    ],
 )
 def test_fast_model_gives_the_same_logits(monkeypatch, name, chips):
     """Fails when a norm is dropped, folded twice or into the wrong convolution, or the network itself is changed."""

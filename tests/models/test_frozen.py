@@ -55,6 +55,7 @@ def test_a_step_of_learning_works_without_autocast(precision):
         ("resnet50", "layer3"),
         ("efficientnet_lite0", "blocks.2"),
         ("xception", "all"),
+        ("resnet50_cbp_spatial_map", "layer3"),
     ],
 )
 def test_with_a_fast_prefix_a_network_learns_the_same(monkeypatch, name, stage):
@@ -83,7 +84,8 @@ def test_with_a_fast_prefix_a_network_learns_the_same(monkeypatch, name, stage):
 
 
 @pytest.mark.parametrize(("name", "stage"), [("xception", "block7"), ("resnet50_gem", "layer3"), ("resnet50", "all"),
-                                             ("efficientnet_lite0", "blocks.3")])  # fmt: skip
+                                             ("efficientnet_lite0", "blocks.3"),
+                                             ("resnet50_cbp_spatial_map", "layer3")])  # fmt: skip
 def test_in_two_halves_it_answers_the_same(precision, name, stage):
     """Fails when a map depends on the images beside it, or what comes behind it is skipped, repeated or awake."""
     model = _awake(create_model(name, 5))

@@ -38,7 +38,7 @@ def _colours(count, seed):
 
 
 @needs_int8
-@pytest.mark.parametrize(("name", "limit"), [("xception", 0.02), ("resnet50", 0.12)])
+@pytest.mark.parametrize(("name", "limit"), [("xception", 0.02), ("resnet50", 0.12), ("vgg16_cbp_spatial_map", 0.12)])
 def test_whole_networks_stay_close(name, limit):
     """Fails when a sum, a shortcut or a ReLU is lost, a norm is folded wrongly, or the network itself is changed."""
     model = _awake(create_model(name, 5)).train()

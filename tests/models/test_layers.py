@@ -92,7 +92,23 @@ def test_attention_pool_is_the_plain_loop(shape):
     _close(AttentionPool()(x), expected)
 
 
-@pytest.mark.parametrize("layer", [GeM(), SpatialAttention(), AttentionPool(), CompactBilinearPooling(8, dim=16)])
+def test_the_root_of_attention_is_that_of_the_plain_loop_where_weights_vanish():
+    """Fails when the root is of the map, or a weight that underflows to 0 gives the map a gradient that is no number."""
+    x = _random(2, 5, 3, 4)
+    expected = [[[v * math.sqrt(s) for v, s in zip(channel, _attention(image), strict=True)] for channel in image]
+                for image in _places(x)]  # fmt: skip
+    _close(SpatialAttention(root=True)(x).flatten(2), expected)
+    sharp = (1000 * x).requires_grad_()
+    y = SpatialAttention(root=True)(sharp)
+    y.sum().backward()
+    assert (functional.spatial_softmax(sharp) == 0).any() and torch.isfinite(y).all()
+    assert torch.isfinite(sharp.grad).all()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [GeM(), SpatialAttention(), SpatialAttention(root=True), AttentionPool(), CompactBilinearPooling(8, dim=16)],
+)
 def test_half_precision_maps_are_weighed_in_float32(layer):
     """Fails when cubes overflow or small weights vanish where activations are in half precision."""
     x = (20 * _random(2, 8, 3, 3)).abs().half()

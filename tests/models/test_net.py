@@ -1,5 +1,8 @@
 """Oracles: the paper's shapes, steps recomputed by hand, a round trip through safetensors."""
 
+import math
+from itertools import product
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -201,6 +204,7 @@ def test_switches_of_the_bilinear_recipes():
     """Fails when a switch is not built, is built where none is asked for, or another model's is taken without a word."""
     kinds = {
         "cbp_map": (True, True), "cbp": (False, False), "cbp_attention": (False, False), "cbp_attention_map": (True, True),
+        "cbp_spatial_map": (True, True),
     }  # fmt: skip
     for pooling, usual in kinds.items():
         for root, l2 in ((None, None), (True, None), (None, False), (False, False)):
@@ -213,6 +217,26 @@ def test_switches_of_the_bilinear_recipes():
     with torch.no_grad():
         torch.testing.assert_close(model(x), Normalise(True, False)(plain(x)))
     assert create_model("resnet50_spatial_map", 0, temperature=2.0).pool[0].temperature == 2
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+@pytest.mark.parametrize("root", [True, False])
+def test_attentive_bilinear_pooling_is_the_plain_loop(temperature, root):
+    """Fails when positions are weighted by the root or the square of their attention, or all alike, or normalised."""
+    pool, _ = build_pooling("cbp_spatial_map", 5, Switches(root=root, l2=root, temperature=temperature))
+    h1, s1, h2, s2 = (getattr(pool[1], name).tolist() for name in ("h1", "s1", "h2", "s2"))
+    x = torch.randn(2, 5, 2, 3, generator=torch.Generator().manual_seed(1))
+    found = pool(x.to(memory_format=torch.channels_last)).double()
+    for image, y in zip(x.double().flatten(2).transpose(1, 2).tolist(), found, strict=True):
+        shares = [math.exp(sum(position) / math.sqrt(5) / temperature) for position in image]
+        expected = torch.zeros(8192, dtype=torch.float64)
+        for share, position in zip(shares, image, strict=True):
+            for (a, first), (b, second) in product(enumerate(position), repeat=2):
+                expected[(h1[a] + h2[b]) % 8192] += share / sum(shares) * s1[a] * s2[b] * first * second
+        if root:  # with the length, as the models of a map have it
+            expected = expected.sign() * expected.abs().sqrt()
+            expected /= expected.norm()
+        torch.testing.assert_close(y, expected, rtol=1e-4, atol=2e-4 if root else 1e-6)
 
 
 def test_switches_of_attention_reach_their_layer():

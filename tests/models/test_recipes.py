@@ -73,4 +73,5 @@ def test_a_switch_that_a_model_lacks_is_one_line(name, switches, words):
         check_switches(name, **switches)
     check_switches("xception_cbp_map", head="cosine", root=False, l2=False)
     check_switches("xception_spatial", temperature=0.5, shuffle=3)
+    check_switches("vgg16_cbp_spatial_map", root=False, l2=False, temperature=0.5)
     check_switches("xception_cbp_attention", gamma=1.0, shuffle=3)

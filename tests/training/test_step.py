@@ -143,6 +143,7 @@ SWITCHED = {
     "frozen": {"loss": "bce_ranked", "freeze": "layer3", "views": 1},
     "bilinear": {"model": "resnet50_cbp", "root": True, "l2": True, "head": "mlp_plain"},
     "attention": {"model": "resnet50_spatial_map", "temperature": 3.0, "head": "neck"},
+    "attentive": {"model": "resnet50_cbp_spatial_map", "temperature": 3.0, "root": False},
     "shuffled": {"model": "resnet50_spatial", "shuffle": 3},
 }
 

@@ -37,8 +37,10 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "best": ("softmax", "nearest", "vote", "margin", "centres", "company", "local"),
 }
 """Recipes by name. `xception_gem` is the vote of the 2018 entry, for runs of the model of that name. `sirius` is
-what follows the networks of that system: pruning by images without a landmark, local re-ranking by the network's own
-features, the ensemble of the runs that it is given. `light` is what `fit_recipe` took on two dev worlds at 90 %
+a reconstruction of that year's second place from the one paragraph of the paper on it, for two runs together:
+`resnet50_cbp_spatial_map` and `vgg16_cbp_spatial_map`, attentive bilinear networks; their joined embeddings vote, with
+pruning by images without a landmark, and are re-ranked by local features of the first. Its attention has no
+parameters, where theirs learnt from marked images. `light` is what `fit_recipe` took on two dev worlds at 90 %
 distractors; `best` adds local features, which were fitted on the same worlds by `fit_search`."""
 
 

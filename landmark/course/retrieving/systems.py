@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from landmark.course.answers import truth_of
 from landmark.course.retrieving.answering import answer
 from landmark.course.retrieving.ladder import table_of
 from landmark.course.retrieving.material import Material
-from landmark.course.retrieving.recipes import RECIPES
+from landmark.course.retrieving.recipes import RECIPES, parts_of
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.report.answers import Answers
 from landmark.evaluation.report.hits import Ranking, gap
@@ -23,17 +24,18 @@ from landmark.utils.errors import InputError
 
 
 def systems_table(
-    runs: Sequence[Run], data: GoogleLandmarks, *, own: Mapping[str, Sequence[Run]] | None = None, share: float = 0.9,
-    count: int | None = None, compared: int = SearchConfig.rerank, n: int = 1000, seed: int = 0,
+    runs: Sequence[Run], data: GoogleLandmarks, *, own: Mapping[str, Sequence[Run | Sequence[Run]]] | None = None,
+    share: float = 0.9, count: int | None = None, compared: int = SearchConfig.rerank, n: int = 1000, seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
     """Score every recipe by name on the same images.
 
-    Every run is one seed: rows are means over seeds, intervals are over images and seeds together.
+    Every run, or ensemble of runs, is one seed: rows are means over seeds, intervals over images and seeds together.
 
     Args:
         runs: of one model that differ in their seed, for all recipes but those of `own`.
         data: with train.csv, the test images and the solution.
-        own: recipe → its own runs, such as `xception_gem`; without an entry that recipe is left out.
+        own: recipe → its own runs, or ensembles such as the two networks of `sirius`, for each seed one; without an
+            entry `xception_gem` is left out.
         share: of distractors of the last score.
         count: test images, evenly spread; all when left out.
         compared: neighbours whose local features are compared.
@@ -46,18 +48,22 @@ def systems_table(
         classifier takes no time again.
 
     Raises:
-        InputError: no run, or as of `answer`.
+        InputError: no run, no such recipe, or as of `answer`.
     """
-    if not runs:
-        raise InputError("no run: give one to answer by recipes with")
     own = own or {}
+    if not all([runs, *own.values()]):
+        raise InputError("no run: give one to answer by recipes with")
+    for name in own:
+        parts_of(name)
     search = SearchConfig(rerank=compared)
-    groups = {name: own.get(name, runs) for name in RECIPES if name != "xception_gem" or name in own}
-    made = {id(run): Material([run], data, search=search, count=count) for some in groups.values() for run in some}
+    groups = {name: [[one] if isinstance(one, Run) else list(one) for one in own.get(name, runs)]
+              for name in RECIPES if name != "xception_gem" or name in own}  # fmt: skip
+    made = {_names(group): Material(group, data, search=search, count=count)
+            for some in groups.values() for group in some}  # fmt: skip
     tables: dict[str, list[Answers]] = {}
     seconds: dict[str, float] = {}
     for name, systems in groups.items():
-        materials = [made[id(run)] for run in systems]
+        materials = [made[_names(group)] for group in systems]
         images = sum(len(material.ids) for material in materials)  # their vectors are made here, outside the clock
         start = time.perf_counter()
         answers = [answer(material, name) for material in materials]
@@ -80,3 +86,8 @@ def systems_table(
         rows[name] = {"closed": closed[name].mean(), "open": opened[name].mean(), "hard": hard[name].mean(),
                       "low": low, "high": high, "seconds": seconds[name]}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _names(group: Sequence[Run]) -> tuple[Path, ...]:
+    """Name an ensemble: its material is made once for all recipes."""
+    return tuple(run.path for run in group)

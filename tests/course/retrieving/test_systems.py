@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from landmark.course import runs
 from landmark.course.answers import truth_of
 from landmark.course.retrieving.answering import answer
 from landmark.course.retrieving.material import Material
@@ -40,9 +41,30 @@ def test_every_recipe_has_its_scores(course, few):
         assert table.loc[name, "hard"] == pytest.approx(gap_against_distractors(answers, truth, [0.8])[0], abs=1e-6)
 
 
+def test_a_seed_may_be_an_ensemble(course, monkeypatch):
+    """Fails when the runs of a pair count as two seeds, one of them is left out, or a pair answers for all recipes."""
+    for name in set(RECIPES) - {"paper", "gem_knn"}:
+        monkeypatch.delitem(RECIPES, name)
+    run, data, _ = course
+    other = runs.course_run("resnet50", seed=1)
+    table = systems_table([run], data, own={"gem_knn": [(run, other)]}, n=20)
+    truth = truth_of(data)
+    for name, systems in (("paper", [run]), ("gem_knn", [run, other])):
+        answers = answer(Material(systems, data), name).mapping()
+        answers = {image_id: row for image_id, row in answers.items() if image_id in truth}
+        assert table.loc[name, "open"] == pytest.approx(global_average_precision(answers, truth))
+    pairs = systems_table([run], data, own={"gem_knn": [[run, other], [run, run]]}, n=20).loc["gem_knn", "open"]
+    alone = systems_table([run], data, n=20).loc["gem_knn", "open"]
+    assert pairs == pytest.approx((table.loc["gem_knn", "open"] + alone) / 2)  # twice the same network is that network
+
+
 def test_what_has_no_networks_of_its_own_is_left_out(course, few):
-    """Fails when the vote of Xception + GeM is that of another network, or no run at all is a traceback."""
+    """Fails when the vote of Xception + GeM is that of another network, or no run or no such recipe is a traceback."""
     run, data, _ = course
     assert "xception_gem" not in systems_table([run], data, n=5).index
     with pytest.raises(InputError, match="no run"):
         systems_table([], data)
+    with pytest.raises(InputError, match="no run"):
+        systems_table([run], data, own={"paper": []})
+    with pytest.raises(InputError, match="no recipe 'xception'"):
+        systems_table([run], data, own={"xception": [run]})
