@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.course.judging.rules import rules_table
     from landmark.course.lessons.arithmetic import precision_table
     from landmark.course.lessons.fall import leak_table, mistakes_table
+    from landmark.course.lessons.floor import colour_answers
     from landmark.course.lessons.layers import (
         attention_layer,
         effective_positions,
@@ -131,6 +132,7 @@ __all__ = [
     "batched_gap",
     "bench_train",
     "benchmark_table",
+    "colour_answers",
     "compare_runs",
     "contributions",
     "copy_photographs",

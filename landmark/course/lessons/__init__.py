@@ -2,6 +2,7 @@
 
 arithmetic  Measure what cheaper arithmetic does to a network's answers.
 fall        The mistakes of 2019 measured: each alone, and all that flatter together.
+floor       A floor under all networks: what colours alone answer.
 heads       Heads on the features of a frozen network: trained in seconds, asked about the course's test set.
 layers      Measure layers at work: sizes and gradients of stages, sketch errors, attention maps.
 mistakes    The wrong ways of 2019, one function each, for teaching alone.
@@ -17,6 +18,7 @@ from landmark.utils.faces import lazy
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.course.lessons.arithmetic import precision_table
     from landmark.course.lessons.fall import leak_table, mistakes_table
+    from landmark.course.lessons.floor import colour_answers, colour_vectors
     from landmark.course.lessons.heads import FrozenFeatures, frozen_features, logits_of, train_head
     from landmark.course.lessons.layers import (
         attention_layer,
@@ -59,6 +61,8 @@ __all__ = [
     "attention_on_vector",
     "batched_gap",
     "benchmark_table",
+    "colour_answers",
+    "colour_vectors",
     "effective_positions",
     "fall_steps",
     "frozen_features",
