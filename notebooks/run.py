@@ -1,4 +1,4 @@
-"""Run the numbered notebooks headless, in order: `python notebooks/run.py [--publish] [--report FOLDER] [NN …]`.
+"""Run the numbered notebooks headless: `python notebooks/run.py [--publish] [--report FOLDER] [NN …]`.
 
 Executed copies, figures and a site (html/index.html) go to the report's folder; the work tree stays as it is, unless
 --publish copies outputs and figures back into it. Training runs are kept by the package, so a second start only repeats
@@ -175,12 +175,12 @@ def execute_all(paths: Sequence[Path], report: Path, at_once: int) -> None:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Give the processes that are started inside one thread each, unless the user has set how many."""
-    before = os.environ.copy()
+    ours = "OMP_NUM_THREADS" not in os.environ
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         yield
     finally:
-        if "OMP_NUM_THREADS" not in before:
+        if ours:
             del os.environ["OMP_NUM_THREADS"]
 
 

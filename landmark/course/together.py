@@ -47,7 +47,7 @@ def fit_all(jobs: Sequence[Job]) -> list[Run]:
         InputError: as `fit`, for the first run that cannot be trained.
         KeyboardInterrupt: asked to stop; every run has saved its state.
     """
-    waiting = [job for job in jobs if not (job[2] / "result.json").exists()]
+    waiting = [job for job in jobs if not _finished(job)]
     many = device().type == "cpu" and distributed.size() == 1 and not quick()
     at_once = min(len(waiting), usable_cpus(), torch.get_num_threads()) if many else 1
     if at_once > 1:
@@ -61,15 +61,19 @@ def _free_first(jobs: Sequence[Job]) -> Iterator[Job]:
     """Yield jobs in order, but those that another process works at when there is nothing else left to do."""
     left = list(jobs)
     while left:
-        job = next((job for job in left if not held(lock_of(job[2]))), left[0])
+        job = next((job for job in left if _finished(job) or not held(lock_of(job[2]))), left[0])
         left.remove(job)
         yield job
+
+
+def _finished(job: Job) -> bool:
+    return (job[2] / "result.json").exists()
 
 
 def _fitted(job: Job, progress: bool = True) -> Run:
     """Train a run or load it, once whoever trains it is done."""
     config, root, out = job
-    if (out / "result.json").exists() or distributed.size() > 1:
+    if _finished(job) or distributed.size() > 1:
         return fit(config, root, out, progress=progress)
     with alone(lock_of(out), waiting=f"{out.name}: another process is training this run, and is waited for"):
         return fit(config, root, out, progress=progress)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -22,7 +23,6 @@ NEIGHBOURS = 60
 SHARE = 0.975  # of neighbours with another label, from which on a label is suspected
 TURN = 2.5  # gain from which on a picture is suspected to lie on its side
 _FOLDS = 5
-_Z = 1.96  # of a 95 % interval
 
 
 def neighbours_far_off(embedding: np.ndarray, label: Sequence[int], k: int = 5) -> np.ndarray:
@@ -177,7 +177,4 @@ def detector_scores(flagged: Mapping[str, Collection[str]], planted: pd.DataFram
 
 def _share(hits: int, of: int) -> tuple[float, float, float]:
     """Compute a share and the ends of Wilson's 95 % interval."""
-    if not of:
-        return np.nan, np.nan, np.nan
-    middle, wide = hits / of + _Z**2 / 2 / of, _Z * (hits * (of - hits) / of**3 + _Z**2 / 4 / of**2) ** 0.5
-    return hits / of, (middle - wide) / (1 + _Z**2 / of), (middle + wide) / (1 + _Z**2 / of)
+    return (hits / of, *binomtest(hits, of).proportion_ci(method="wilson")) if of else (np.nan, np.nan, np.nan)

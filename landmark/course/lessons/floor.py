@@ -20,7 +20,7 @@ def colour_vectors(images: Sequence[np.ndarray], levels: int = 8) -> np.ndarray:
 
     Args:
         images: pictures (H, W, 3) of bytes.
-        levels: of each of red, green and blue; a divisor of 256.
+        levels: of each of red, green and blue.
 
     Returns:
         (N, levels³) float32, each of length 1.
@@ -34,8 +34,8 @@ def colour_vectors(images: Sequence[np.ndarray], levels: int = 8) -> np.ndarray:
     """
     shares = np.zeros((len(images), levels**3), np.float32)
     for row, image in zip(shares, images, strict=True):
-        level = image.reshape(-1, 3).astype(np.int64) // (256 // levels)
-        row[:] = np.bincount(level @ [levels**2, levels, 1], minlength=levels**3) / len(level)
+        pixels = image.reshape(-1, 3)
+        row[:] = np.histogramdd(pixels, levels, [(0, 256)] * 3)[0].ravel() / len(pixels)
     return np.sqrt(shares)
 
 
