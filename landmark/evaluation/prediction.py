@@ -7,6 +7,7 @@ import math
 import zipfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def predictions(model: nn.Module, loader: Iterable[Batch], keep: Collection[str]
     Raises:
         InputError: logits that are not finite, or embeddings are asked of a network that shows none.
     """
-    was_training, where = model.training, next(model.parameters()).device
+    was_training, where = model.training, next(chain(model.parameters(), model.buffers())).device
     if unknown := set(keep) - set(KEPT):
         raise InputError(f"nothing to keep by the name of {', '.join(sorted(unknown))}: choose of {', '.join(KEPT)}")
     if "embedding" in keep and not isinstance(model, LandmarkNet):

@@ -10,7 +10,7 @@ recognise  Photographs in, answers out: neighbours, local features, a vote, and 
 scale      Search in more vectors than one likes to wait for: Faiss, a search that can be stopped.
 sheet      What a search found, for people: lines of text, JSON, a submission, a sheet of pictures.
 vote       What the neighbours say: soft votes, expanded queries. NumPy only.
-whitening  Vectors whose numbers are uncorrelated and of one size, by principal components.
+whitening  Vectors brought to a form in which cosines tell more: whitened as a whole, or within the landmarks.
 """
 
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is fi
     from landmark.retrieval.scale.resumable import search_in_blocks
     from landmark.retrieval.sheet import draw_sheet, write_answers
     from landmark.retrieval.vote import Votes, expand_queries, knn_vote
-    from landmark.retrieval.whitening import Whitening
+    from landmark.retrieval.whitening import Whitening, WithinWhitening
 
 __all__ = [
     "Embedder",
@@ -52,6 +52,7 @@ __all__ = [
     "Searcher",
     "Votes",
     "Whitening",
+    "WithinWhitening",
     "blend_answers",
     "centre_similarity",
     "class_centres",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+from torch import nn
 
 from landmark.data.dataset import LandmarkDataset, Samples
 from landmark.data.folder import GoogleLandmarks
@@ -48,17 +49,27 @@ def predict_table(
             loader = make_loader(dataset, run.config.batch_size, workers=workers)
             record = predict(Crops(run.model()), loader, progress=progress, keep=keep)
         else:
-            record = _predicted(run, dataset, keep, workers, progress)
+            record = predict_dataset(run, dataset, keep=keep, workers=workers, progress=progress)
         with contextlib.suppress(OSError):  # no room or no right to keep it: it is as good
             record.save(path, of)
     return record
 
 
-def _predicted(
-    run: Run, dataset: LandmarkDataset, keep: Collection[str], workers: int | None, progress: bool
+def predict_dataset(
+    run: Run, dataset: LandmarkDataset, *, pool: nn.Sequential | None = None, keep: Collection[str] = (),
+    workers: int | None = None, progress: bool = False,
 ) -> Predictions:  # fmt: skip
-    """Predict a dataset, from the maps of frozen stages where the run keeps them."""
+    """Predict a dataset, from the maps of frozen stages where the run keeps them; the record is not kept.
+
+    Args:
+        run: a finished run.
+        dataset: of `run.dataset`.
+        pool: layers in place of the run's pooling and head.
+        keep, workers, progress: as of `predict_table`.
+    """
     model, data = run.model(), cast(Samples, dataset)
+    if pool is not None:
+        model.pool, model.head = pool.to(next(model.parameters()).device), nn.Identity()
     with contextlib.ExitStack() as own:
         if run.config.stage:
             more: dict[str, Any] = {"keep": run.config.views > 0, "workers": workers, "progress": progress}

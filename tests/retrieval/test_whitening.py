@@ -1,11 +1,12 @@
-"""Oracles: the covariance itself, scikit-learn's PCA by another solver."""
+"""Oracles: the covariance itself, scikit-learn's PCA by another solver, SciPy's root of a matrix."""
 
 import numpy as np
 import pytest
+from scipy.linalg import fractional_matrix_power
 from sklearn.decomposition import PCA
 
 from landmark.evaluation.neighbours import unit
-from landmark.retrieval.whitening import Whitening
+from landmark.retrieval.whitening import Whitening, WithinWhitening
 from landmark.utils.errors import InputError
 
 
@@ -50,3 +51,46 @@ def test_too_many_components_are_refused(vectors):
         Whitening.fit(np.full((5, 3), np.nan), 2)
     with pytest.raises(InputError, match="learnt on"):
         Whitening.fit(vectors, 2)(vectors[:, :7])
+
+
+@pytest.mark.parametrize("dim", [8, 90], ids=["more images than numbers", "fewer"])
+def test_within_whitening_is_the_inverse_root_of_the_covariance_within_landmarks(dim):
+    """Fails when single images or differences between landmarks count, or directions without spread are lost."""
+    rng = np.random.default_rng(1)
+    label = np.array([3] * 20 + [1] * 15 + [9] * 2 + [4, 5])
+    vectors = 3 * rng.normal(size=(10, dim))[label] + rng.normal(size=(len(label), dim)) @ rng.normal(size=(dim, dim))
+    apart = np.concatenate([vectors[label == x] - vectors[label == x].mean(0) for x in (3, 1, 9)])
+    within = apart.T @ apart / len(apart)
+    value = np.linalg.eigvalsh(within)
+    floor = 0.2 * value[value > 1e-6 * value[-1]].mean()
+    root = fractional_matrix_power(within + floor * np.eye(dim), -0.5).real
+    expected = unit((vectors - vectors.mean(0)) @ root)
+    np.testing.assert_allclose(WithinWhitening.fit(vectors, label, 0.2)(vectors), expected, atol=1e-4)
+
+
+def test_within_whitening_brings_photographs_of_one_landmark_together():
+    """Fails when directions in which they differ count more, not less: the nearest one is then of another landmark."""
+    rng = np.random.default_rng(2)
+    label = np.repeat(np.arange(12), 10)
+    vectors = unit(rng.normal(size=(12, 6))[label] @ np.eye(6, 30) + 2 * rng.normal(size=(120, 4)) @ np.eye(4, 30, 10))
+    right = []
+    for shown in (vectors, WithinWhitening.fit(vectors, label)(vectors)):
+        likeness = shown @ shown.T - 2 * np.eye(120)
+        right.append((label[likeness.argmax(1)] == label).mean())
+    assert right[0] < 0.7 < 0.95 < right[1]
+
+
+def test_within_whitening_of_single_images_takes_off_the_mean(vectors):
+    """Fails when an index of one image a landmark divides by nothing; wrong input ends in one line."""
+    alone = WithinWhitening.fit(vectors, np.arange(60))
+    np.testing.assert_allclose(alone(vectors), unit(vectors - vectors.mean(0)), atol=1e-6)
+    same = WithinWhitening.fit(np.ones((4, 3)), np.zeros(4))
+    assert np.isfinite(same(np.eye(3))).all()
+    for given, label, share, words in (
+        (vectors, np.arange(59), 0.1, "59 labels of 60"), (vectors, np.arange(60), 0, "share=0"),
+        (vectors * np.nan, np.arange(60), 0.1, "finite"), (vectors[:0], np.arange(0), 0.1, "one at least"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            WithinWhitening.fit(given, label, share)
+    with pytest.raises(InputError, match="learnt on"):
+        alone(vectors[:, :7])

@@ -172,11 +172,8 @@ def _of_features(
         return _plain(_asked(_heads(other, run, seeds, passes), other), other)
 
     shifted = frozen_features(run, data, transforms=mistakes.imagenet_input(run.config.size))
-    network = run.model()
-    network.pool = nn.Sequential(CompactBilinearPooling(features.train.shape[1], DIM), Normalise()).to(
-        next(network.parameters()).device)  # fmt: skip
-    network.head = nn.Identity()
-    of_map = frozen_features(run, data, network)
+    pool = nn.Sequential(CompactBilinearPooling(features.train.shape[1], DIM), Normalise())
+    of_map = frozen_features(run, data, pool=pool)
     pooled = _by(features, lambda x: mistakes.sketch_of_pooled(x, DIM))
     attended = _by(features, mistakes.attention_on_vector)
     return {

@@ -19,7 +19,7 @@ from landmark.evaluation.report.answers import Answers
 from landmark.models.heads.classifier import build_head
 from landmark.models.net import LandmarkNet
 from landmark.models.recipes import data_config
-from landmark.training.predict_run import predict_table
+from landmark.training.predict_run import predict_dataset, predict_table
 from landmark.training.run import Run
 from landmark.utils.device import float32_by_default, own_random_numbers, reseed
 from landmark.utils.errors import InputError
@@ -70,8 +70,9 @@ class FrozenFeatures:
 
 
 def frozen_features(
-    run: Run, data: GoogleLandmarks, network: LandmarkNet | None = None, transforms: Transforms | None = None
-) -> FrozenFeatures:
+    run: Run, data: GoogleLandmarks, network: LandmarkNet | None = None, transforms: Transforms | None = None,
+    pool: nn.Sequential | None = None,
+) -> FrozenFeatures:  # fmt: skip
     """Embed the train images of a run and the test set, once: the run's records are kept.
 
     Args:
@@ -79,6 +80,7 @@ def frozen_features(
         data: with its train images and the test set.
         network: in place of the run's; what it makes is not kept.
         transforms: in place of the run's; the same.
+        pool: layers in place of the run's pooling; the same, but for the maps in front of them.
 
     Raises:
         InputError: the run does not say what it learnt from, or it was trained on other data.
@@ -88,7 +90,12 @@ def frozen_features(
     rows = table[table["id"].isin(sides["id"][sides["side"] == "train"])] if sides is not None else table[:0]
     if not len(rows):
         raise InputError(f"{run.path}: none of its train images is known in {data.root}: train it anew on this data")
-    if network is None and transforms is None:
+    if pool is not None:
+        learnt, asked = (
+            predict_dataset(run, run.dataset(part, data.root, split), pool=pool, keep=["embedding"])
+            for part, split in ((rows, "train"), (data.test, "test"))
+        )
+    elif network is None and transforms is None:
         learnt = predict_table(run, rows, data.root, "train", keep=["embedding"])
         asked = test_predictions(run, data, KEEP)
     else:

@@ -52,7 +52,7 @@ def answer(material: Material, recipe: str | Sequence[str]) -> Answered:
     burden: np.ndarray | float = 0.0
     if "penalty" in parts and others is not None:
         theirs = mean_likeness(index, others, OTHERS_OF_INDEX)[near.rows]
-        burden = material.search.penalty * (mean_likeness(queries, others, OTHERS)[:, None] + theirs)
+        burden = weights.penalty * (mean_likeness(queries, others, OTHERS)[:, None] + theirs)
     local = "delf" if "delf" in parts else weights.local if "local" in parts else "none"
     inliers = None if local == "none" else material.inliers(near, local)
     verdict = decide(near, material.landmark, _settings(material.search, parts), inliers=inliers, burden=burden)

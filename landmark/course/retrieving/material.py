@@ -23,7 +23,7 @@ from landmark.retrieval.local.features import create_local
 from landmark.retrieval.recognise import Searcher
 from landmark.retrieval.scale.resumable import search_in_blocks
 from landmark.retrieval.vote import expand_queries
-from landmark.retrieval.whitening import Whitening
+from landmark.retrieval.whitening import WithinWhitening
 from landmark.training.predict_run import predict_table
 from landmark.training.run import Run
 from landmark.utils.errors import InputError
@@ -114,13 +114,12 @@ class Material:
         """Give the vectors of queries (Q, D), index (N, D) and images without a landmark (L, D), None without any.
 
         Args:
-            whiten: them by the principal components of the index.
+            whiten: them within the landmarks of the index.
             expand: the queries.
         """
         queries, index, others = self._joined
         if whiten:
-            dims = min(self.parts.dims, len(index) - 1, index.shape[1])
-            whitening = Whitening.fit(index, dims)
+            whitening = WithinWhitening.fit(index, self.landmark, self.parts.whiten)
             queries, index = whitening(queries), whitening(index)
             others = None if others is None else whitening(others)
         if expand:
@@ -131,7 +130,9 @@ class Material:
         """Find the neighbours of the queries, kept on disk."""
         queries, index, _ = self.vectors(whiten, expand)
         depth = min(max(DEPTH, self.search.neighbours, self.search.rerank), len(index))
-        basis = self._basis([whiten, self.parts.dims] * whiten, [expand, self.parts.expand, self.parts.alpha] * expand)
+        basis = self._basis(
+            ["within", self.parts.whiten] * whiten, [expand, self.parts.expand, self.parts.alpha] * expand
+        )
         folder = CacheFile(self.data.root, "neighbours/x").path.parent
         return search_in_blocks(queries, index, depth, folder, basis=basis)
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from landmark.course.answers import truth_of
 from landmark.course.lessons import heads
+from landmark.models.layers import CompactBilinearPooling, Normalise
 from landmark.training.predict_run import predict_table
 from landmark.training.run import open_run
 from landmark.utils.errors import InputError
@@ -30,6 +32,18 @@ def test_features_are_the_runs_own_in_the_order_of_ids(lesson):
     assert features.kind.tolist() == [0 if x >= 0 else -x for x in features.truth]
     again = heads.frozen_features(run, data, run.model())
     assert torch.allclose(again.train, features.train, atol=1e-3) and torch.equal(again.labels, features.labels)
+
+
+def test_another_pooling_of_the_same_maps(lesson):
+    """Fails when the run's own pooling stays in, or the maps are not those that its network makes of an image."""
+    run, _, data = lesson
+    width = heads.frozen_features(run, data).train.shape[1]
+    network, pool = run.model(), nn.Sequential(CompactBilinearPooling(width, 64), Normalise())
+    network.pool, network.head = pool, nn.Identity()
+    made, whole = heads.frozen_features(run, data, pool=pool), heads.frozen_features(run, data, network)
+    assert made.train.shape[1] == made.test.shape[1] == 64
+    torch.testing.assert_close(made.train, whole.train, atol=1e-2, rtol=0)
+    torch.testing.assert_close(made.test, whole.test, atol=1e-2, rtol=0, equal_nan=True)
 
 
 def test_answers_of_logits(lesson):

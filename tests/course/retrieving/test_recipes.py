@@ -69,7 +69,7 @@ def test_what_is_no_recipe(recipe, words):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"company": 1.5}, {"dims": 0}, {"alpha": -1.0}, {"local": "none"}, {"softmax": float("nan")}]
+    "settings", [{"company": 1.5}, {"whiten": 0}, {"alpha": -1.0}, {"local": "none"}, {"softmax": float("nan")}]
 )
 def test_weights_that_cannot_be_meant(settings):
     """Fails when a wrong weight is found out only in the middle of a recipe."""
