@@ -344,6 +344,7 @@ CALLS = {
     "write_predictions": lambda t: write.write_predictions(
         t.model, t.dataset(), t.labels, t.new(), bad_limit=9, workers=0, progress=False),
     "submit": lambda t: predict_run.submit(t.run(), t.source, t.new(), bad_limit=9, workers=0, progress=False),
+    "predict_dataset": lambda t: predict_run.predict_dataset(t.run(), t.run().dataset(t.test, t.world)),
     "predict_table": lambda t: predict_run.predict_table(t.run(), t.test, t.world, keep=["embedding"]),
     "read_sides": lambda t: t.run().sides,
     "nonlandmark_ids": lambda t: splits.nonlandmark_ids(t.config(loss="bce"), t.world),
@@ -442,6 +443,7 @@ CALLS = {
     "recall": lambda t: retrieval_bench.recall(*[neighbours.find_nearest(t.x, t.x, 2)] * 2),
     "extrapolate": lambda t: retrieval_bench.extrapolate(1.0, 1, 1, 1),
     "Whitening": lambda t: whitening.Whitening.fit(t.x, 2)(t.x),
+    "WithinWhitening": lambda t: whitening.WithinWhitening.fit(t.x, np.arange(len(t.x)) // 2)(t.x),
     "create_embedder": lambda t: retrieval_embed.create_embedder("efficientnet_lite0"),
     "Embedder": lambda t: retrieval_embed.Embedder(t.model, 32, flip=True)(torch.zeros(1, 3, 32, 32)),
     "Embeddings": lambda t: retrieval_embed.Embeddings([], t.x, {}, "x"),

@@ -17,7 +17,7 @@ PARTS = {
     "expand": "queries moved towards their nearest train images",
     "vote": "a soft vote of several neighbours in place of the nearest one",
     "margin": "the second landmark's score counts against the first one's",
-    "penalty": "likeness to images without a landmark counts against both sides",
+    "penalty": "likeness to images without a landmark counts against query and train image",
     "local": "inliers of local features, of XFeat or SIFT",
     "delf": "inliers of local features of the first network's own, where it attends",
     "centres": "the cosine to the centre of the answered landmark",
