@@ -12,8 +12,6 @@ from landmark.evaluation.neighbours import unit
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
 
-_BLOCK = 4096  # rows in float64 at a time
-
 
 @dataclass(frozen=True)
 class Whitening:
@@ -130,11 +128,18 @@ class WithinWhitening:
         means = (means / count[:, None]).astype(np.float32)
         rest = np.flatnonzero(count[inverse] > 1)
         apart = vectors[rest] - means[inverse[rest]]  # (n, D)
-        value, vector = _spectrum(apart)
-        floor = share * value.mean() if len(value) else 1.0
-        gain = np.sqrt(floor / (value + floor)) - 1
-        return cls(vectors.mean(0, dtype=np.float64).astype(np.float32), vector.astype(np.float32),
-                   gain.astype(np.float32))  # fmt: skip
+        mean, directions, gain = vectors.mean(0, dtype=np.float64), np.zeros((0, vectors.shape[1])), np.zeros(0)
+        if apart.any():
+            from sklearn.decomposition import PCA  # half a second to import
+
+            solver = "full" if len(apart) < apart.shape[1] else "covariance_eigh"  # both exact, and draw no numbers
+            pca = PCA(svd_solver=solver).fit(apart.astype(np.float64))
+            value = pca.explained_variance_  # of S but for n / (n - 1), which a share does not see
+            kept = value > 1e-6 * value[0]
+            directions, value = pca.components_[kept], value[kept]
+            floor = share * value.mean()
+            gain = np.sqrt(floor / (value + floor)) - 1
+        return cls(*(part.astype(np.float32) for part in (mean, directions, gain)))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Whiten vectors (N, D): vectors (N, D) of length 1."""
@@ -143,25 +148,3 @@ class WithinWhitening:
             raise InputError(f"vectors {vectors.shape}: whitening was learnt on (N, {len(self.mean)})")
         centred = vectors - self.mean
         return unit(centred + ((centred @ self.directions.T) * self.gain) @ self.directions)
-
-
-def _spectrum(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find eigenvalues (r,) of rowsᵀ rows / n that are not 0, and their vectors (r, D), in float64.
-
-    Of fewer rows than numbers it is the smaller matrix rows rowsᵀ that is taken apart.
-    """
-    n, dim = rows.shape
-    if not n:
-        return np.zeros(0), np.zeros((0, dim))
-    wide = n < dim
-    gram = np.zeros((min(n, dim),) * 2)
-    for start in range(0, dim if wide else n, _BLOCK):
-        part = np.s_[start : start + _BLOCK]
-        block = (rows[:, part].T if wide else rows[part]).astype(np.float64)
-        gram += block.T @ block
-    value, vector = np.linalg.eigh(gram / n)
-    kept = value > 1e-6 * max(value[-1], 0)
-    value, vector = value[kept], vector[:, kept]
-    if wide:
-        vector = (rows.T.astype(np.float64) @ vector) / np.sqrt(n * value)
-    return value, vector.T

@@ -110,6 +110,12 @@ class Material:
         return (join_vectors([it.vectors for it in self._queries], self.weights),
                 join_vectors([it.index.vectors for it in self._searchers], self.weights), bare)  # fmt: skip
 
+    @cached_property
+    def _whitened(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        queries, index, others = self._joined
+        whitening = WithinWhitening.fit(index, self.landmark, self.parts.whiten)
+        return whitening(queries), whitening(index), None if others is None else whitening(others)
+
     def vectors(self, whiten: bool = False, expand: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Give the vectors of queries (Q, D), index (N, D) and images without a landmark (L, D), None without any.
 
@@ -117,11 +123,7 @@ class Material:
             whiten: them within the landmarks of the index.
             expand: the queries.
         """
-        queries, index, others = self._joined
-        if whiten:
-            whitening = WithinWhitening.fit(index, self.landmark, self.parts.whiten)
-            queries, index = whitening(queries), whitening(index)
-            others = None if others is None else whitening(others)
+        queries, index, others = self._whitened if whiten else self._joined
         if expand:
             queries = expand_queries(queries, index, self.parts.expand, self.parts.alpha)
         return queries, index, others
