@@ -8,6 +8,7 @@ likeness   How alike an image is to landmarks, and to what is none: one number f
 local      Local features: points of an image that are found again in another.
 recognise  Photographs in, answers out: neighbours, local features, a vote, and whether it is any landmark.
 scale      Search in more vectors than one likes to wait for: Faiss, a search that can be stopped.
+space      The vectors of an index as a search compares them: as they are, or whitened within the landmarks.
 sheet      What a search found, for people: lines of text, JSON, a submission, a sheet of pictures.
 vote       What the neighbours say: soft votes, expanded queries. NumPy only.
 whitening  Vectors brought to a form in which cosines tell more: whitened as a whole, or within the landmarks.

@@ -17,16 +17,16 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from landmark.evaluation.neighbours import Neighbours, find_nearest
+from landmark.evaluation.neighbours import Neighbours
 from landmark.evaluation.report.answers import Answers
 from landmark.evaluation.report.risk import plain_threshold
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder, Embeddings, embed_images
 from landmark.retrieval.fusion.rule import decide
 from landmark.retrieval.gallery import Gallery, PhotoFiles, Photos
-from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, mean_likeness
 from landmark.retrieval.local.features import Features, Local
 from landmark.retrieval.local.matching import fit_inliers
+from landmark.retrieval.space import Space
 from landmark.utils.errors import ImageError, InputError
 from landmark.utils.files import CacheFile
 from landmark.utils.process import usable_cpus
@@ -34,7 +34,8 @@ from landmark.utils.process import usable_cpus
 log = logging.getLogger("landmark.retrieval")
 SHOWN = 10  # neighbours of each query that are listed, at least
 CALIBRATED = 100  # images of the index, and as many of no landmark, that the threshold is measured on
-_RULE = 2  # of the score; a change of it, or of what the local features do, makes stored thresholds void
+FOLDS = 5  # an image that is searched for in its own index takes no part in what is learnt from that
+_RULE = 3  # of the score; a change of it, or of what the local features do, makes stored thresholds void
 _HELD = 2**29  # bytes of local features that stay in memory: a picture has 0.2 MB with DELF, 1 MB with SIFT
 
 
@@ -55,6 +56,7 @@ class Searcher:
     """Search a gallery: cosine, a penalty for what is like no landmark, inliers of local features, a soft vote.
 
     s_i = q · x_i − w (mean likeness of q + mean likeness of x_i to images without a landmark)
+    of vectors that are whitened within the landmarks of the gallery, see `space.Space`,
     and then the rule of `fusion.rule.decide`
 
     Args:
@@ -83,7 +85,6 @@ class Searcher:
         place = {image_id: row for row, image_id in enumerate(gallery.ids)}
         self.landmark = gallery.landmark[[place[image_id] for image_id in self.index.ids]]  # (N,)
         self.others = self._embed_others(keep)
-        self.burden = self._burden(self.index.vectors, OTHERS_OF_INDEX)  # (N,)
         self._features: OrderedDict[tuple[str, str, str], Features] = OrderedDict()
         self._held = 0  # bytes of these
         self._one_at_a_time = threading.Lock()  # a network has the cores to itself; matching shares them
@@ -104,11 +105,15 @@ class Searcher:
             log.warning("no penalty by images without a landmark: %s", error)
             return None
 
-    def _burden(self, vectors: np.ndarray, count: int, own: np.ndarray | None = None) -> np.ndarray:
-        """Compute what is taken off a similarity for being like images without a landmark: (N,)."""
-        if self.others is None:
-            return np.zeros(len(vectors), np.float32)
-        return self.config.penalty * mean_likeness(vectors, self.others.vectors, count, own)
+    @cached_property
+    def space(self) -> Space:
+        """What queries are compared in."""
+        return self._learn()
+
+    def _learn(self, without: np.ndarray | None = None) -> Space:
+        """Learn the space from the index, without some of its rows."""
+        others = self.others.vectors if self.others else None
+        return Space.fit(self.index.vectors, self.landmark, others, self.config.whiten, without)
 
     def search(self, photos: Photos, keep: bool = False) -> Findings:
         """Search with photographs; those that cannot be read are listed in `bad`.
@@ -119,15 +124,13 @@ class Searcher:
         return self.answer(self.embed(photos, keep), photos)
 
     def answer(
-        self, queries: Embeddings, photos: Photos, *, own: np.ndarray | None = None, other: np.ndarray | None = None,
-        depth: int = SHOWN,
-    ) -> Findings:  # fmt: skip
+        self, queries: Embeddings, photos: Photos, *, other: np.ndarray | None = None, depth: int = SHOWN
+    ) -> Findings:
         """Search with vectors, of the same network as the gallery's.
 
         Args:
             queries: (Q, D), with the ids of `photos`.
             photos: whose pictures are looked at for local features.
-            own: (Q,) row of the index that each query is itself, left out.
             other: (Q,) row of the images without a landmark that each query is itself, left out.
             depth: neighbours that are listed; as many as vote or are compared, if those are more.
 
@@ -137,12 +140,16 @@ class Searcher:
         if queries.network != self.index.network:
             raise InputError("the queries were embedded by another network, or at another size, than the index: "
                              "embed both with the same one")  # fmt: skip
-        config = self.config
-        depth = min(max(depth, config.neighbours, config.rerank if self.local else 0), len(self.index.ids))
-        near = find_nearest(queries.vectors, self.index.vectors, depth, own=own)
-        burden = self._burden(queries.vectors, OTHERS, other)[:, None] + self.burden[near.rows]
+        return self._decided(queries, photos, *self.space.near(queries.vectors, self._depth(depth), other=other))
+
+    def _depth(self, depth: int) -> int:
+        """Count the neighbours that are looked at: those that are asked for, that vote or that are compared."""
+        return min(max(depth, self.config.neighbours, self.config.rerank if self.local else 0), len(self.index.ids))
+
+    def _decided(self, queries: Embeddings, photos: Photos, near: Neighbours, bare: np.ndarray) -> Findings:
+        """Answer queries with their neighbours, of which `bare` is the likeness to images without a landmark."""
         inliers = self.compare(queries.ids, photos, near)
-        verdict = decide(near, self.landmark, config, inliers=inliers, burden=burden)
+        verdict = decide(near, self.landmark, self.config, inliers=inliers, burden=self.config.penalty * bare)
         cosine, inliers = (np.take_along_axis(values, verdict.order, 1) for values in (near.similarity, inliers))
         return Findings(queries.ids, verdict.landmark, verdict.score, verdict.ranked, cosine, inliers, queries.bad)
 
@@ -195,6 +202,9 @@ class Searcher:
     def leave_one_out(self, rows: np.ndarray | None = None, depth: int = SHOWN) -> Findings:
         """Search with images of the gallery, each of them left out of the index for its own query.
 
+        Whitening is learnt without them too, a fold of the images at a time: what it has learnt from an image brings
+        that nearer to its landmark than a photograph from elsewhere would come.
+
         Args:
             rows: of the index; all when left out.
             depth: neighbours that are listed.
@@ -203,7 +213,16 @@ class Searcher:
         queries = replace(
             self.index, ids=[self.index.ids[row] for row in rows], vectors=self.index.vectors[rows], bad={}
         )
-        return self.answer(queries, self.gallery, own=rows, depth=depth)
+        folds = min(FOLDS, len(rows)) if self.space.whitening else 1
+        parts = [np.arange(first, len(rows), folds) for first in range(folds)]  # images of a landmark lie side by side
+        spaces = (self._learn(rows[part]) if self.space.whitening else self.space for part in parts)
+        found = [space.near(queries.vectors[part], self._depth(depth), own=rows[part])
+                 for space, part in zip(spaces, parts, strict=True)]  # fmt: skip
+        back = np.argsort(np.concatenate(parts))
+        near = Neighbours(
+            *(np.concatenate(columns)[back] for columns in zip(*(near for near, _ in found), strict=True))
+        )
+        return self._decided(queries, self.gallery, near, np.concatenate([bare for _, bare in found])[back])
 
     @cached_property
     def threshold(self) -> float:

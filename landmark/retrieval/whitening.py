@@ -12,6 +12,9 @@ from landmark.evaluation.neighbours import unit
 from landmark.utils.errors import InputError
 from landmark.utils.files import atomic_path
 
+_BLOCK = 8192  # vectors that are whitened at a time
+_LEARNT = 20_000  # images that whitening within landmarks is learnt from: more change it little, and take memory
+
 
 @dataclass(frozen=True)
 class Whitening:
@@ -87,7 +90,9 @@ class WithinWhitening:
     """Whiten vectors by how photographs of one landmark differ: directions of such differences count less.
 
     x' = unit((S + μ I)^(-1/2) (x - m)) with S = Σ_i (x_i - m_c(i)) (x_i - m_c(i))ᵀ / n over the n images of landmarks
-    that have two or more, m_c the mean of a landmark, and μ a share of the mean eigenvalue of S that is not 0.
+    that have two or more, m_c the mean of a landmark, and μ a share of the mean eigenvalue of S that is not 0. m is the
+    mean of all images, C / (C + κ) of it for C landmarks: of few it is a landmark itself. Where there are very many
+    images, S is that of some landmarks, evenly spread.
 
     Source: Hatch, Kajarekar & Stolcke, "Within-class covariance normalization for SVM-based speaker recognition", 2006;
     for image retrieval: Radenović, Tolias & Chum, "Fine-tuning CNN image retrieval with no human annotation", 2018,
@@ -99,13 +104,16 @@ class WithinWhitening:
     gain: np.ndarray  # (r,) float32: by how much they are lowered, from -1 to 0
 
     @classmethod
-    def fit(cls, vectors: np.ndarray, label: np.ndarray, share: float = 0.05) -> WithinWhitening:
+    def fit(
+        cls, vectors: np.ndarray, label: np.ndarray, share: float = 0.05, *, shrink: float = 0.0
+    ) -> WithinWhitening:
         """Learn from vectors of labelled images; where no label has two images, only the mean is taken off.
 
         Args:
             vectors: (N, D).
             label: (N,) whole numbers.
             share: of the mean eigenvalue, above 0; the larger, the less is whitened.
+            shrink: κ, the landmarks at 0 that the mean is drawn to.
 
         Raises:
             InputError: numbers that are not finite, labels that do not fit, or no share.
@@ -126,9 +134,12 @@ class WithinWhitening:
         means = np.zeros((len(classes), vectors.shape[1]))
         np.add.at(means, inverse, vectors)
         means = (means / count[:, None]).astype(np.float32)
-        rest = np.flatnonzero(count[inverse] > 1)
+        several = np.flatnonzero(count > 1)
+        learnt = several[:: -(-int(count[several].sum()) // _LEARNT) or 1]
+        rest = np.flatnonzero(np.isin(inverse, learnt))
         apart = vectors[rest] - means[inverse[rest]]  # (n, D)
-        mean, directions, gain = vectors.mean(0, dtype=np.float64), np.zeros((0, vectors.shape[1])), np.zeros(0)
+        mean = vectors.mean(0, dtype=np.float64) * len(classes) / (len(classes) + shrink)
+        directions, gain = np.zeros((0, vectors.shape[1])), np.zeros(0)
         if apart.any():
             from sklearn.decomposition import PCA  # half a second to import
 
@@ -146,5 +157,10 @@ class WithinWhitening:
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != len(self.mean):
             raise InputError(f"vectors {vectors.shape}: whitening was learnt on (N, {len(self.mean)})")
-        centred = vectors - self.mean
-        return unit(centred + ((centred @ self.directions.T) * self.gain) @ self.directions)
+        white = np.empty_like(vectors)
+        for start in range(0, len(vectors), _BLOCK):  # a large index has no room for what lies between
+            centred = vectors[start : start + _BLOCK] - self.mean
+            white[start : start + _BLOCK] = unit(
+                centred + ((centred @ self.directions.T) * self.gain) @ self.directions
+            )
+        return white

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from landmark.evaluation import neighbours
+from landmark.evaluation.neighbours import Neighbours
 from landmark.retrieval import likeness
 from landmark.utils.errors import InputError
 
@@ -35,6 +36,19 @@ def test_scores_of_neighbours(monkeypatch, block):
         near = sorted((cosine(row, x) for x in TRAIN), reverse=True)[1]
         penalty = sum(sorted((cosine(row, x) for x in OTHERS), reverse=True)[:3]) / 3
         assert score == pytest.approx(near - penalty, abs=1e-6)
+
+
+def test_likeness_of_both_sides():
+    """Fails when it is that of one side only, of another row, or a query counts for itself."""
+    near = Neighbours(np.array([[4, 0, -1], [4, 10, 2]]), np.zeros((2, 3), np.float32))
+    own = np.array([-1, 3])
+    found = likeness.pair_likeness(ASKED[:2], TRAIN, OTHERS, near, own)
+    for i, rows in enumerate(near.rows.tolist()):
+        asked = [cosine(ASKED[i], x) for n, x in enumerate(OTHERS) if n != own[i]]
+        for j, row in enumerate(rows):
+            theirs = sorted((cosine(TRAIN[row], x) for x in OTHERS), reverse=True)[: likeness.OTHERS_OF_INDEX]
+            if row >= 0:
+                assert found[i, j] == pytest.approx(sum(asked) / len(asked) + sum(theirs) / 5, abs=1e-6)
 
 
 def test_scores_of_centres():

@@ -16,7 +16,9 @@ from landmark.retrieval import recognise
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.gallery import open_gallery, open_photos
 from landmark.retrieval.local.features import Sift
-from landmark.retrieval.recognise import Searcher
+from landmark.retrieval.recognise import FOLDS, Searcher
+from landmark.retrieval.space import SHRINK
+from landmark.retrieval.whitening import WithinWhitening
 from landmark.utils.errors import InputError
 
 
@@ -64,20 +66,24 @@ COUNTS = np.random.default_rng(0).integers(0, 150, (4, 6))
 
 @pytest.mark.parametrize("compared", [False, True], ids=["cosine", "inliers"])
 @pytest.mark.parametrize("config", [
-    SearchConfig(neighbours=1), SearchConfig(neighbours=4, temperature=0.2, rerank=3, margin=0.5),
-    SearchConfig(neighbours=50, temperature=1.0, rerank=50), SearchConfig(neighbours=3, penalty=0.7, margin=1.0),
+    SearchConfig(neighbours=1), SearchConfig(neighbours=4, temperature=0.2, rerank=3, margin=0.5, whiten=0.0),
+    SearchConfig(neighbours=50, temperature=1.0, rerank=50, whiten=0.0), SearchConfig(whiten=2.0),
+    SearchConfig(neighbours=3, penalty=0.7, margin=1.0, whiten=0.1),
 ])  # fmt: skip
 def test_the_rule_is_that_of_a_loop(landmarks, photos, monkeypatch, config, compared):
-    """Fails when a term is left out or of another image, a neighbour votes twice, or k above n is an error."""
+    """Fails when a term is left out or of another image, whitening reaches one side only, or k above n is an error."""
     searcher = search(landmarks, config, object() if compared else None)
     row_of = {image_id: i for i, image_id in enumerate(photos.ids)}
     monkeypatch.setattr(searcher, "matches", lambda photos, i, row: np.zeros((COUNTS[row_of[i], row], 4)))
     others = np.abs(np.random.default_rng(5).normal(size=(12, 48)))
     others = (others / np.linalg.norm(others, axis=1, keepdims=True)).astype(np.float32)
     searcher.others = replace(searcher.index, ids=[str(i) for i in range(12)], vectors=others)
-    searcher.burden = searcher._burden(searcher.index.vectors, 5)
-    findings, queries = searcher.search(photos), searcher.embed(photos).vectors.astype(float)
-    index = searcher.index.vectors.astype(float)
+    findings, queries = searcher.search(photos), searcher.embed(photos).vectors
+    index = searcher.index.vectors
+    if searcher.config.whiten:
+        white = WithinWhitening.fit(index, searcher.landmark, searcher.config.whiten, shrink=SHRINK)
+        queries, index, others = white(queries), white(index), white(others)
+    queries, index = queries.astype(float), index.astype(float)
     for i, query in enumerate(queries):
         order = sorted(range(6), key=lambda row: -query @ index[row])
         scores = []
@@ -159,7 +165,24 @@ def test_leave_one_out_never_finds_the_image_itself(landmarks):
     assert mean_average_precision(ranked, relevant) > 0.6
 
 
-def test_the_threshold_reaches_the_precision(landmarks, monkeypatch, log_lines):
+def test_leave_one_out_has_learnt_nothing_from_the_image(landmarks):
+    """Fails when whitening that an image was learnt from brings it near its landmark, or folds get mixed up."""
+    for config in (SearchConfig(neighbours=1, margin=0.0), SearchConfig(neighbours=1, margin=0.0, whiten=0.0)):
+        searcher = search(landmarks, config)
+        findings, mark = searcher.leave_one_out(), searcher.landmark
+        for i in range(6):
+            learnt = [row for row in range(6) if row % FOLDS != i % FOLDS]
+            vectors = searcher.index.vectors
+            if config.whiten:
+                vectors = WithinWhitening.fit(vectors[learnt], mark[learnt], config.whiten, shrink=SHRINK)(vectors)
+            near = max((vectors[i] @ vectors[row], row) for row in range(6) if row != i)
+            assert findings.score[i] == pytest.approx(near[0], abs=1e-5) and findings.landmark[i] == mark[near[1]]
+            assert findings.ids[i] == searcher.index.ids[i] and findings.neighbours.rows[i, 0] == near[1]
+        some = searcher.leave_one_out(np.array([4, 1]))
+        assert some.ids == [searcher.index.ids[4], searcher.index.ids[1]] and some.landmark[0] == 20
+
+
+def test_the_threshold_reaches_the_precision(landmarks, log_lines):
     """Fails when a landmark's only image may be right, images without a landmark are left out, or given is not taken."""
     searcher = search(landmarks, SearchConfig(precision=0.6))
     findings = searcher.leave_one_out()
@@ -168,10 +191,9 @@ def test_the_threshold_reaches_the_precision(landmarks, monkeypatch, log_lines):
     expected = plain_threshold(Answers(findings.score, right, np.array([0, 0, 0, 0, 0, 1])), 0.6)
     assert searcher.threshold == expected and right[findings.score >= expected].mean() >= 0.6
     assert search(landmarks, SearchConfig(threshold=-3.0)).threshold == -3
-    searcher = search(landmarks, SearchConfig(precision=0.6), keep=False)
+    searcher = search(landmarks, SearchConfig(precision=0.6, penalty=0.0), keep=False)
     searcher.others = replace(searcher.index, vectors=searcher.index.vectors[::-1])
     searcher.gallery = replace(searcher.gallery, others=searcher.gallery)
-    monkeypatch.setattr(searcher, "_burden", lambda vectors, *more: np.zeros(len(vectors)))
     assert searcher.threshold > expected, "as many distractors that look like landmarks"
 
 

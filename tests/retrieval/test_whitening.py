@@ -1,11 +1,14 @@
 """Oracles: the covariance itself, scikit-learn's PCA by another solver, SciPy's root of a matrix."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.linalg import fractional_matrix_power
 from sklearn.decomposition import PCA
 
 from landmark.evaluation.neighbours import unit
+from landmark.retrieval import whitening
 from landmark.retrieval.whitening import Whitening, WithinWhitening
 from landmark.utils.errors import InputError
 
@@ -64,8 +67,10 @@ def test_within_whitening_is_the_inverse_root_of_the_covariance_within_landmarks
     value = np.linalg.eigvalsh(within)
     floor = 0.2 * value[value > 1e-6 * value[-1]].mean()
     root = fractional_matrix_power(within + floor * np.eye(dim), -0.5).real
-    expected = unit((vectors - vectors.mean(0)) @ root)
-    np.testing.assert_allclose(WithinWhitening.fit(vectors, label, 0.2)(vectors), expected, atol=1e-4)
+    for shrink in (0, 3):
+        expected = unit((vectors - vectors.mean(0) * 5 / (5 + shrink)) @ root)
+        fitted = WithinWhitening.fit(vectors, label, 0.2, shrink=shrink)
+        np.testing.assert_allclose(fitted(vectors), expected, atol=1e-4)
 
 
 def test_within_whitening_brings_photographs_of_one_landmark_together():
@@ -78,6 +83,29 @@ def test_within_whitening_brings_photographs_of_one_landmark_together():
         likeness = shown @ shown.T - 2 * np.eye(120)
         right.append((label[likeness.argmax(1)] == label).mean())
     assert right[0] < 0.7 < 0.95 < right[1]
+
+
+def test_two_photographs_of_one_landmark_stay_alike():
+    """Fails when all of the mean comes off: two photographs of one landmark are then opposites, a query is noise."""
+    pair = unit(np.array([[1.0, 0.2, 0.0], [1.0, -0.2, 0.0]]))
+    white = WithinWhitening.fit(pair, np.array([5, 5]), 0.5, shrink=3.0)
+    one, two, query = white(np.concatenate([pair, [[1.0, 0.0, 0.3]]]))
+    assert one @ two > pair[0] @ pair[1] and query @ one > 0.9
+    assert WithinWhitening.fit(pair, np.array([5, 5]), 0.5)(pair)[0] @ one < 0.9
+
+
+def test_it_is_learnt_from_whole_landmarks_in_blocks(vectors, monkeypatch):
+    """Fails when landmarks are torn apart where there are too many images, or a block is left out."""
+    label = np.repeat(np.arange(12), 5)
+    whole = WithinWhitening.fit(vectors, label)(vectors)
+    monkeypatch.setattr(whitening, "_BLOCK", 7)
+    assert np.allclose(WithinWhitening.fit(vectors, label)(vectors), whole, atol=1e-5)
+    monkeypatch.setattr(whitening, "_LEARNT", 25)  # of 60 images: every third landmark
+    part, some = WithinWhitening.fit(vectors, label), label % 3 == 0
+    only = replace(WithinWhitening.fit(vectors[some], label[some]), mean=part.mean)
+    np.testing.assert_allclose(part.mean, vectors.mean(0), atol=1e-6)
+    np.testing.assert_allclose(part(vectors), only(vectors), atol=1e-5)
+    assert not np.allclose(part(vectors), whole, atol=1e-2)
 
 
 def test_within_whitening_of_single_images_takes_off_the_mean(vectors):

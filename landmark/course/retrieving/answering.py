@@ -17,7 +17,7 @@ from landmark.evaluation.submission import write_submission
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion.crowd import company_score, overuse
 from landmark.retrieval.fusion.rule import decide
-from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, class_centres, mean_likeness
+from landmark.retrieval.likeness import class_centres, pair_likeness
 from landmark.training.run import Run
 
 
@@ -51,8 +51,7 @@ def answer(material: Material, recipe: str | Sequence[str]) -> Answered:
     near = material.near("whiten" in parts, "expand" in parts)
     burden: np.ndarray | float = 0.0
     if "penalty" in parts and others is not None:
-        theirs = mean_likeness(index, others, OTHERS_OF_INDEX)[near.rows]
-        burden = weights.penalty * (mean_likeness(queries, others, OTHERS)[:, None] + theirs)
+        burden = weights.penalty * pair_likeness(queries, index, others, near)
     local = "delf" if "delf" in parts else weights.local if "local" in parts else "none"
     inliers = None if local == "none" else material.inliers(near, local)
     verdict = decide(near, material.landmark, _settings(material.search, parts), inliers=inliers, burden=burden)

@@ -11,17 +11,17 @@ import pandas as pd
 from landmark.course.answers import truth_of
 from landmark.course.retrieving.material import sample_queries
 from landmark.data.folder import GoogleLandmarks
-from landmark.evaluation.neighbours import find_nearest
+from landmark.evaluation.neighbours import Neighbours
 from landmark.evaluation.report.answers import tabulate
 from landmark.evaluation.report.hits import Ranking, gap
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder
 from landmark.retrieval.fusion.rule import decide
 from landmark.retrieval.gallery import Photos, open_gallery
-from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, mean_likeness
 from landmark.retrieval.local.features import Features, Local
 from landmark.retrieval.local.matching import fit_inliers
 from landmark.retrieval.recognise import Searcher
+from landmark.retrieval.space import Space
 from landmark.utils.errors import InputError
 
 GRID: dict[str, tuple] = {
@@ -31,6 +31,7 @@ GRID: dict[str, tuple] = {
     "likeness": (0.65, 0.7, 0.76, 0.82, 0.88),
     "enough": (25, 50, 100, 200, 400),
     "rerank": (5, 10, 20, 50),
+    "whiten": (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
     "penalty": (0.0, 0.25, 0.5, 0.75, 1.0),
     "margin": (0.0, 0.25, 0.5, 0.75, 1.0),
     "neighbours": (1, 2, 3, 5, 10),
@@ -62,15 +63,7 @@ class DevSearch:
         self.queries = self.searcher.embed(self.photos, keep=True)
         asked = set(self.queries.ids)
         self.truth = {image_id: shown for image_id, shown in truth_of(data).items() if image_id in asked}
-        others = self.searcher.others
-        self.near = find_nearest(self.queries.vectors, self.searcher.index.vectors, max(GRID["rerank"]))
-        self.burden = np.zeros(self.near.rows.shape, np.float32)  # of both sides, for a weight of 1
-        if others is not None:
-            own = mean_likeness(self.queries.vectors, others.vectors, OTHERS)
-            self.burden = (
-                own[:, None]
-                + mean_likeness(self.searcher.index.vectors, others.vectors, OTHERS_OF_INDEX)[self.near.rows]
-            )
+        self._near: dict[float, tuple[Neighbours, np.ndarray]] = {}  # by how far vectors are whitened
         self._features: dict[tuple, Features] = {}
         self._matches: dict[tuple, np.ndarray] = {}  # (M, 5): points of both, and the cosine
         self._inliers: dict[tuple, int] = {}
@@ -82,18 +75,26 @@ class DevSearch:
             config: of the search.
             share: of distractors, see `hits.gap`; as it is when left out.
         """
-        inliers = self._count(config) if self.local else None
-        verdict = decide(self.near, self.searcher.landmark, config, inliers=inliers,
-                         burden=config.penalty * self.burden)  # fmt: skip
+        near, bare = self._neighbours(config.whiten)
+        inliers = self._count(config, near) if self.local else None
+        verdict = decide(near, self.searcher.landmark, config, inliers=inliers, burden=config.penalty * bare)
         rows = zip(verdict.landmark.tolist(), verdict.score.tolist(), strict=True)
         answers = {i: row for i, row in zip(self.queries.ids, rows, strict=True) if i in self.truth}
         table = tabulate(answers, self.truth, set(self.searcher.landmark.tolist()))
         return float(gap(Ranking(table).hits(np.ones((1, len(table)), np.int32)), share=share)[0])
 
-    def _count(self, config: SearchConfig) -> np.ndarray:
+    def _neighbours(self, whiten: float) -> tuple[Neighbours, np.ndarray]:
+        """Find the neighbours of the queries, and how like images without a landmark both sides are."""
+        if whiten not in self._near:
+            index, others = self.searcher.index.vectors, self.searcher.others
+            space = Space.fit(index, self.searcher.landmark, others.vectors if others else None, whiten)
+            self._near[whiten] = space.near(self.queries.vectors, max(GRID["rerank"]))
+        return self._near[whiten]
+
+    def _count(self, config: SearchConfig, near: Neighbours) -> np.ndarray:
         """Count the inliers (Q, k) of the nearest ones; -1 for the others."""
-        counts = np.full(self.near.rows.shape, -1)
-        for i, rows in enumerate(self.near.rows[:, : config.rerank].tolist()):
+        counts = np.full(near.rows.shape, -1)
+        for i, rows in enumerate(near.rows[:, : config.rerank].tolist()):
             for j, row in enumerate(rows):
                 key = (i, row, config.side, config.likeness, config.geometry, config.tolerance)
                 if row >= 0 and key not in self._inliers:

@@ -14,15 +14,16 @@ from landmark.course.retrieving.answering import Answered
 from landmark.course.retrieving.ladder import open_gap, table_of
 from landmark.data.csv.attribution import credit_lines
 from landmark.data.folder import GoogleLandmarks
-from landmark.evaluation.neighbours import Neighbours, find_nearest
+from landmark.evaluation.neighbours import Neighbours
 from landmark.evaluation.report.hits import Ranking, top1
 from landmark.figures.pictures import nearest_neighbours
 from landmark.figures.style import credit
 from landmark.retrieval.config import SearchConfig
+from landmark.retrieval.embed import Embeddings
 from landmark.retrieval.fusion.rule import Verdict, decide
 from landmark.retrieval.gallery import Photos
-from landmark.retrieval.likeness import OTHERS, OTHERS_OF_INDEX, mean_likeness
 from landmark.retrieval.recognise import Searcher
+from landmark.retrieval.space import Space
 from landmark.utils.errors import InputError
 
 _LINES = 60  # of matches in a picture
@@ -43,23 +44,34 @@ class Walk:
     data: GoogleLandmarks
 
     @cached_property
-    def _state(self) -> tuple[list[str], Neighbours, np.ndarray, np.ndarray]:
-        """Ids, neighbours (Q, k), likeness to no landmark of both sides (Q, k) and inliers (Q, k), worked out once."""
-        searcher, others = self.searcher, self.searcher.others
-        queries = searcher.embed(self.photos, keep=True)
-        depth = min(max(searcher.config.rerank, searcher.config.neighbours), len(searcher.index.ids))
-        near = find_nearest(queries.vectors, searcher.index.vectors, depth)
-        bare = np.zeros(near.rows.shape, np.float32)
-        if others is not None:
-            own = mean_likeness(queries.vectors, others.vectors, OTHERS)
-            bare = own[:, None] + mean_likeness(searcher.index.vectors, others.vectors, OTHERS_OF_INDEX)[near.rows]
-        return queries.ids, near, bare, searcher.compare(queries.ids, self.photos, near)
+    def _queries(self) -> Embeddings:
+        return self.searcher.embed(self.photos, keep=True)
+
+    @cached_property
+    def _plain(self) -> Neighbours:
+        """Neighbours (Q, k) of the first stage, by the vectors as the network gave them."""
+        return Space(self.searcher.index.vectors, None, None).near(self._queries.vectors, self._depth)[0]
+
+    @cached_property
+    def _near(self) -> tuple[Neighbours, np.ndarray]:
+        """Neighbours (Q, k) of the other stages, and likeness to no landmark of both sides (Q, k)."""
+        return self.searcher.space.near(self._queries.vectors, self._depth)
+
+    @cached_property
+    def _inliers(self) -> np.ndarray:
+        return self.searcher.compare(self._queries.ids, self.photos, self._near[0])
+
+    @property
+    def _depth(self) -> int:
+        config = self.searcher.config
+        return min(max(config.rerank, config.neighbours), len(self.searcher.index.ids))
 
     def stages(self) -> dict[str, SearchConfig]:
-        """Name the stages, each with the settings of those before it: nearest, vote, margin, penalty, local."""
-        config, made = replace(self.searcher.config, neighbours=1, margin=0.0, penalty=0.0), {}
+        """Name the stages, each with the settings of those before it: nearest, whiten, vote, margin, penalty, local."""
+        config, made = replace(self.searcher.config, neighbours=1, margin=0.0, penalty=0.0, whiten=0.0), {}
         made["nearest"] = config
-        for name, setting in (("vote", "neighbours"), ("margin", "margin"), ("penalty", "penalty")):
+        steps = {"whiten": "whiten", "vote": "neighbours", "margin": "margin", "penalty": "penalty"}
+        for name, setting in steps.items():
             config = replace(config, **{setting: getattr(self.searcher.config, setting)})
             made[name] = config
         return made | ({"local": config} if self.searcher.local else {})
@@ -69,9 +81,11 @@ class Walk:
         stages = self.stages()
         if stage not in stages:
             raise InputError(f"no stage {stage!r}: choose one of {', '.join(stages)}")
-        _, near, bare, inliers = self._state
+        if stage == "nearest":
+            return decide(self._plain, self.searcher.landmark, stages[stage])
+        near, bare = self._near
         return decide(near, self.searcher.landmark, stages[stage], burden=stages[stage].penalty * bare,
-                      inliers=inliers if stage == "local" else None)  # fmt: skip
+                      inliers=self._inliers if stage == "local" else None)  # fmt: skip
 
     def scores(self, labels: list[int], share: float | None = None) -> pd.DataFrame:
         """Score all queries after each stage: open GAP and top-1.
@@ -80,7 +94,7 @@ class Walk:
             labels: landmark ids of the label set, which tells unknown landmarks from known ones.
             share: of distractors at which GAP is taken; as it is when left out.
         """
-        ids, rows = self._state[0], {}
+        ids, rows = self._queries.ids, {}
         truth = {image_id: shown for image_id, shown in truth_of(self.data).items() if image_id in set(ids)}
         for stage in self.stages():
             verdict = self.verdict(stage)
@@ -91,7 +105,7 @@ class Walk:
 
     def changed(self) -> pd.DataFrame:
         """List the queries whose answer has changed between the first and the last stage, those now right first."""
-        truth, (ids, *_) = truth_of(self.data), self._state
+        truth, ids = truth_of(self.data), self._queries.ids
         first, *_, last = (self.verdict(stage) for stage in self.stages())
         pairs = zip(ids, first.landmark.tolist(), last.landmark.tolist(), strict=True)
         rows = [[i, self._shown(i), self._name(a), self._name(b), a in truth.get(i, ()), b in truth.get(i, ())]
@@ -100,19 +114,21 @@ class Walk:
         return pd.DataFrame(rows, columns=columns).sort_values("right now", ascending=False, ignore_index=True)
 
     def neighbours(self, image_id: str, count: int = 5) -> pd.DataFrame:
-        """List the neighbours of a query in their first order, with all that the stages know of each.
+        """List the neighbours of a query in the order of whitened vectors, with all that the stages know of each.
 
-        Columns: landmark, right, cosine, bare (likeness of both sides to images without a landmark), inliers, score
-        (after the last stage), rank (then, from 1).
+        Columns: landmark, right, plain (cosine of the vectors as the network gave them), cosine (of whitened ones),
+        bare (likeness of both sides to images without a landmark), inliers, score (after the last stage), rank (then,
+        from 1).
         """
-        i, (_, near, bare, inliers) = self._row(image_id), self._state
+        i, (near, bare), inliers = self._row(image_id), self._near, self._inliers
+        plain = self.searcher.index.vectors[near.rows[i, :count]] @ self._queries.vectors[i]
         verdict, shown = self.verdict([*self.stages()][-1]), truth_of(self.data).get(image_id, ())
         rank = np.argsort(verdict.order[i])[:count]  # from 0
         marks = self.searcher.landmark[near.rows[i, :count]]
         return pd.DataFrame({
             "landmark": [self._name(mark) for mark in marks.tolist()], "right": np.isin(marks, list(shown)),
-            "cosine": near.similarity[i, :count], "bare": bare[i, :count], "inliers": inliers[i, :count],
-            "score": verdict.ranked.similarity[i][rank], "rank": rank + 1,
+            "plain": plain, "cosine": near.similarity[i, :count], "bare": bare[i, :count],
+            "inliers": inliers[i, :count], "score": verdict.ranked.similarity[i][rank], "rank": rank + 1,
         })  # fmt: skip
 
     def answers(self, image_id: str) -> pd.DataFrame:
@@ -147,9 +163,9 @@ class Walk:
         return figure
 
     def _row(self, image_id: str) -> int:
-        if image_id not in self._state[0]:
-            raise InputError(f"{image_id}: none of the {len(self._state[0])} queries")
-        return self._state[0].index(image_id)
+        if image_id not in self._queries.ids:
+            raise InputError(f"{image_id}: none of the {len(self._queries.ids)} queries")
+        return self._queries.ids.index(image_id)
 
     def _shown(self, image_id: str) -> str:
         return ", ".join(map(self._name, truth_of(self.data).get(image_id, ()))) or "no landmark"

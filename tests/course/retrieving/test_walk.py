@@ -13,6 +13,8 @@ from landmark.retrieval.embed import Embedder
 from landmark.retrieval.gallery import open_gallery
 from landmark.retrieval.local.features import Sift
 from landmark.retrieval.recognise import SHOWN, Searcher
+from landmark.retrieval.space import SHRINK
+from landmark.retrieval.whitening import WithinWhitening
 from landmark.utils.errors import InputError
 
 
@@ -36,7 +38,22 @@ def test_the_last_stage_is_the_search(walk):
     row = walk.scores([]).loc["local"]
     assert row["gap"] == pytest.approx(global_average_precision(answers, truth), abs=1e-6)
     assert row["top1"] == pytest.approx(top1_accuracy(answers, truth))
-    assert list(walk.stages()) == ["nearest", "vote", "margin", "penalty", "local"]
+    assert list(walk.stages()) == ["nearest", "whiten", "vote", "margin", "penalty", "local"]
+
+
+def test_the_first_stages_are_products(walk):
+    """Fails when the first stage sees whitened vectors already, or the second one does not."""
+    queries, searcher = walk.searcher.embed(walk.photos).vectors, walk.searcher
+    white = WithinWhitening.fit(searcher.index.vectors, searcher.landmark, searcher.config.whiten, shrink=SHRINK)
+    plain, whitened = queries @ searcher.index.vectors.T, white(queries) @ white(searcher.index.vectors).T
+    for stage, cosine in (("nearest", plain), ("whiten", whitened)):
+        verdict = walk.verdict(stage)
+        assert verdict.landmark.tolist() == searcher.landmark[cosine.argmax(1)].tolist()
+        np.testing.assert_allclose(verdict.score, cosine.max(1), atol=1e-5)
+    assert np.abs(plain - whitened).max() > 0.1
+    table = walk.neighbours(walk.photos.ids[2], 1)
+    row = whitened[2].argmax()
+    np.testing.assert_allclose(table[["plain", "cosine"]].iloc[0], [plain[2, row], whitened[2, row]], atol=1e-5)
 
 
 def test_a_query_is_told(walk):
