@@ -20,8 +20,8 @@ class SearchConfig:
     nothing else is reported on (seeds 301 and 302: 20 landmarks, 6 images of each, 800 px, 90 queries a world), as open
     GAP of the two worlds together. Of `side` and `likeness` those are taken that did best with XFeat; all others did
     best with XFeat and with SIFT. With DELF, fitted at 480 pixels, tolerance, likeness and enough came out the same.
-    `whiten` was fitted last: it takes open GAP from .722 to .769 with SIFT, from .758 to .812 with XFeat (.002 below the
-    best share) and from .685 to .758 without local features. The others were left then: a second round would have
+    `whiten` was fitted last: it takes open GAP from .722 to .769 with SIFT, from .758 to .812 with XFeat (.002 below
+    the best floor) and from .685 to .758 without local features. The others were left then: a second round would have
     gained .004 with XFeat and .003 with SIFT.
 
     {settings}

@@ -75,12 +75,12 @@ class Material:
 
     @cached_property
     def _searchers(self) -> list[Searcher]:
-        gallery = open_gallery(self.data.root)
+        gallery, search = open_gallery(self.data.root), replace(self.search, penalty=1.0)  # parts have their own weight
         embedders = [it if isinstance(it, Embedder) else Embedder(it.model(), it.config.size) for it in self.systems]
         made: dict[str, Searcher] = {}  # runs of one frozen network share their vectors
         for embedder in embedders:
             if embedder.network not in made:
-                made[embedder.network] = Searcher(gallery, embedder, None, self.search, progress=self.progress)
+                made[embedder.network] = Searcher(gallery, embedder, None, search, progress=self.progress)
         return [made[embedder.network] for embedder in embedders]
 
     @cached_property
