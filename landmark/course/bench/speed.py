@@ -130,7 +130,8 @@ def _bench(
         who = {"end_to_end": SIDES, "views": ("ours",) * (make is train_side), "network": SIDES + third}
         rates: dict[str, dict[str, list[float]]]
         rates = {kind: {name: [] for name in names} for kind, names in who.items() if names}
-        turns = [(kind, name) for _ in range(repeats) for kind, names in rates.items() for name in names]
+        # All of a side at a time: its loader's share is a small difference, which other work of the machine would drown
+        turns = [(kind, name) for _ in range(repeats) for name in sides for kind in rates if name in rates[kind]]
         spent = 0.0
         for kind, name in tqdm(turns, desc="measure", leave=False):
             # The others run as long as the plain side just before: other work of the machine slows all alike
