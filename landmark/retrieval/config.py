@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from landmark.utils.errors import InputError
 from landmark.utils.settings import check_settings, documented, setting
 
-LOCAL = ("xfeat", "sift", "delf", "none")  # local features by name
+LOCAL = ("xfeat", "lighterglue", "sift", "delf", "none")  # local features by name
 GEOMETRIES = ("fundamental", "homography")
 
 

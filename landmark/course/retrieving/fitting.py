@@ -99,7 +99,7 @@ class DevSearch:
                 key = (i, row, config.side, config.likeness, config.geometry, config.tolerance)
                 if row >= 0 and key not in self._inliers:
                     pairs = self._pairs(i, row, config.side)
-                    pairs = pairs[pairs[:, 4] > config.likeness] if self.local and self.local.name != "sift" else pairs
+                    pairs = pairs[pairs[:, 4] > config.likeness] if self.local and self.local.by_likeness else pairs
                     inside = fit_inliers(pairs[:, :2], pairs[:, 2:4], config.geometry, config.tolerance)
                     self._inliers[key] = int(inside.sum())
                 counts[i, j] = self._inliers[key] if row >= 0 else -1

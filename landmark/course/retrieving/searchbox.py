@@ -35,7 +35,7 @@ class SearchBox:
         index: folder of landmarks, see `open_gallery`.
         example: photograph that is answered before any is uploaded.
         features: network by name, with ImageNet's weights.
-        local: local features that are compared: "sift", "xfeat", "delf" or "none".
+        local: local features that are compared: see `create_local`.
 
     Raises:
         InputError: a folder that is no index, an example that cannot be read, an unknown name.

