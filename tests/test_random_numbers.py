@@ -57,7 +57,7 @@ from landmark.figures.save import save_figure
 from landmark.models import backbones, folding, frozen, int8, layers, net, weights
 from landmark.models.heads import classifier, losses
 from landmark.retrieval import embed as retrieval_embed
-from landmark.retrieval import gallery, likeness, recognise, vote, whitening
+from landmark.retrieval import gallery, likeness, recognise, space, vote, whitening
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion import crowd, ensemble, rule
 from landmark.retrieval.local import features as local_features
@@ -390,6 +390,7 @@ CALLS = {
     "neighbour_similarity": lambda t: likeness.neighbour_similarity(t.x, t.x, 2),
     "penalised_similarity": lambda t: likeness.penalised_similarity(t.x, t.x, t.x),
     "mean_likeness": lambda t: likeness.mean_likeness(t.x, t.x),
+    "pair_likeness": lambda t: likeness.pair_likeness(t.x, t.x, t.x, neighbours.find_nearest(t.x, t.x, 1)),
     "Searcher": lambda t: t.searcher().leave_one_out(),
     "Findings": lambda t: t.searcher().search(gallery.open_test(t.world)),
     "Gallery": lambda t: gallery.open_gallery(t.world),
@@ -444,6 +445,7 @@ CALLS = {
     "recall": lambda t: retrieval_bench.recall(*[neighbours.find_nearest(t.x, t.x, 2)] * 2),
     "extrapolate": lambda t: retrieval_bench.extrapolate(1.0, 1, 1, 1),
     "Whitening": lambda t: whitening.Whitening.fit(t.x, 2)(t.x),
+    "Space": lambda t: space.Space.fit(t.x, np.arange(len(t.x)) // 2, whiten=0.5).near(t.x, 1),
     "WithinWhitening": lambda t: whitening.WithinWhitening.fit(t.x, np.arange(len(t.x)) // 2)(t.x),
     "create_embedder": lambda t: retrieval_embed.create_embedder("efficientnet_lite0"),
     "Embedder": lambda t: retrieval_embed.Embedder(t.model, 32, flip=True)(torch.zeros(1, 3, 32, 32)),

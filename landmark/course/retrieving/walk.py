@@ -88,7 +88,7 @@ class Walk:
                       inliers=self._inliers if stage == "local" else None)  # fmt: skip
 
     def scores(self, labels: list[int], share: float | None = None) -> pd.DataFrame:
-        """Score all queries after each stage: open GAP and top-1.
+        """Score all queries after each stage: open GAP, top-1 and right answers to known and to unknown landmarks.
 
         Args:
             labels: landmark ids of the label set, which tells unknown landmarks from known ones.
@@ -100,7 +100,9 @@ class Walk:
             verdict = self.verdict(stage)
             table = table_of(Answered(ids, verdict.landmark, verdict.score), truth, labels)
             hits = Ranking(table).hits(np.ones((1, len(table)), np.int32))
+            right = [int(table.correct[table.kind == kind].sum()) for kind in (0, 1)]
             rows[stage] = {"gap": open_gap(table, share), "top1": float(top1(hits)[0])}
+            rows[stage] |= dict(zip(("known", "unknown"), right, strict=True))
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def changed(self) -> pd.DataFrame:

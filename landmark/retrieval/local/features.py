@@ -173,6 +173,9 @@ class XFeat:
 class LighterGlue(XFeat):
     """XFeat's points, matched by the network that was trained for them: each looks at all points of both pictures.
 
+    On the two worlds that `SearchConfig` was fitted on it did no better than mutual neighbours (open GAP .80 and .82,
+    three images compared), and a pair takes .4 s on two cores in place of .01.
+
     Raises:
         InputError: its package is not installed.
 

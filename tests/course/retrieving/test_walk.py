@@ -38,6 +38,10 @@ def test_the_last_stage_is_the_search(walk):
     row = walk.scores([]).loc["local"]
     assert row["gap"] == pytest.approx(global_average_precision(answers, truth), abs=1e-6)
     assert row["top1"] == pytest.approx(top1_accuracy(answers, truth))
+    right = [i for i, (mark, _) in answers.items() if mark in truth.get(i, ())]
+    assert (row["known"], row["unknown"]) == (0, len(right)), "no label is known here"
+    every = walk.scores(sorted(set(walk.searcher.landmark.tolist()))).loc["local"]
+    assert (every["known"], every["unknown"]) == (len(right), 0)
     assert list(walk.stages()) == ["nearest", "whiten", "vote", "margin", "penalty", "local"]
 
 
