@@ -219,10 +219,9 @@ class Searcher:
         found = [space.near(queries.vectors[part], self._depth(depth), own=rows[part])
                  for space, part in zip(spaces, parts, strict=True)]  # fmt: skip
         back = np.argsort(np.concatenate(parts))
-        near = Neighbours(
-            *(np.concatenate(columns)[back] for columns in zip(*(near for near, _ in found), strict=True))
-        )
-        return self._decided(queries, self.gallery, near, np.concatenate([bare for _, bare in found])[back])
+        columns = zip(*((*near, bare) for near, bare in found), strict=True)
+        places, similarity, bare = (np.concatenate(column)[back] for column in columns)
+        return self._decided(queries, self.gallery, Neighbours(places, similarity), bare)
 
     @cached_property
     def threshold(self) -> float:
