@@ -72,11 +72,11 @@ def _search(args: argparse.Namespace) -> int:
 
 def _embedder(features: str) -> Embedder:
     """The embedder of a model by name, with ImageNet's weights, or of a finished run."""
-    from landmark.retrieval.embed import Embedder, create_embedder
+    from landmark.retrieval.embed import Embedder, search_embedder
     from landmark.training.run import open_run
 
     if features in list_models():
-        return create_embedder(features)
+        return search_embedder(features)
     run = open_run(features)
     return Embedder(run.model(), run.config.size)
 

@@ -116,7 +116,7 @@ class LandmarkDataset(Samples):
     ):
         self.root, self.split, self.seed, self.epoch, self.views = root, split, seed, 0, views
         self.prepare, self.augment = prepare or v2.PILToTensor(), augment
-        self.at_least = prepare.size if isinstance(prepare, CentreSquare) else 0
+        self.at_least = prepare.size if isinstance(prepare, (CentreSquare, WholePicture)) else 0
         self.prepared: dict[int, Tensor | Bad] | None = {} if keep else None
         self.images: Any = images or open_images(root, split)
         self.ids = np.array(table["id"].tolist(), "S")  # no Python objects: workers share the memory
@@ -244,14 +244,33 @@ class CentreSquare:
         return self.scale(v2.functional.pil_to_tensor(image.crop((left, top, left + side, top + side))))
 
 
+class WholePicture:
+    """A picture with its shorter side resized to `size`, of a panorama the centred 2 : 1: PIL → (3, H, W) uint8."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __repr__(self) -> str:
+        return f"WholePicture({self.size})"
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Resize a picture."""
+        short = min(image.size)
+        width, height = (min(side, 2 * short) for side in image.size)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        shape = [round(self.size * side / short) for side in (height, width)]
+        pixels = v2.functional.pil_to_tensor(image.crop((left, top, left + width, top + height)))
+        return v2.functional.resize(pixels, shape, v2.InterpolationMode.BICUBIC, antialias=True)
+
+
 class Transforms(NamedTuple):
     """How pictures become input of a network, in two parts, see `LandmarkDataset`."""
 
-    prepare: CentreSquare
+    prepare: CentreSquare | WholePicture
     augment: v2.Compose
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Do both to a picture: PIL → (3, S, S)."""
+        """Do both to a picture: PIL → (3, H, W)."""
         return self.augment(self.prepare(image))
 
 
@@ -263,6 +282,11 @@ def eval_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> Tr
     tensor(1.)
     """
     return Transforms(CentreSquare(size), v2.Compose(_normalise(mean, std)))
+
+
+def whole_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> Transforms:
+    """`eval_transform` of the whole picture, see `WholePicture`: (3, H, W), of which the shorter side has `size`."""
+    return Transforms(WholePicture(size), v2.Compose(_normalise(mean, std)))
 
 
 def train_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> Transforms:

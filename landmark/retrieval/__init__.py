@@ -21,7 +21,7 @@ from landmark.utils.faces import lazy
 if TYPE_CHECKING:  # the names and their homes: what `lazy` loads when one is first asked for
     from landmark.evaluation.neighbours import Neighbours, find_nearest, unit
     from landmark.retrieval.config import SearchConfig
-    from landmark.retrieval.embed import Embedder, Embeddings, create_embedder, embed_images
+    from landmark.retrieval.embed import Embedder, Embeddings, create_embedder, embed_images, search_embedder
     from landmark.retrieval.fusion.crowd import company_score, overuse
     from landmark.retrieval.fusion.ensemble import blend_answers, fit_weights, join_vectors
     from landmark.retrieval.fusion.rule import decide
@@ -76,6 +76,7 @@ __all__ = [
     "open_test",
     "overuse",
     "penalised_similarity",
+    "search_embedder",
     "search_in_blocks",
     "unit",
     "write_answers",

@@ -22,7 +22,8 @@ class SearchConfig:
     best with XFeat and with SIFT. With DELF, fitted at 480 pixels, tolerance, likeness and enough came out the same.
     `whiten` was fitted last: it takes open GAP from .722 to .769 with SIFT, from .758 to .812 with XFeat (.002 below
     the best floor) and from .685 to .758 without local features. The others were left then: a second round would have
-    gained .004 with XFeat and .003 with SIFT.
+    gained .004 with XFeat and .003 with SIFT. What the images are looked at with, `embed.search_embedder`, was chosen
+    after that and adds to all three.
 
     {settings}
 

@@ -291,7 +291,7 @@ def test_search_answers_with_names_and_writes_a_submission(tmp_path, capsys, mon
     """Fails when a verb's flag does not reach the search, or `score` cannot read what it wrote."""
     from landmark.retrieval import embed
 
-    monkeypatch.setattr(embed, "create_embedder", lambda name: Thumb())
+    monkeypatch.setattr(embed, "search_embedder", lambda name: Thumb())
     for landmark, seed in ((10, 1), (10, 1), (20, 3), (20, 3)):
         draw(tmp_path / f"g/{landmark}/{len(list(tmp_path.rglob('*.png')))}.png", seed, 0.2 * (seed % 2))
     queries = [draw(tmp_path / f"q{seed}.png", seed, 0.1) for seed in (1, 3)]

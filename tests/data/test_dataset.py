@@ -1,16 +1,29 @@
 """Images of a table: nothing replaced in silence, the same whatever decodes them."""
 
+import io
 import itertools
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from torchvision.transforms import v2
 
 from landmark.data import dataset as data_dataset
-from landmark.data.dataset import Bad, CentreSquare, LandmarkDataset, _moved, collate, eval_transform, train_transform
+from landmark.data.dataset import (
+    Bad,
+    CentreSquare,
+    LandmarkDataset,
+    WholePicture,
+    _moved,
+    collate,
+    eval_transform,
+    train_transform,
+    whole_transform,
+)  # fmt: skip
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path
 from landmark.data.loader import Quarantine, make_loader
@@ -147,3 +160,23 @@ def test_transforms_by_hand():
     torch.manual_seed(0)
     y = train_transform(30, **HALF)(Image.new("RGB", (40, 40), (255, 255, 255)))
     assert y.shape == (3, 30, 30) and y.min() == y.max() == 1
+
+
+def test_a_picture_stays_whole():
+    """Fails when a picture is cropped or squashed that is no panorama, or of one another part than the middle stays."""
+    wide = Image.new("RGB", (90, 30), "red")
+    wide.paste((0, 0, 255), (30, 0, 60, 30))
+    x = whole_transform(30, **HALF)(wide)
+    assert x.shape == (3, 30, 60)
+    assert ((x[2] == 1) == (torch.arange(60) >= 15) & (torch.arange(60) < 45)).all()
+    tall = Image.new("RGB", (20, 30), "red")
+    tall.paste((0, 0, 255), (0, 0, 20, 15))
+    pixels = WholePicture(10)(tall)
+    assert pixels.dtype == torch.uint8 and pixels.shape == (3, 15, 10)
+    assert (pixels[2, :5] > 200).all() and (pixels[2, 10:] < 50).all()
+    file = io.BytesIO()
+    tall.resize((160, 240)).save(file, "JPEG")
+    store = SimpleNamespace(read=lambda image_id: file.getvalue())
+    photos = LandmarkDataset(pd.DataFrame({"id": ["a"]}), ".", prepare=WholePicture(10), images=store)
+    assert photos.decode(0).size == (20, 30), "a JPEG is decoded at reduced scale"
+    assert photos[0].image.shape == (3, 15, 10)

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
+from landmark.data.dataset import whole_transform
 from landmark.data.images import image_path
 from landmark.models.folding import fast_model
 from landmark.models.net import create_model
 from landmark.retrieval import embed
-from landmark.retrieval.embed import Embedder, create_embedder, embed_images
+from landmark.retrieval.embed import Embedder, create_embedder, embed_images, search_embedder
+from landmark.retrieval.gallery import PhotoFiles
 from landmark.utils.errors import InputError
 
 IDS = [f"{i:x}" * 16 for i in range(10)]  # of the fixture `folder`, those that can be read
@@ -128,3 +131,42 @@ def test_by_name_it_takes_images_of_the_size_of_its_weights():
     """Fails when a network sees images of another size than its weights were trained at."""
     assert create_embedder("efficientnet_lite0_gem", "none").size == 224
     assert create_embedder("efficientnet_lite2", "none", scales=(0.5, 1)).size == 260
+
+
+def test_a_search_pools_both_ends_of_three_sizes_by_the_generalised_mean(precision):
+    """Fails when an end of a picture is not seen, a view is left out, or a backbone's name alone means the mean."""
+    wide = torch.randn(1, 3, 448, 576, generator=torch.Generator().manual_seed(0))
+    wide[..., 448:] *= 0.2
+    network = create_model("efficientnet_lite0", 0, weights="imagenet").eval()
+    views = []
+    for height, width, side, last in ((224, 288, 7, 9), (317, 408, 10, 13), (448, 576, 14, 18)):
+        with torch.no_grad():
+            maps = network.forward_features(F.interpolate(wide, (height, width), mode="bicubic", antialias=True))
+        assert maps.shape == (1, 1280, side, last)
+        ends = torch.zeros(1280)
+        for columns in (range(side), range(last - side, last)):
+            cubes = sum(maps[0, :, i, j].clamp(1e-6) ** 3 for i in range(side) for j in columns) / side**2
+            ends += cubes ** (1 / 3) / (cubes ** (2 / 3)).sum().sqrt()
+        views.append(ends / ends.norm())
+    expected = sum(views) / sum(views).norm()
+    searching = search_embedder("efficientnet_lite0")
+    assert searching.whole
+    least = 0.9999 if precision == "float32" else 0.995
+    assert searching(wide)[0] @ expected > least
+    assert searching(wide.mT)[0] @ expected < least, "another picture has another vector"
+    assert search_embedder("efficientnet_lite0_spatial").name == "efficientnet_lite0_spatial"
+
+
+def test_whole_pictures_of_any_shape_are_embedded_together(model, tmp_path):
+    """Fails when pictures of different shapes cannot be embedded, or one is seen as a part of what it is."""
+    embedder, pictures = Embedder(model, 32, whole=True), {}
+    for number, (height, width) in enumerate(((40, 60), (64, 64), (90, 50))):
+        picture = Image.fromarray(np.random.default_rng(number).integers(0, 255, (height, width, 3), np.uint8))
+        picture.save(tmp_path / f"{number}.png")
+        pictures[f"{number:016x}"] = picture
+    files = PhotoFiles({image_id: tmp_path / f"{i}.png" for i, image_id in enumerate(pictures)})
+    found = embed_images(embedder, list(pictures), tmp_path, images=files, keep=False, progress=False)
+    transform = whole_transform(32, **model.data_config)
+    for vector, picture in zip(found.vectors, pictures.values(), strict=True):
+        np.testing.assert_allclose(vector, embedder(transform(picture)[None])[0], atol=1e-6)
+    assert embedder.network != Embedder(model, 32).network

@@ -25,7 +25,7 @@ from landmark.utils.errors import InputError
 class Thumb:
     """An image's vector is the image, 4 × 4."""
 
-    size, network, seen = 32, "thumb", 0
+    size, whole, network, seen = 32, False, "thumb", 0
     data_config = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
 
     def __call__(self, images):

@@ -11,7 +11,7 @@ from typing import Any
 
 from landmark.course.explorer import still_and_live
 from landmark.retrieval.config import SearchConfig
-from landmark.retrieval.embed import create_embedder
+from landmark.retrieval.embed import search_embedder
 from landmark.retrieval.gallery import Photos, open_gallery, open_photos
 from landmark.retrieval.local.features import create_local
 from landmark.retrieval.recognise import Searcher
@@ -45,7 +45,7 @@ class SearchBox:
         self, index: str | Path, example: str | Path, features: str = "efficientnet_lite0", local: str = "sift"
     ):
         gallery, photos = open_gallery(index), open_photos([example])
-        embedder, config = create_embedder(features), SearchConfig()
+        embedder, config = search_embedder(features), SearchConfig()
         compared = create_local(local, embedder, gallery, config.side)
         self.searcher = Searcher(gallery, embedder, compared, config, progress=False)
         self.lines: list[str] = []

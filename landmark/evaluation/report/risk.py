@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from landmark.evaluation.report.answers import KINDS, Answers
 from landmark.evaluation.report.hits import Hits, harmonic, ratio
@@ -215,6 +215,6 @@ def certified_threshold(
         raise InputError(f"precision and error lie between 0 and 1, not at {precision} and {error}")
     thresholds = np.asarray(grid, float)
     given = answers.score[None] >= thresholds[:, None]  # (T, N)
-    chance = binom.cdf((given & ~answers.correct).sum(axis=1), given.sum(axis=1), 1 - precision)
+    chance = bdtr((given & ~answers.correct).sum(axis=1), given.sum(axis=1), 1 - precision)  # of so few errors
     passed = thresholds[chance <= error / len(thresholds)]
     return float(passed.min()) if len(passed) else float("inf")

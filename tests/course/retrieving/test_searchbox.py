@@ -34,7 +34,7 @@ def draw(path, seed, by=0):
 def album(tmp_path, monkeypatch):
     """Three landmarks with two photographs each, a network that is a thumbnail, and its own folder for what is temporary."""
     for module in (searchbox, embed):
-        monkeypatch.setattr(module, "create_embedder", lambda name: Thumb())
+        monkeypatch.setattr(module, "search_embedder", lambda name: Thumb())
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     for seed in range(3):
