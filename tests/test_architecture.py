@@ -43,7 +43,7 @@ FREE_OF_TORCH = (
     "retrieval/fusion/crowd.py",
     "retrieval/fusion/ensemble.py",
     "retrieval/fusion/rule.py",
-    "retrieval/likeness.py",
+    "retrieval/vectors/likeness.py",
     "retrieval/local/matching.py",
     "retrieval/local/rerank.py",
     "retrieval/scale/resumable.py",

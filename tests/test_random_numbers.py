@@ -55,13 +55,16 @@ from landmark.evaluation.saliency import deletion, maps
 from landmark.figures import scores
 from landmark.figures.save import save_figure
 from landmark.models import backbones, folding, frozen, int8, layers, net, weights
+from landmark.models import recipes as recipes_of_models
 from landmark.models.heads import classifier, losses
 from landmark.retrieval import embed as retrieval_embed
-from landmark.retrieval import gallery, likeness, recognise, space, vote, whitening
+from landmark.retrieval import gallery, recognise, vote
 from landmark.retrieval.config import SearchConfig
+from landmark.retrieval.foundation import FoundationNet
 from landmark.retrieval.fusion import crowd, ensemble, rule
 from landmark.retrieval.local import features as local_features
 from landmark.retrieval.scale import approximate, resumable
+from landmark.retrieval.vectors import likeness, space, whitening
 from landmark.training import predict_run, splits, state, step, trainer
 from landmark.training import run as training_run
 from landmark.training.config import TrainConfig
@@ -450,6 +453,8 @@ CALLS = {
     "Space": lambda t: space.Space.fit(t.x, np.arange(len(t.x)) // 2, whiten=0.5).near(t.x, 1),
     "WithinWhitening": lambda t: whitening.WithinWhitening.fit(t.x, np.arange(len(t.x)) // 2)(t.x),
     "create_embedder": lambda t: retrieval_embed.create_embedder("efficientnet_lite0"),
+    "FoundationNet": lambda t: FoundationNet("timm/test_vit.r160_in1k", "none"),
+    "is_foundation": lambda t: recipes_of_models.is_foundation("dinov2"),
     "search_embedder": lambda t: retrieval_embed.search_embedder("efficientnet_lite0"),
     "Embedder": lambda t: retrieval_embed.Embedder(t.model, 32, flip=True)(torch.zeros(1, 3, 32, 32)),
     "Embeddings": lambda t: retrieval_embed.Embeddings([], t.x, {}, "x"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark.cli.flags import add_settings
-from landmark.models.recipes import BACKBONES, list_models
+from landmark.models.recipes import BACKBONES, FOUNDATION, is_foundation, list_models
 from landmark.retrieval.config import LOCAL, SearchConfig
 from landmark.utils.errors import InputError
 
@@ -22,7 +22,7 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("index", type=Path, help="folder in the GLDv2 layout, or with a sub-folder for each landmark")
     parser.add_argument("photos", metavar="PHOTO", nargs="*", type=Path, help="photographs to search with")
     parser.add_argument("--test", metavar="DATA", type=Path, help="all test images of a GLDv2 folder in their place")
-    parser.add_argument("--features", default="efficientnet_lite0", help="model by name, or folder of a finished run")
+    parser.add_argument("--features", default="efficientnet_lite0", help="model by name, or folder of a run")
     parser.add_argument("--local", choices=LOCAL, default="sift", help="local features that are compared")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--sheet", metavar="FILE", type=Path, help="picture of neighbours and matches to write")
@@ -37,9 +37,11 @@ def _search(args: argparse.Namespace) -> int:
         raise InputError("name photographs, or --test DATA for all test images of a folder: one of the two")
     if args.out and not args.test:
         raise InputError("--out writes the answers to a test set: give --test DATA")
-    if args.features not in list_models() and not Path(args.features, "config.json").exists():
+    known = args.features in list_models() or is_foundation(args.features)
+    if not known and not Path(args.features, "config.json").exists():
         raise InputError(
-            f"--features {args.features}: neither a model (choose one of {', '.join(BACKBONES)}, …) nor a run"
+            f"--features {args.features}: neither a model (choose one of {', '.join([*BACKBONES, *FOUNDATION])}, …, or "
+            "timm/ and a name of timm's) nor a run"
         )
     from landmark.retrieval import gallery, sheet
     from landmark.retrieval.local.features import create_local
@@ -71,14 +73,14 @@ def _search(args: argparse.Namespace) -> int:
 
 
 def _embedder(features: str) -> Embedder:
-    """The embedder of a model by name, with ImageNet's weights, or of a finished run."""
+    """The embedder of a model by name, with its public weights, or of a finished run."""
     from landmark.retrieval.embed import Embedder, search_embedder
     from landmark.training.run import open_run
 
-    if features in list_models():
-        return search_embedder(features)
-    run = open_run(features)
-    return Embedder(run.model(), run.config.size)
+    if features not in list_models() and Path(features, "config.json").exists():
+        run = open_run(features)
+        return Embedder(run.model(), run.config.size)
+    return search_embedder(features)
 
 
 def _add_submit(parser: argparse.ArgumentParser) -> None:

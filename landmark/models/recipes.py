@@ -115,6 +115,19 @@ _ALL = {(b if p == "average" else f"{b}_{p}"): (b, p) for b, p in product(BACKBO
 RECIPES: dict[str, tuple[str, str]] = {name: _ALL[name] for name in _FIRST} | _ALL
 
 
+FOUNDATION = {"dinov2": "timm/vit_small_patch14_dinov2.lvd142m"}
+"""Frozen networks of timm with short names; see `retrieval.foundation`."""
+
+
+def is_foundation(name: str) -> bool:
+    """Tell whether a name asks for a frozen network of timm, without looking whether timm has it.
+
+    >>> is_foundation("dinov2"), is_foundation("timm/vit_base_patch14_dinov2.lvd142m"), is_foundation("xception")
+    (True, True, False)
+    """
+    return name in FOUNDATION or name.startswith("timm/")
+
+
 def list_models() -> list[str]:
     """List the names that `create_model` knows: the paper's five, the same ideas on the real feature map, the others.
 

@@ -23,7 +23,8 @@ from landmark.data.loader import make_loader
 from landmark.models.folding import Folded, fast_model
 from landmark.models.int8 import arithmetic
 from landmark.models.net import LandmarkNet, create_model
-from landmark.models.recipes import BACKBONES, backbone_of
+from landmark.models.recipes import BACKBONES, backbone_of, is_foundation
+from landmark.retrieval.foundation import FoundationNet
 from landmark.retrieval.gallery import PhotoFiles
 from landmark.utils.device import autocast, device
 from landmark.utils.errors import InputError
@@ -41,7 +42,7 @@ class Embedder:
 
     Args:
         model: any network of `create_model`, trained or not, left as it is; its embeddings are taken in front of its
-            head.
+            head. Or a `FoundationNet`.
         size: pixels, as the network was trained.
         scales: of the views, as shares of `size`.
         flip: look at the mirror image of each view as well.
@@ -49,14 +50,15 @@ class Embedder:
             squares at the two ends of its longer side. Else at a picture's centred square.
 
     Raises:
-        InputError: no scale, or a view of less than 32 pixels; a network that is the fast copy of another.
+        InputError: no scale, or a view of less than 32 pixels; a network that is the fast copy of another; other views
+            of a `FoundationNet` than squares of its own size.
 
     Source: scales as in Radenović, Tolias & Chum, "Fine-tuning CNN image retrieval with no human annotation", 2018,
     section 3.6.
     """
 
     def __init__(
-        self, model: LandmarkNet, size: int, *, scales: Sequence[float] = (1.0,), flip: bool = False,
+        self, model: LandmarkNet | FoundationNet, size: int, *, scales: Sequence[float] = (1.0,), flip: bool = False,
         whole: bool = False,
     ):  # fmt: skip
         self.sizes = [round(size * scale) for scale in scales]
@@ -66,14 +68,17 @@ class Embedder:
         self.name, self.data_config = model.name, model.data_config
         self.device = next(model.parameters()).device
         tensors = {key: value for key, value in model.state_dict().items() if not key.startswith("head.")}
-        if isinstance(model.backbone, Folded):
+        if isinstance(model, FoundationNet):
+            if whole or self.sizes != [model.size]:
+                raise InputError(f"{model.name} looks at squares of {model.size} pixels only: leave out scales, whole")
+        elif isinstance(model.backbone, Folded):
             raise InputError(f"{model.name}: give the network itself: its fast copy does not tell its weights")
         digest = hashlib.sha256(json.dumps([model.name, self.sizes, flip, whole, arithmetic(self.device)]).encode())
         for key, value in tensors.items():
             digest.update(f"{key} {tuple(value.shape)}".encode())
             digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
         self.network = digest.hexdigest()
-        self.original, self.model = model, fast_model(model)
+        self.original, self.model = model, fast_model(model) if isinstance(model, LandmarkNet) else model
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -85,7 +90,8 @@ class Embedder:
             for shown in (view, view.flip(3)) if self.flip else (view,):
                 with autocast(self.device):
                     maps = self.model.forward_features(shown)
-                    vectors = [self.model.forward_head(part, pre_logits=True) for part in _parts(maps)]
+                    parts = _parts(maps) if self.whole else [maps]
+                    vectors = [self.model.forward_head(part, pre_logits=True) for part in parts]
                 views.append(_mean(vectors))
         return _mean(views).cpu()
 
@@ -116,13 +122,16 @@ def create_embedder(
     """Make an embedder of a network by name, at the size that its weights were trained at.
 
     Args:
-        name: one of `list_models()`.
-        weights: of the backbone, see `weights.load_weights`.
+        name: one of `list_models()`, else a `FoundationNet`'s.
+        weights: of the backbone, see `weights.load_weights`; a `FoundationNet` has its own for "imagenet".
         scales, flip, whole: see `Embedder`.
 
     >>> create_embedder("efficientnet_lite0", "none")(torch.zeros(2, 3, 224, 224)).shape
     torch.Size([2, 1280])
     """
+    if is_foundation(name):
+        network = FoundationNet(name, None if weights == "imagenet" else weights).to(device())
+        return Embedder(network, network.size, scales=scales, flip=flip, whole=whole)
     size = BACKBONES[backbone_of(name)]["size"]
     return Embedder(create_model(name, 0, weights=weights).to(device()), size, scales=scales, flip=flip, whole=whole)
 
@@ -136,7 +145,7 @@ def search_embedder(name: str) -> Embedder:
     training it is .758, .769 and .812, by the generalised mean of the square in three sizes .787, .802 and .826.
 
     Args:
-        name: one of `list_models()`; its weights are ImageNet's.
+        name: one of `list_models()`, with ImageNet's weights; a `FoundationNet` looks at squares of its own size.
 
     >>> search_embedder("efficientnet_lite0").sizes
     [224, 317, 448]
@@ -145,6 +154,8 @@ def search_embedder(name: str) -> Embedder:
     and 3.6; two squares that cover a picture are the coarsest regions of Tolias, Sicre & Jégou, "Particular object
     retrieval with integral max-pooling of CNN activations", 2016, section 4.
     """
+    if is_foundation(name):
+        return create_embedder(name)
     return create_embedder(f"{name}_gem" if name in BACKBONES else name, scales=SCALES, whole=True)
 
 

@@ -26,7 +26,7 @@ from landmark.retrieval.fusion.rule import decide
 from landmark.retrieval.gallery import Gallery, PhotoFiles, Photos
 from landmark.retrieval.local.features import Features, Local
 from landmark.retrieval.local.matching import fit_inliers
-from landmark.retrieval.space import Space
+from landmark.retrieval.vectors.space import Space
 from landmark.utils.errors import ImageError, InputError
 from landmark.utils.files import CacheFile
 from landmark.utils.process import usable_cpus

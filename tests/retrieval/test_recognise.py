@@ -17,8 +17,8 @@ from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.gallery import open_gallery, open_photos
 from landmark.retrieval.local.features import Sift
 from landmark.retrieval.recognise import FOLDS, Searcher
-from landmark.retrieval.space import SHRINK
-from landmark.retrieval.whitening import WithinWhitening
+from landmark.retrieval.vectors.space import SHRINK
+from landmark.retrieval.vectors.whitening import WithinWhitening
 from landmark.utils.errors import InputError
 
 

@@ -16,7 +16,12 @@ from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.confidence import RULES, Evidence, Rule, temperature_softmax
 from landmark.evaluation.metrics import auroc
 from landmark.evaluation.report.calibration import fit_temperature
-from landmark.retrieval.likeness import centre_similarity, class_centres, neighbour_similarity, penalised_similarity
+from landmark.retrieval.vectors.likeness import (
+    centre_similarity,
+    class_centres,
+    neighbour_similarity,
+    penalised_similarity,
+)
 from landmark.training.predict_run import predict_table
 from landmark.training.run import Run
 from landmark.utils.errors import InputError

@@ -17,7 +17,7 @@ from landmark.evaluation.submission import write_submission
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion.crowd import company_score, overuse
 from landmark.retrieval.fusion.rule import decide
-from landmark.retrieval.likeness import class_centres, pair_likeness
+from landmark.retrieval.vectors.likeness import class_centres, pair_likeness
 from landmark.training.run import Run
 
 

@@ -21,7 +21,7 @@ from landmark.retrieval.gallery import Photos, open_gallery
 from landmark.retrieval.local.features import Features, Local
 from landmark.retrieval.local.matching import fit_inliers
 from landmark.retrieval.recognise import Searcher
-from landmark.retrieval.space import Space
+from landmark.retrieval.vectors.space import Space
 from landmark.utils.errors import InputError
 
 GRID: dict[str, tuple] = {

@@ -22,8 +22,8 @@ from landmark.retrieval.gallery import Photos, open_gallery, open_test
 from landmark.retrieval.local.features import create_local
 from landmark.retrieval.recognise import Searcher
 from landmark.retrieval.scale.resumable import search_in_blocks
+from landmark.retrieval.vectors.whitening import WithinWhitening
 from landmark.retrieval.vote import expand_queries
-from landmark.retrieval.whitening import WithinWhitening
 from landmark.training.predict_run import predict_table
 from landmark.training.run import Run
 from landmark.utils.errors import InputError

@@ -23,7 +23,7 @@ from landmark.retrieval.embed import Embeddings
 from landmark.retrieval.fusion.rule import Verdict, decide
 from landmark.retrieval.gallery import Photos
 from landmark.retrieval.recognise import Searcher
-from landmark.retrieval.space import Space
+from landmark.retrieval.vectors.space import Space
 from landmark.utils.errors import InputError
 
 _LINES = 60  # of matches in a picture

@@ -20,8 +20,9 @@ from landmark.models.frozen import stages_of
 from landmark.models.net import LandmarkNet
 from landmark.models.weights import read_tensors
 from landmark.retrieval.config import LOCAL, SearchConfig
+from landmark.retrieval.foundation import FoundationNet
 from landmark.retrieval.local.matching import LIKENESS, mutual_pairs, ratio_pairs
-from landmark.retrieval.whitening import Whitening
+from landmark.retrieval.vectors.whitening import Whitening
 from landmark.utils.errors import ImageError, InputError
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def create_local(
     if name == "delf":
         if embedder is None or gallery is None:
             raise InputError("delf: its features are a network's own: give an embedder and a gallery")
+        if isinstance(embedder.original, FoundationNet):
+            raise InputError(f"delf: {embedder.name} has no map of a middle block: take --local sift or xfeat")
         rows = np.unique(np.linspace(0, len(gallery.ids) - 1, _LEARNT).round().astype(int))
         return Delf(embedder.original, _readable(gallery, [gallery.ids[row] for row in rows]), side)
     kinds: dict[str, Callable[[], Local]] = {"xfeat": XFeat, "lighterglue": LighterGlue, "sift": Sift}

@@ -12,8 +12,8 @@ from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.embed import Embedder, embed_images
 from landmark.retrieval.local.features import create_local
 from landmark.retrieval.recognise import Searcher
+from landmark.retrieval.vectors.whitening import WithinWhitening
 from landmark.retrieval.vote import expand_queries
-from landmark.retrieval.whitening import WithinWhitening
 from landmark.utils.errors import InputError
 
 

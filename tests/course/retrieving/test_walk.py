@@ -13,8 +13,8 @@ from landmark.retrieval.embed import Embedder
 from landmark.retrieval.gallery import open_gallery
 from landmark.retrieval.local.features import Sift
 from landmark.retrieval.recognise import SHOWN, Searcher
-from landmark.retrieval.space import SHRINK
-from landmark.retrieval.whitening import WithinWhitening
+from landmark.retrieval.vectors.space import SHRINK
+from landmark.retrieval.vectors.whitening import WithinWhitening
 from landmark.utils.errors import InputError
 
 

@@ -8,8 +8,8 @@ from scipy.linalg import fractional_matrix_power
 from sklearn.decomposition import PCA
 
 from landmark.evaluation.neighbours import unit
-from landmark.retrieval import whitening
-from landmark.retrieval.whitening import Whitening, WithinWhitening
+from landmark.retrieval.vectors import whitening
+from landmark.retrieval.vectors.whitening import Whitening, WithinWhitening
 from landmark.utils.errors import InputError
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from landmark.evaluation.neighbours import Neighbours, find_nearest
-from landmark.retrieval.likeness import pair_likeness
-from landmark.retrieval.whitening import WithinWhitening
+from landmark.retrieval.vectors.likeness import pair_likeness
+from landmark.retrieval.vectors.whitening import WithinWhitening
 
 SHRINK = 3.0  # landmarks at 0 that the mean is drawn to: else two photographs of the only landmark become opposites
 

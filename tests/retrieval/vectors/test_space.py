@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from landmark.evaluation.neighbours import unit
-from landmark.retrieval.space import SHRINK, Space
-from landmark.retrieval.whitening import WithinWhitening
+from landmark.retrieval.vectors.space import SHRINK, Space
+from landmark.retrieval.vectors.whitening import WithinWhitening
 
 NOISE = np.random.default_rng(0)
 INDEX, ASKED, OTHERS = (unit(NOISE.normal(size=(n, 6)) + 1) for n in (20, 4, 7))

@@ -7,7 +7,7 @@ import pytest
 
 from landmark.evaluation import neighbours
 from landmark.evaluation.neighbours import Neighbours
-from landmark.retrieval import likeness
+from landmark.retrieval.vectors import likeness
 from landmark.utils.errors import InputError
 
 
