@@ -160,6 +160,8 @@ class LabelMap:
     @classmethod
     def load(cls, path: str | Path) -> LabelMap:
         """Read what `save` wrote; InputError when the file is missing or is something else."""
+        if not Path(path).exists():
+            raise InputError(f"{path}: no such file: train again, for without it nobody knows which class is what")
         try:
             landmark_ids = json.loads(Path(path).read_text())["landmark_ids"]
             return cls(landmark_ids)

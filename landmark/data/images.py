@@ -89,6 +89,8 @@ def read_with_header(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(name, f"more pixels than the limit {max_pixels}") from None
     except UnidentifiedImageError:
+        if data[4:12] in _HEIC:
+            raise ImageError(name, f"HEIC, as telephones write it; save it as one of {', '.join(formats)}") from None
         start = repr(data[:9])[2:-1]
         raise ImageError(name, f"not an image (starts with `{start}`); allowed: {', '.join(formats)}") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error… on damaged bytes
@@ -176,6 +178,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # how they start
+_HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1")  # what stands behind the first four bytes
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # not a stuffed 255, nor a mark inside a scan, nor padding
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _NOTES = {*range(0xE1, 0xEE), 0xEF}  # APPn, but for JFIF's and Adobe's, which tell what the colours mean

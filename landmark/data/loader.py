@@ -80,9 +80,14 @@ def load_batches(dataset: Dataset, batches: Iterable[list[tuple[int, int]]], wor
         dataset: gives a `Sample` or a `Bad` for (epoch, index).
         batches: the keys of each.
         workers: as for `make_loader`.
+
+    Raises:
+        InputError: fewer than 0 workers.
     """
     if workers is None:
         workers = 0 if device().type == "cpu" else 2
+    if workers < 0:
+        raise InputError(f"{workers} workers: give 0 or more")
     if workers:
         settle_sockets()
     return DataLoader(

@@ -22,7 +22,21 @@ from landmark.utils.errors import ImageError, InputError, file_errors
 from landmark.utils.files import stamp
 
 log = logging.getLogger("landmark.retrieval")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp"}
+OTHERS = {
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".tif",
+    ".tiff",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+}
+"""How names of pictures end that are read, and of others that people have."""
 _SPLITS = {"train", "test", "index", "nonlandmark"}
 
 
@@ -147,7 +161,9 @@ def _plain(root: Path) -> Gallery:
         log.warning("%s: %d images lie in no sub-folder and are left out, such as %s", root, len(beside), beside[0])
     numbered = bool(folders) and all(re.fullmatch("[0-9]{1,18}", folder.name) for folder in folders)
     numbers: dict[str, Path] = {}  # what tells a landmark from another → its folder
-    paths, landmark, landmarks = {}, [], {}
+    unread: list[Path] = []
+    paths: dict[str, Path] = {}
+    landmark, landmarks = [], {}
     for count, folder in enumerate(folders):
         key = str(int(folder.name)) if numbered else _folded(folder.name)
         if key in numbers:
@@ -155,12 +171,20 @@ def _plain(root: Path) -> Gallery:
                 f"{root}: {numbers[key].name!r} and {folder.name!r} are two folders of the same landmark: join them"
             )
         numbers[key] = folder
+        before = len(paths)
         for path in sorted(folder.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            if any(part.startswith(".") for part in path.relative_to(root).parts) or not path.is_file():
+                continue
+            if path.suffix.lower() in SUFFIXES:
                 paths[_id_of(path.relative_to(root).as_posix())] = path
                 landmark.append(int(key) if numbered else count)
+            elif path.suffix.lower() in OTHERS:
+                unread.append(path)
+        if len(paths) == before:
+            log.warning("%s: no image in it, so this landmark is not found", folder)
         landmarks[int(key) if numbered else count] = folder.name
+    if unread:
+        log.warning("%s: %d pictures are left out: save them as JPEG, such as %s", root, len(unread), unread[0])
     if not paths:
         raise InputError(
             f"{root}: 0 images in {len(folders)} sub-folders: lay those of each landmark into one of its own"

@@ -245,7 +245,10 @@ class Searcher:
             if self.keep:
                 file.save(lambda path: path.write_text(json.dumps(threshold)))
         if math.isinf(threshold):
-            log.warning("no threshold reaches a precision of %g: nothing is answered", self.config.precision)
+            log.warning(
+                "no threshold reaches a precision of %g: nothing is answered; give a lower --precision, or --threshold",
+                self.config.precision,
+            )
         return threshold
 
     def _basis(self) -> str:

@@ -137,9 +137,14 @@ def in_order(
         workers: processes; with 0 all is done in this one.
         chunk: tasks that a worker takes, and results that it hands over, at once.
 
+    Raises:
+        InputError: fewer than 0 workers.
+
     >>> list(in_order(abs, [3, -4], workers=0))
     [3, 4]
     """
+    if workers < 0:
+        raise InputError(f"{workers} workers: give 0 or more")
     if not workers:
         yield from map(function, tasks)
         return

@@ -83,6 +83,8 @@ def _words(limits: Any) -> str:
     low, high, above, below = (limits.get(name) for name in ("least", "most", "above", "below"))
     if low is not None:
         return f" of at least {low}" if high is None else f" from {low} to {high}"
+    if above is not None and high is not None:
+        return f" above {above}, at most {high}"
     if above is not None:
         return f" above {above}" if below is None else f" between {above} and {below}"
     return ""

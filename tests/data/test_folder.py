@@ -17,6 +17,8 @@ def test_label_map(tmp_path):
     assert [labels.to_index(i) for i in (10, 20, 30, 99)] == [0, 1, 2, -1] and labels.to_landmark(2) == 30
     labels.save(tmp_path / "labels.json")
     assert LabelMap.load(tmp_path / "labels.json").landmark_ids == [10, 20, 30]
+    with pytest.raises(InputError, match="other.json: no such file: train again"):
+        LabelMap.load(tmp_path / "other.json")
     (tmp_path / "labels.json").write_text('{"landmark_ids": 7')
     with pytest.raises(InputError, match="labels.json"):
         LabelMap.load(tmp_path / "labels.json")

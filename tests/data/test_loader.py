@@ -1,6 +1,7 @@
 """The order of training: a permutation, pure, few TARs at a time; the same for any number of workers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -26,6 +27,13 @@ def test_batches_do_not_depend_on_workers(folder):
     assert torch.equal(skipped[0].images, passes[0][2].images)
     epochs = [[b.ids for b in passes[0][:3]], [b.ids for b in passes[0][3:]]]
     assert epochs[0] != epochs[1] and sorted(sum(epochs[0], [])) == sorted(sum(epochs[1], []))
+
+
+def test_workers_below_none_are_refused(folder):
+    """Fails when a number of processes that cannot be meant ends in another library's words."""
+    dataset = LandmarkDataset(pd.DataFrame({"id": ["0" * 16]}), folder)
+    with pytest.raises(InputError, match="-1 workers: give 0 or more"):
+        make_loader(dataset, 2, workers=-1)
 
 
 def test_coverage_says_where_the_images_are(folder):

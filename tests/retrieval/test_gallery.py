@@ -31,6 +31,20 @@ def test_a_sub_folder_is_a_landmark(tmp_path, log_lines):
     assert ids.items() <= dict(zip(again.names.values(), again.ids, strict=True)).items(), "an id is the path's"
 
 
+def test_pictures_that_cannot_be_read_are_told(tmp_path, log_lines):
+    """Fails when a telephone's pictures, and the landmark that has no others, are missed without a word."""
+    draw(tmp_path / "Old Mill" / "a.jfif")
+    for name in ("New Mill/b.HEIC", "New Mill/notes.txt", "Old Mill/.trash/c.heic"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    gallery = open_gallery(tmp_path)
+    assert len(gallery.ids) == 1 and gallery.landmarks[int(gallery.landmark[0])] == "Old Mill"
+    assert [line for line in log_lines if "New Mill: no image in it" in line]
+    (line,) = (line for line in log_lines if "left out" in line)
+    assert "1 pictures are left out: save them as JPEG, such as" in line and line.endswith("b.HEIC")
+
+
 def test_folders_named_by_number_are_landmark_ids(tmp_path):
     """Fails when the number in a folder's name is not the landmark's id."""
     for name in ("1000/a.jpg", "37/b.jpg"):

@@ -178,3 +178,5 @@ def test_an_error_of_a_worker_comes_out():
     """Fails when an error in a worker ends in a wait for ever, or is swallowed."""
     with pytest.raises(ValueError, match="number 0"):
         list(process.in_order(_fails, range(9), workers=2))
+    with pytest.raises(InputError, match="-1 workers: give 0 or more"):
+        list(process.in_order(_fails, range(9), workers=-1))

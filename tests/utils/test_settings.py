@@ -22,6 +22,7 @@ class Walk:
     pace: float = setting(1.0, "metres a second", above=0)
     uphill: float = setting(0.5, "share of it", above=0, below=1)
     slope: float = setting(0.5, "share of it", least=0, most=1)
+    load: float = setting(2.0, "kilograms", above=0, most=20)
     until: int | str = setting(3, "a step or a name", least=0)
     dog: bool = setting(False, "comes along")
     name: str = setting("home", "of the place")
@@ -35,7 +36,8 @@ GOOD = [{}, {"steps": 1}, {"steps": 9}, {"stops": 0}, {"pace": 1e-9}, {"pace": 7
 BAD = [("steps", 0, "steps=0: give a whole number from 1 to 9"), ("steps", 10, "from 1 to 9"), ("steps", True, "True"),
        ("steps", 2.0, "whole"), ("steps", None, "None"), ("stops", -1, "of at least 0"), ("pace", 0, "finite number above 0"),
        ("pace", float("nan"), "finite"), ("pace", float("inf"), "finite"), ("pace", "1", "finite"), ("uphill", 0, "between 0 and 1"),
-       ("uphill", 1, "between 0 and 1"), ("slope", 1.1, "from 0 to 1"), ("until", -1, "at least 0"), ("until", 1.5, "whole"),
+       ("uphill", 1, "between 0 and 1"), ("slope", 1.1, "from 0 to 1"),
+       ("load", 0, "above 0, at most 20"), ("load", 21, "above 0, at most 20"), ("until", -1, "at least 0"), ("until", 1.5, "whole"),
        ("dog", 1, "dog=1: give true or false"), ("dog", None, "true or false")]  # fmt: skip
 
 
