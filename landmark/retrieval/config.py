@@ -49,7 +49,9 @@ class SearchConfig:
         0.25, "weight of the likeness to images without a landmark, where there are", least=0, most=2
     )
     precision: float = setting(0.9, "wanted of the answers; below its threshold it is none of these", above=0, most=1)
-    threshold: float | None = setting(None, "of the score, in place of the one that reaches the precision")
+    threshold: float | None = setting(
+        None, "of the score (its scale goes with --local), in place of that for the precision"
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
