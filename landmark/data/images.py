@@ -89,10 +89,8 @@ def read_with_header(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(name, f"more pixels than the limit {max_pixels}") from None
     except UnidentifiedImageError:
-        if data[4:12] in _HEIC:
-            raise ImageError(name, f"HEIC, as telephones write it; save it as one of {', '.join(formats)}") from None
-        start = repr(data[:9])[2:-1]
-        raise ImageError(name, f"not an image (starts with `{start}`); allowed: {', '.join(formats)}") from None
+        what = "HEIC: save it as another kind" if data[4:12] in _HEIC else f"starts with `{repr(data[:9])[2:-1]}`"
+        raise ImageError(name, f"not an image ({what}); allowed: {', '.join(formats)}") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error… on damaged bytes
         raise ImageError(name, f"damaged image ({error})") from None
 

@@ -277,7 +277,7 @@ def test_sixteen_bits_and_transparency():
         (b"<!DOCTYPE html><title>404</title>", "not an image"),
         (data(kind="PNG")[:-40], "truncated"),
         (data(kind="TIFF"), "not an image"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, .* save it as one of JPEG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC: save it as another kind.; allowed: JPEG"),
         (b"\xff\xd8\xff" + bytes(200), ""),
     ],
 )  # fmt: skip
