@@ -77,10 +77,10 @@ def _embedder(features: str) -> Embedder:
     from landmark.retrieval.embed import Embedder, search_embedder
     from landmark.training.run import open_run
 
-    if features not in list_models() and Path(features, "config.json").exists():
-        run = open_run(features)
-        return Embedder(run.model(), run.config.size)
-    return search_embedder(features)
+    if features in list_models() or is_foundation(features):
+        return search_embedder(features)
+    run = open_run(features)
+    return Embedder(run.model(), run.config.size)
 
 
 def _add_submit(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from landmark.models.recipes import FOUNDATION
 from landmark.models.weights import load_tensors, read_tensors
 from landmark.utils.device import float32_by_default, own_random_numbers, reseed
-from landmark.utils.errors import InputError
+from landmark.utils.errors import CheckpointError, InputError
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ class FoundationNet(nn.Module):
             raise InputError(f"{name}: timm has no weights by this name: timm.list_pretrained() lists those it has")
         self.size, self.licence = config.input_size[-1], config.license
         self.data_config = {"mean": tuple(config.mean), "std": tuple(config.std)}
-        transformer3 = self.name.startswith("vit") and "dinov3" in self.name
-        pooling: dict[str, Any] = {"global_pool": "token"} if transformer3 else {}
+        by_token = self.name.startswith("vit") and "dinov3" in self.name
+        pooling: dict[str, Any] = {"global_pool": "token"} if by_token else {}
         cpu = torch.device("cpu")
         with own_random_numbers(cpu), float32_by_default():
             reseed(0, cpu)
@@ -67,7 +67,10 @@ class FoundationNet(nn.Module):
         tensors = read_tensors(path)
         module = sys.modules[type(self.network).__module__]
         if hasattr(module, "checkpoint_filter_fn"):  # from the names of the network's authors
-            tensors = module.checkpoint_filter_fn(tensors, self.network)
+            try:
+                tensors = module.checkpoint_filter_fn(tensors, self.network)
+            except (KeyError, RuntimeError, ValueError) as error:  # it looks for what the file of its authors has
+                raise CheckpointError(f"{path}: weights of another network than {self.name} ({error!r})") from None
         load_tensors(self.network, {key: t for key, t in tensors.items() if not key.startswith(classifier)}, path)
 
     def _fetch(self, hub: str | None) -> str:

@@ -22,21 +22,8 @@ from landmark.utils.errors import ImageError, InputError, file_errors
 from landmark.utils.files import stamp
 
 log = logging.getLogger("landmark.retrieval")
-SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp"}
-OTHERS = {
-    ".heic",
-    ".heif",
-    ".avif",
-    ".jxl",
-    ".tif",
-    ".tiff",
-    ".dng",
-    ".cr2",
-    ".cr3",
-    ".nef",
-    ".arw",
-}
-"""How names of pictures end that are read, and of others that people have."""
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp"}  # of pictures that are read
+OTHERS = set(".heic .heif .avif .jxl .tif .tiff .dng .cr2 .cr3 .nef .arw".split())  # and of those that people have, too
 _SPLITS = {"train", "test", "index", "nonlandmark"}
 
 
@@ -162,6 +149,7 @@ def _plain(root: Path) -> Gallery:
     numbered = bool(folders) and all(re.fullmatch("[0-9]{1,18}", folder.name) for folder in folders)
     numbers: dict[str, Path] = {}  # what tells a landmark from another → its folder
     unread: list[Path] = []
+    bare: list[Path] = []  # landmarks without an image
     paths: dict[str, Path] = {}
     landmark, landmarks = [], {}
     for count, folder in enumerate(folders):
@@ -181,7 +169,7 @@ def _plain(root: Path) -> Gallery:
             elif path.suffix.lower() in OTHERS:
                 unread.append(path)
         if len(paths) == before:
-            log.warning("%s: no image in it, so this landmark is not found", folder)
+            bare.append(folder)
         landmarks[int(key) if numbered else count] = folder.name
     if unread:
         log.warning("%s: %d pictures are left out: save them as JPEG, such as %s", root, len(unread), unread[0])
@@ -189,6 +177,8 @@ def _plain(root: Path) -> Gallery:
         raise InputError(
             f"{root}: 0 images in {len(folders)} sub-folders: lay those of each landmark into one of its own"
         )
+    if bare:
+        log.warning("%s: %d landmarks have no image and are not found, such as %s", root, len(bare), bare[0].name)
     names = {image_id: path.relative_to(root).as_posix() for image_id, path in paths.items()}
     return Gallery(
         root, "photos", list(paths), PhotoFiles(paths), names, np.array(landmark, np.int64), landmarks, numbered

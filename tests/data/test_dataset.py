@@ -23,7 +23,7 @@ from landmark.data.dataset import (
     eval_transform,
     train_transform,
     whole_transform,
-)  # fmt: skip
+)
 from landmark.data.folder import GoogleLandmarks, LabelMap
 from landmark.data.images import image_path
 from landmark.data.loader import Quarantine, make_loader

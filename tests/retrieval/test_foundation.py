@@ -76,8 +76,9 @@ def test_weights_that_cannot_be_had_are_told(hub, tmp_path):
     with pytest.raises(CheckpointError, match="damaged checkpoint .*model.safetensors"):
         FoundationNet(SMALL)
     (tmp_path / "other.safetensors").write_bytes(whole)
-    with pytest.raises(CheckpointError, match="other.safetensors: weights of another network"):
-        FoundationNet("timm/test_vit2.r160_in1k", tmp_path / "other.safetensors")
+    for name in ("timm/test_vit2.r160_in1k", "timm/test_convnext.r160_in1k", "timm/convnext_tiny.dinov3_lvd1689m"):
+        with pytest.raises(CheckpointError, match="other.safetensors: weights of another network"):
+            FoundationNet(name, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="timm/vit_nothing: timm has no weights by this name"):
         FoundationNet("timm/vit_nothing")
 
