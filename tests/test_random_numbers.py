@@ -284,6 +284,7 @@ CALLS = {
     "choose_bad_limit": lambda t: loader.choose_bad_limit(None, 100),
 
     "Rest": lambda t: frozen.Learner(t.model, "layer2", None).rest,
+    "portions": lambda t: folding.portions(t.images),
     "fold_batch_norms": lambda t: folding.fold_batch_norms(t.model.backbone),
     # models
     "as_map": lambda t: net.as_map(2048),

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from landmark.data.dataset import Batch, LandmarkDataset, eval_transform
 from landmark.data.loader import make_loader
 from landmark.evaluation.neighbours import find_nearest, unit
+from landmark.models.folding import fast_model
 from landmark.models.net import LandmarkNet
 from landmark.utils.device import autocast, float32_by_default
 from landmark.utils.errors import InputError
@@ -99,12 +100,13 @@ def embed_turned(model: LandmarkNet, loader: Iterable[Batch], progress: bool = T
     """
     where, ids, rows = next(model.parameters()).device, [], []
     model.eval()
+    fast = fast_model(model)
     for batch in tqdm(loader, desc="embed", unit="batch", disable=not progress):
         if not batch.ids:
             continue
         images = batch.images.to(where, memory_format=torch.channels_last)
         with autocast(where):
-            turned = [_embedding(model, images.rot90(q, (2, 3))) for q in range(4)]
+            turned = [_embedding(fast, images.rot90(q, (2, 3))) for q in range(4)]
         rows.append(torch.stack(turned).half().cpu())
         ids.extend(batch.ids)
     if not ids:

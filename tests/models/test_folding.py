@@ -47,9 +47,10 @@ def test_fast_model_gives_the_same_logits(monkeypatch, name, chips):
     assert not any(p.requires_grad for p in fast.parameters()) and all(p.requires_grad for p in model.parameters())
 
 
-def test_portions_of_a_batch_are_put_together_in_order(monkeypatch):
+@pytest.mark.parametrize("name", ["resnet50", "efficientnet_lite0"])  # in oneDNN's layout, and in channels last
+def test_portions_of_a_batch_are_put_together_in_order(monkeypatch, name):
     """Fails when an image is lost or moved where a batch is worked on in portions, or the portions change a value."""
-    model = _awake(create_model("resnet50", 3))
+    model = _awake(create_model(name, 3))
     x = torch.rand(5, 3, 64, 64)
     with torch.inference_mode():
         whole = fast_model(model)(x)

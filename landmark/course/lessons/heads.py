@@ -146,7 +146,7 @@ def train_head(
     with own_random_numbers(CPU), float32_by_default():
         reseed(seed, CPU)
         head = build_head("mlp", x.shape[1], classes)[1]
-        optimizer = torch.optim.Adam(head.parameters(), lr=lr)
+        optimizer = torch.optim.Adam(head.parameters(), lr=lr, fused=True)
         for _ in range(passes):
             for rows in torch.randperm(len(x)).split(batch):
                 optimizer.zero_grad()

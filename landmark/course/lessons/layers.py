@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landmark.models.folding import portions
 from landmark.models.functional import count_sketch, spatial_softmax, tensor_sketch
 from landmark.models.layers import AttentionPool, SelfAttention2d, SpatialAttention
 from landmark.models.net import LandmarkNet
@@ -63,7 +64,8 @@ def sketch_by_hand(x: Sequence[float], h: Sequence[int], s: Sequence[int], dim: 
 @torch.inference_mode()
 def spatial_weights(model: LandmarkNet, images: Tensor) -> np.ndarray:
     """Compute the weights (B, H, W) of a network's spatial attention, on its map or on its reshaped vector."""
-    x = model.forward_features(images.to(next(model.parameters()).device)).float()
+    images = images.to(next(model.parameters()).device)
+    x = torch.cat([model.forward_features(part).float() for part in portions(images)])
     for layer in model.pool:
         if isinstance(layer, AttentionPool):
             x = x / x.shape[1] ** 0.5

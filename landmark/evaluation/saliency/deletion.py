@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from landmark.evaluation.saliency.maps import class_of, explained
+from landmark.models.folding import fast_model
+from landmark.models.net import LandmarkNet
 from landmark.utils.errors import InputError
 
 
@@ -52,6 +54,7 @@ def deletion_curve(
     rank = rank.view_as(saliency)[:, None]  # (B, 1, H, W)
     x = x.contiguous(memory_format=torch.channels_last)  # a CPU is faster so
     soft, pixels, curve = blurred(x), order.shape[1], []
+    model = fast_model(model) if isinstance(model, LandmarkNet) else model  # no gradient is asked for
     with explained(model):
         chosen = None
         for step in range(steps + 1):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from landmark.models.folding import portions
 from landmark.utils.errors import InputError
 
 
@@ -65,12 +66,18 @@ def _unit(maps: Tensor) -> Tensor:
     return torch.where(high > low, (maps - low) / (high - low).clamp_min(1e-30), 0.0)
 
 
-def _gradient(model: nn.Module, x: Tensor, target: Tensor | int | None) -> tuple[Tensor, Tensor]:
-    x = x.detach().clone(memory_format=torch.channels_last).requires_grad_()  # a CPU is faster so
-    logits = model(x)
-    chosen = class_of(logits.detach(), target)
-    score = logits.gather(1, chosen[:, None]).sum()
-    return torch.autograd.grad(score, x)[0], chosen
+def _gradient(model: nn.Module, x: Tensor, target: Tensor | int | None) -> Tensor:
+    """Take the gradient of each image's logit by its pixels, of a few images at a time."""
+    parts = portions(x.detach())
+    sizes = [len(part) for part in parts]
+    wanted = [None] * len(parts) if target is None else torch.as_tensor(target).expand(len(x)).split(sizes)
+    gradients = []
+    for part, classes in zip(parts, wanted, strict=True):
+        part = part.clone(memory_format=torch.channels_last).requires_grad_()  # a CPU is faster so
+        logits = model(part)
+        score = logits.gather(1, class_of(logits.detach(), classes)[:, None]).sum()
+        gradients.append(torch.autograd.grad(score, part)[0])
+    return torch.cat(gradients)
 
 
 def vanilla_gradient(model: nn.Module, x: Tensor, target: Tensor | int | None = None) -> Tensor:
@@ -91,7 +98,7 @@ def vanilla_gradient(model: nn.Module, x: Tensor, target: Tensor | int | None = 
     Source: Simonyan et al., "Deep inside convolutional networks", 2014; Figure 6 of the paper.
     """
     with _with_gradients(model):
-        return _unit(_gradient(model, x, target)[0].abs().amax(1))
+        return _unit(_gradient(model, x, target).abs().amax(1))
 
 
 def smooth_grad(
@@ -125,7 +132,7 @@ def smooth_grad(
             chosen = class_of(model(x), target)
         for _ in range(samples):
             copy = x + sigma * torch.randn(x.shape, dtype=torch.float32, generator=generator).to(x)
-            total += _gradient(model, copy, chosen)[0].abs().amax(1)
+            total += _gradient(model, copy, chosen).abs().amax(1)
     return _unit(total)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from landmark.evaluation import saliency
+from landmark.models import folding
 from landmark.models.net import create_model
 from landmark.utils.errors import InputError
 from tests.evaluation.saliency.planted import Planted
@@ -31,6 +32,20 @@ def test_gradient_is_the_finite_difference():
     expected = slope.abs().amax(1)
     expected = (expected - expected.min()) / (expected.max() - expected.min())
     assert torch.allclose(saliency.vanilla_gradient(model, x, target), expected.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("target", [None, 1, torch.tensor([2, 0, 1, 1, 2])])
+def test_each_image_has_its_own_class_in_portions(monkeypatch, target):
+    """Fails when an image of a later portion is explained by the class of another image, or is lost."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 16, 3))
+    nn.init.normal_(model[3].weight)  # large enough that the images get several classes
+    x = torch.rand(5, 3, 6, 6)
+    monkeypatch.setattr(folding, "CACHE", 2 * 36)
+    chosen = model(x).argmax(1) if target is None else torch.as_tensor(target).expand(5)
+    alone = [saliency.vanilla_gradient(model, x[i : i + 1], int(chosen[i])) for i in range(5)]
+    assert len(set(chosen.tolist())) > 1 or target == 1
+    assert torch.allclose(saliency.vanilla_gradient(model, x, target), torch.cat(alone), atol=1e-5)
 
 
 def test_grad_cam_by_hand():
