@@ -13,6 +13,7 @@ from landmark.cli.flags import add_settings
 from landmark.models.recipes import BACKBONES, FOUNDATION, is_foundation, list_models
 from landmark.retrieval.config import LOCAL, SearchConfig
 from landmark.utils.errors import InputError
+from landmark.utils.files import check_target
 
 if TYPE_CHECKING:
     from landmark.retrieval.embed import Embedder
@@ -52,6 +53,8 @@ def _search(args: argparse.Namespace) -> int:
         sheet.check_numbered(index)
     if args.sheet:
         sheet.check_sheet(args.sheet)
+    for target in filter(None, (args.out, args.sheet)):
+        check_target(target)
     photos = gallery.open_test(args.test) if args.test else gallery.open_photos(args.photos)
     embedder = _embedder(args.features)
     local = create_local(args.local, embedder, index, config.side)
@@ -96,6 +99,7 @@ def _submit(args: argparse.Namespace) -> int:
     from landmark.data.folder import GoogleLandmarks
     from landmark.training.run import open_run
 
+    check_target(args.out)
     parts = parts_of(args.recipe if args.recipe in RECIPES or "+" not in args.recipe else args.recipe.split("+"))
     report = submit_recipe([open_run(run) for run in args.runs], GoogleLandmarks(args.data), parts, args.out)
     for image_id, reason in list(report["bad"].items())[:20]:

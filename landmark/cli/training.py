@@ -13,6 +13,7 @@ from landmark.cli.flags import add_settings
 from landmark.models.recipes import BACKBONES, list_models
 from landmark.training.config import SAVE_EVERY, TrainConfig
 from landmark.utils.errors import InputError, readable
+from landmark.utils.files import check_target
 from landmark.world.config import WorldConfig
 
 
@@ -100,6 +101,7 @@ def _predict(args: argparse.Namespace) -> int:
     from landmark.training.predict_run import submit
     from landmark.training.run import open_run
 
+    check_target(args.out)
     report = submit(open_run(args.run), GoogleLandmarks(args.data), args.out, score=args.score,
                     bad_limit=args.bad_limit, workers=args.workers, int8=args.int8)  # fmt: skip
     if report:

@@ -20,6 +20,7 @@ from landmark.prepare.mirror import make_mirror, serve
 from landmark.training.config import TrainConfig
 from landmark.training.run import Run
 from landmark.training.splits import Split, split_dev
+from landmark.utils.errors import InputError
 from landmark.utils.files import data_root, quick, runs_root, stamp
 from landmark.utils.log import show_log
 from landmark.world.config import WorldConfig
@@ -90,12 +91,20 @@ def course_config(model: str, **changes: Any) -> TrainConfig:
         "quick": {"size": 64, "batch_size": 8, "steps": 2, "views": 1},
     }
     settings = budgets[mode()]
-    settings["weights"] = "miniature" if backbone in _FROZEN and mode() != "gldv2" else "imagenet"
+    settings["weights"] = _paper_weights() if backbone in _FROZEN else "imagenet"
     if mode() != "gldv2":
         settings["freeze"] = _FROZEN.get(backbone, "all")
     if backbone not in _FROZEN and mode() != "quick":
         settings |= {"size": 224, "freeze": "all"}
     return replace(TrainConfig(model=model, min_images=min_images(), **settings), **changes)
+
+
+def _paper_weights() -> str:
+    """Choose what the paper's networks start from: `LANDMARK_WEIGHTS`, else the stand-in weights on the miniature."""
+    asked = os.environ.get("LANDMARK_WEIGHTS") or ("imagenet" if mode() == "gldv2" else "miniature")
+    if asked not in {"imagenet", "miniature"}:
+        raise InputError(f"LANDMARK_WEIGHTS={asked}: the paper's networks start from imagenet or from miniature")
+    return asked
 
 
 def seeds() -> tuple[int, ...]:
@@ -136,6 +145,8 @@ def trained(models: Iterable[str]) -> dict[str, list[Run]]:
 def _job(config: TrainConfig, name: str | None = None) -> tuple[TrainConfig, Path, Path]:
     """Settings, data and folder of a run."""
     folder = name or config.model + (f"-seed{config.seed}" if config.seed else "")
+    if os.environ.get("LANDMARK_WEIGHTS") and backbone_of(config.model) in _FROZEN:
+        folder += f"-{config.weights}"  # beside the runs from other weights
     return config, course_data().root, runs_root() / f"{mode()}-{folder}"
 
 

@@ -115,7 +115,8 @@ def _fetch(line: Mapping, path: Path) -> None:
     try:
         fetch(line["url"], path, sha256=line["sha256"])
     except DownloadError as error:
-        raise InputError(f'{error}; or use weights="miniature" or "none", or place the file at {path}') from None
+        others = 'use weights="miniature" or "none", or other --features of a search'
+        raise InputError(f"{error}; or {others}, or place the file at {path}") from None
 
 
 @file_errors(kind=CheckpointError)

@@ -26,7 +26,11 @@ NONE = "none of these"
 
 
 def describe_findings(searcher: Searcher, photos: Photos, findings: Findings) -> dict[str, Any]:
-    """Describe the findings as JSON can hold them: threshold, queries with answer and neighbours, images not read."""
+    """Describe the findings as JSON can hold them: threshold, queries with answer and neighbours, images not read.
+
+    `threshold_is` tells where the threshold comes from: "given", "measured", "unknown" (it cannot be measured, so that
+    all queries are known) or "out of reach" (of the wanted precision: none is known). The last two have None for it.
+    """
     queries = []
     for i, image_id in enumerate(findings.ids):
         landmark, near = int(findings.landmark[i]), []
@@ -45,8 +49,11 @@ def describe_findings(searcher: Searcher, photos: Photos, findings: Findings) ->
             "neighbours": near,
         })  # fmt: skip
     bad = {photos.name(image_id): reason for image_id, reason in findings.bad.items()}
-    threshold = searcher.threshold if math.isfinite(searcher.threshold) else None
-    return {"threshold": threshold, "queries": queries, "bad": bad}
+    threshold: float | None = searcher.threshold
+    what = "given" if searcher.config.threshold is not None else "measured"
+    if math.isinf(searcher.threshold):
+        threshold, what = None, "unknown" if searcher.threshold < 0 else "out of reach"
+    return {"threshold": threshold, "threshold_is": what, "queries": queries, "bad": bad}
 
 
 def landmark_name(searcher: Searcher, landmark: int) -> str:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,6 +168,22 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(target: str | Path) -> None:
+    """Refuse a file that cannot be written, before the work for it begins; nothing is made yet.
+
+    Raises:
+        WriteError: as of `atomic_path`.
+    """
+    folder = resolve_file(target).parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise WriteError(target, error) from None
 
 
 def _new_file(target: Path) -> tuple[Path, int]:

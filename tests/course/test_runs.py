@@ -76,6 +76,21 @@ def test_runs_of_one_model_have_a_folder_for_each_name_and_seed(quick, monkeypat
     assert replace(one, seed=3) == two == runs.course_config("resnet50", weights="none", seed=3)
 
 
+def test_the_papers_networks_start_from_imagenet_where_that_is_asked_for(quick, monkeypatch):
+    """Fails when the switch is lost, moves other networks, or a run takes the folder of one from other weights."""
+    trained = []
+    monkeypatch.setattr(runs, "fit_all", lambda jobs: trained.extend(jobs) or [job[2].name for job in jobs])
+    names = ("resnet50_cbp", "vgg16", "efficientnet_lite0")
+    before = {name: runs.course_run(name) for name in names}
+    monkeypatch.setenv("LANDMARK_WEIGHTS", "imagenet")
+    assert [runs.course_run(name) for name in names] == ["quick-resnet50_cbp-imagenet", *list(before.values())[1:]]
+    weights = [job[0].weights for job in trained]
+    assert weights == ["miniature", "imagenet", "imagenet"] + ["imagenet"] * 3
+    monkeypatch.setenv("LANDMARK_WEIGHTS", "places")
+    with pytest.raises(InputError, match="LANDMARK_WEIGHTS=places: .* imagenet or from miniature"):
+        runs.course_config("xception")
+
+
 def test_each_model_has_a_run_for_each_seed(quick, monkeypatch):
     """Fails when runs go to the wrong model, or two models are trained one after the other where both could be."""
     calls = []

@@ -43,11 +43,26 @@ def test_landmarks_without_ids_are_no_submission(landmarks, photos, tmp_path):
     assert not (tmp_path / "s.csv").exists()
 
 
+def test_json_tells_two_kinds_of_no_threshold_apart(landmarks, photos):
+    """Fails when "all are known" and "none is known" look alike."""
+    told = {}
+    for threshold in (-np.inf, np.inf, 0.5):
+        searcher = search(landmarks)
+        searcher.threshold = threshold
+        report = json.loads(
+            json.dumps(sheet.describe_findings(searcher, photos, searcher.search(photos)), allow_nan=False)
+        )
+        told[report["threshold_is"]] = report["threshold"], {query["known"] for query in report["queries"]}
+    assert told["unknown"] == (None, {True}) and told["out of reach"] == (None, {False})
+    assert told["measured"][0] == 0.5
+
+
 def test_findings_as_json_and_lines(found):
     """Fails when a photograph is named by its hash, "none of these" is missing, or a number is none of JSON."""
     searcher, photos, findings = found
     report = json.loads(json.dumps(sheet.describe_findings(searcher, photos, findings), allow_nan=False))
     assert list(report["bad"]) == [photos.names[photos.ids[0]]] and report["threshold"] == 0.97
+    assert report["threshold_is"] == "given"
     lines = sheet.summarise_findings(searcher, photos, findings)
     assert len(lines) == len(report["queries"]) == 3
     for i, (query, line) in enumerate(zip(report["queries"], lines, strict=True)):

@@ -56,6 +56,9 @@ def test_what_is_no_place_for_a_file_is_told_before_the_work(tmp_path, place):
     with pytest.raises(WriteError, match=told) as error, files.atomic_path(tmp_path / place):
         pytest.fail("it was begun")
     assert "\n" not in str(error.value) and "None" not in str(error.value)
+    with pytest.raises(WriteError, match=f"{place}: cannot be written .*another place"):
+        files.check_target(tmp_path / place)
+    files.check_target(tmp_path / "new/folder/x")
     assert sorted(tmp_path.rglob("*")) == before and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 

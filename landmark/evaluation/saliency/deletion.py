@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from landmark.evaluation.saliency.maps import class_of, explained
-from landmark.models.folding import fast_model
-from landmark.models.net import LandmarkNet
+from landmark.models.folding import portions
 from landmark.utils.errors import InputError
 
 
@@ -54,11 +53,11 @@ def deletion_curve(
     rank = rank.view_as(saliency)[:, None]  # (B, 1, H, W)
     x = x.contiguous(memory_format=torch.channels_last)  # a CPU is faster so
     soft, pixels, curve = blurred(x), order.shape[1], []
-    model = fast_model(model) if isinstance(model, LandmarkNet) else model  # no gradient is asked for
     with explained(model):
         chosen = None
         for step in range(steps + 1):
-            logits = model(torch.where(rank < pixels * step // steps, soft, x)).float()
+            shown = torch.where(rank < pixels * step // steps, soft, x)
+            logits = torch.cat([model(part).float() for part in portions(shown)])
             chosen = class_of(logits, target) if chosen is None else chosen
             curve.append(logits.softmax(1).gather(1, chosen[:, None])[:, 0])
     return torch.stack(curve, 1)
