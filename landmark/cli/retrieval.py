@@ -91,17 +91,22 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="folder in the GLDv2 layout; the index is all of its train.csv")
     parser.add_argument("--recipe", default="best", help="recipe by name, or parts joined by +, such as nearest+vote")
     parser.add_argument("--out", type=Path, default=Path("submission.csv"), help="submission to write")
+    parser.add_argument("--local", choices=LOCAL[:-1], default="sift", help="local features of the part local")
+    parser.add_argument("--rerank", type=int, default=SearchConfig.rerank, help="neighbours whose local features are "
+                        "compared: the fewer, the faster")  # fmt: skip
 
 
 def _submit(args: argparse.Namespace) -> int:
     from landmark.course.retrieving.answering import submit_recipe
-    from landmark.course.retrieving.recipes import RECIPES, parts_of
+    from landmark.course.retrieving.recipes import RECIPES, PartWeights, parts_of
     from landmark.data.folder import GoogleLandmarks
     from landmark.training.run import open_run
 
+    search, weights = SearchConfig(rerank=args.rerank), PartWeights(local=args.local)
     check_target(args.out)
     parts = parts_of(args.recipe if args.recipe in RECIPES or "+" not in args.recipe else args.recipe.split("+"))
-    report = submit_recipe([open_run(run) for run in args.runs], GoogleLandmarks(args.data), parts, args.out)
+    report = submit_recipe([open_run(run) for run in args.runs], GoogleLandmarks(args.data), parts, args.out,
+                           search=search, parts=weights)  # fmt: skip
     for image_id, reason in list(report["bad"].items())[:20]:
         print(f"{image_id}: {reason}: no answer", file=sys.stderr)
     print(f"{args.out}: {report['rows']} rows, {report['answers']} answers by {' + '.join(parts)}, "

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from landmark.course.retrieving.material import Material
-from landmark.course.retrieving.recipes import parts_of
+from landmark.course.retrieving.recipes import PartWeights, parts_of
 from landmark.data.folder import GoogleLandmarks
 from landmark.evaluation.neighbours import unit
 from landmark.evaluation.submission import write_submission
@@ -77,8 +77,9 @@ def _settings(search: SearchConfig, parts: Sequence[str]) -> SearchConfig:
 
 
 def submit_recipe(
-    runs: Sequence[Run], data: GoogleLandmarks, recipe: str | Sequence[str], out: str | Path, *, progress: bool = True
-) -> dict:
+    runs: Sequence[Run], data: GoogleLandmarks, recipe: str | Sequence[str], out: str | Path, *,
+    search: SearchConfig | None = None, parts: PartWeights | None = None, progress: bool = True,
+) -> dict:  # fmt: skip
     """Write the submission of a recipe: a row for every test image, empty where it cannot be read.
 
     Args:
@@ -86,6 +87,7 @@ def submit_recipe(
         data: with train.csv and the test images.
         recipe: its name, or its parts.
         out: file to write.
+        search, parts: settings, as of `Material`.
         progress: show bars.
 
     Returns:
@@ -94,7 +96,7 @@ def submit_recipe(
     Raises:
         InputError: as of `answer`, or scores that are not numbers.
     """
-    material = Material(runs, data, progress=progress)
+    material = Material(runs, data, search=search, parts=parts, progress=progress)
     answers, ids = answer(material, recipe).mapping(), data.test["id"].tolist()
     rows = [answers.get(image_id, (None, None)) for image_id in ids]
     write_submission(out, ids, [row[0] for row in rows], [row[1] for row in rows])

@@ -1,12 +1,10 @@
 """Recipes at work: the parts that are added, against the functions they stand for; submissions."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 
+from landmark.cli.command import main
 from landmark.course.answers import test_answers as answers_of
-from landmark.course.retrieving import answering
 from landmark.course.retrieving.answering import answer, submit_recipe
 from landmark.course.retrieving.material import Material
 from landmark.course.retrieving.recipes import RECIPES, PartWeights
@@ -14,6 +12,7 @@ from landmark.evaluation.neighbours import unit
 from landmark.evaluation.submission import read_submission
 from landmark.retrieval.config import SearchConfig
 from landmark.retrieval.fusion.crowd import overuse
+from landmark.retrieval.recognise import Searcher
 from landmark.utils.errors import InputError
 
 
@@ -55,14 +54,31 @@ def test_each_part_adds_what_it_says(course):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_writes_a_submission(course, tmp_path, monkeypatch, recipe):
+def test_every_recipe_writes_a_submission(course, tmp_path, recipe):
     """Fails when a recipe by name does not run, leaves an image out, or writes what cannot be read back."""
-    monkeypatch.setattr(answering, "Material", partial(Material, search=SearchConfig(side=64, rerank=3)))
     run, data, _ = course
-    report = submit_recipe([run], data, recipe, tmp_path / "s.csv", progress=False)
+    search = SearchConfig(side=64, rerank=3)
+    report = submit_recipe([run], data, recipe, tmp_path / "s.csv", search=search, progress=False)
     rows = read_submission(tmp_path / "s.csv")
     assert rows["id"].tolist() == data.test["id"].tolist()
     assert report["rows"] == len(rows) and report["answers"] == rows["landmark_id"].notna().sum() > 0
+
+
+def test_the_command_sets_what_is_compared(course, tmp_path, monkeypatch):
+    """Fails when `landmark submit` loses how many neighbours it is to compare, or by which local features."""
+    run, data, _ = course
+    seen = []
+    compare = Searcher.compare
+
+    def counted(self, ids, photos, near):
+        counts = compare(self, ids, photos, near)
+        seen.append((self.local.name, (counts >= 0).sum(1).max()))
+        return counts
+
+    monkeypatch.setattr(Searcher, "compare", counted)
+    given = ["submit", str(run.path), str(data.root), "--out", str(tmp_path / "s.csv"), "--rerank", "2"]
+    assert main([*given, "--local", "delf"]) == 0
+    assert [count for _, count in seen] == [2] and "delf" in seen[0][0]
 
 
 def test_no_such_recipe(course, tmp_path):
