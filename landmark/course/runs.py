@@ -101,10 +101,20 @@ def course_config(model: str, **changes: Any) -> TrainConfig:
 
 def _paper_weights() -> str:
     """Choose what the paper's networks start from: `LANDMARK_WEIGHTS`, else the stand-in weights on the miniature."""
-    asked = os.environ.get("LANDMARK_WEIGHTS") or ("imagenet" if mode() == "gldv2" else "miniature")
+    asked = os.environ.get("LANDMARK_WEIGHTS") or _usual_weights()
     if asked not in {"imagenet", "miniature"}:
         raise InputError(f"LANDMARK_WEIGHTS={asked}: the paper's networks start from imagenet or from miniature")
     return asked
+
+
+def _usual_weights() -> str:
+    return "imagenet" if mode() == "gldv2" else "miniature"
+
+
+def _beside() -> str:
+    """End the name of what is kept beside the course's own, because the paper's networks start from other weights."""
+    weights = _paper_weights()
+    return "" if weights == _usual_weights() else f"-{weights}"
 
 
 def seeds() -> tuple[int, ...]:
@@ -145,8 +155,7 @@ def trained(models: Iterable[str]) -> dict[str, list[Run]]:
 def _job(config: TrainConfig, name: str | None = None) -> tuple[TrainConfig, Path, Path]:
     """Settings, data and folder of a run."""
     folder = name or config.model + (f"-seed{config.seed}" if config.seed else "")
-    if os.environ.get("LANDMARK_WEIGHTS") and backbone_of(config.model) in _FROZEN:
-        folder += f"-{config.weights}"  # beside the runs from other weights
+    folder += _beside() if backbone_of(config.model) in _FROZEN else ""
     return config, course_data().root, runs_root() / f"{mode()}-{folder}"
 
 
@@ -165,7 +174,7 @@ def course_mirror(real: bool = False) -> str:
 
 def scratch(name: str) -> Path:
     """Name a folder of this course's mode for what a notebook fetches and trains; the path is a relative one."""
-    return Path(os.path.relpath(data_root() / f"{mode()}-{name}"))
+    return Path(os.path.relpath(data_root() / f"{mode()}-{name}{_beside()}"))
 
 
 def real_config(model: str, real: bool = False) -> TrainConfig:

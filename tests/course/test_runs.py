@@ -77,8 +77,8 @@ def test_runs_of_one_model_have_a_folder_for_each_name_and_seed(quick, monkeypat
 
 
 def test_the_papers_networks_start_from_imagenet_where_that_is_asked_for(quick, monkeypatch):
-    """Fails when the switch is lost, moves other networks, or a run takes the folder of one from other weights."""
-    trained = []
+    """Fails when the switch is lost, moves other networks, or what is trained takes the folder of other weights."""
+    trained, own = [], runs.scratch("fetched")
     monkeypatch.setattr(runs, "fit_all", lambda jobs: trained.extend(jobs) or [job[2].name for job in jobs])
     names = ("resnet50_cbp", "vgg16", "efficientnet_lite0")
     before = {name: runs.course_run(name) for name in names}
@@ -86,6 +86,9 @@ def test_the_papers_networks_start_from_imagenet_where_that_is_asked_for(quick, 
     assert [runs.course_run(name) for name in names] == ["quick-resnet50_cbp-imagenet", *list(before.values())[1:]]
     weights = [job[0].weights for job in trained]
     assert weights == ["miniature", "imagenet", "imagenet"] + ["imagenet"] * 3
+    assert runs.scratch("fetched").name == own.name + "-imagenet"
+    monkeypatch.setenv("LANDMARK_WEIGHTS", "miniature")
+    assert runs.course_run("resnet50_cbp") == before["resnet50_cbp"] and runs.scratch("fetched") == own
     monkeypatch.setenv("LANDMARK_WEIGHTS", "places")
     with pytest.raises(InputError, match="LANDMARK_WEIGHTS=places: .* imagenet or from miniature"):
         runs.course_config("xception")
